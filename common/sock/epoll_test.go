@@ -1,0 +1,128 @@
+package sock
+
+import (
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func newEpoll(t *testing.T) *Epoll {
+	t.Helper()
+	e, err := NewEpoll()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { e.Close() })
+	return e
+}
+
+// wantEvent demands exactly one event now, or none for tag 0.
+func wantEvent(t *testing.T, e *Epoll, tag uint64, bits uint32) {
+	t.Helper()
+	var events [4]unix.EpollEvent
+	n, err := e.Wait(events[:], 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch {
+	case tag == 0 && n == 0:
+	case n != 1 || Tag(&events[0]) != tag || events[0].Events != bits:
+		t.Errorf("events %v, want %#x with tag %#x", events[:n], bits, tag)
+	}
+}
+
+func TestEpoll(t *testing.T) {
+	const tag = 0xFEDC_BA98_8765_4321 // both halves have their sign bit set
+	a, b := pair(t, true)
+	e := newEpoll(t)
+	if err := e.Add(a.FD(), unix.EPOLLIN, tag); err != nil {
+		t.Fatal(err)
+	}
+	wantEvent(t, e, 0, 0)
+	mustSend(t, &b, "x")
+	wantEvent(t, e, tag, unix.EPOLLIN)
+	wantEvent(t, e, tag, unix.EPOLLIN) // level-triggered: until it is read
+	if err := e.Mod(a.FD(), unix.EPOLLOUT, tag+1); err != nil {
+		t.Fatal(err)
+	}
+	wantEvent(t, e, tag+1, unix.EPOLLOUT)
+	if err := e.Mod(a.FD(), unix.EPOLLIN|unix.EPOLLOUT, 7); err != nil {
+		t.Fatal(err)
+	}
+	wantEvent(t, e, 7, unix.EPOLLIN|unix.EPOLLOUT)
+	wantCall(t, e.Add(a.FD(), unix.EPOLLIN, 1), "epoll_ctl", unix.EEXIST)
+	if err := e.Del(a.FD()); err != nil {
+		t.Fatal(err)
+	}
+	wantEvent(t, e, 0, 0)
+	wantCall(t, e.Del(a.FD()), "epoll_ctl", unix.ENOENT)
+	wantCall(t, e.Mod(a.FD(), unix.EPOLLIN, 1), "epoll_ctl", unix.ENOENT)
+	wantCall(t, e.Add(-1, unix.EPOLLIN, 1), "epoll_ctl", unix.EBADF)
+}
+
+func TestEpollWait(t *testing.T) {
+	e := newEpoll(t)
+	var events [1]unix.EpollEvent
+	begin := time.Now()
+	if n, err := e.Wait(events[:], 20*time.Millisecond); n != 0 || err != nil || time.Since(begin) < 20*time.Millisecond {
+		t.Errorf("Wait: %d, %v after %v", n, err, time.Since(begin))
+	}
+	end := storm(5 * time.Second)
+	begin = time.Now()
+	n, err := e.Wait(events[:], time.Minute)
+	end()
+	if n != 0 || err != nil || time.Since(begin) > 10*time.Second {
+		t.Errorf("an interrupted Wait: %d, %v after %v; want no event, so that the caller looks at the time", n, err, time.Since(begin))
+	}
+	closed := &Epoll{-1}
+	for _, wait := range []time.Duration{0, time.Second} {
+		_, err = closed.Wait(events[:], wait)
+		wantCall(t, err, "epoll_wait", unix.EBADF)
+	}
+}
+
+func TestEventfd(t *testing.T) {
+	f, err := NewEventfd()
+	if err != nil {
+		t.Fatal(err)
+	}
+	e := newEpoll(t)
+	if err := e.Add(f.FD(), unix.EPOLLIN, 5); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Clear(); err != nil {
+		t.Errorf("Clear of what nobody woke: %v", err)
+	}
+	wantEvent(t, e, 0, 0)
+	for range 3 {
+		if err := f.Wake(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	wantEvent(t, e, 5, unix.EPOLLIN)
+	if err := f.Clear(); err != nil {
+		t.Fatal(err)
+	}
+	wantEvent(t, e, 0, 0)
+
+	// From another thread, while this one waits.
+	go f.Wake()
+	var events [1]unix.EpollEvent
+	for begin := time.Now(); ; {
+		n, err := e.Wait(events[:], 10*time.Second)
+		if err != nil || time.Since(begin) > 10*time.Second {
+			t.Fatal("never woken: ", err)
+		}
+		if n == 1 { // not an interruption
+			break
+		}
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	f = &Eventfd{-1}
+	wantCall(t, f.Wake(), "write eventfd", unix.EBADF)
+	wantCall(t, f.Clear(), "read eventfd", unix.EBADF)
+	wantCall(t, f.Close(), "close", unix.EBADF)
+}

@@ -1,0 +1,185 @@
+package sock
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+	"os"
+	"runtime"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+func TestJudgeAccept(t *testing.T) {
+	for _, c := range []struct {
+		err  error
+		want Verdict
+	}{
+		{unix.ECONNABORTED, Retry},
+		{unix.EPERM, Retry}, // a firewall's rule
+		{unix.EPROTO, Retry},
+		{unix.ENETDOWN, Retry},
+		{unix.ENOPROTOOPT, Retry},
+		{unix.EHOSTDOWN, Retry},
+		{unix.ENONET, Retry},
+		{unix.EHOSTUNREACH, Retry},
+		{unix.EOPNOTSUPP, Retry},
+		{unix.ENETUNREACH, Retry},
+		{unix.ETIMEDOUT, Retry},
+		{unix.EMFILE, BackOff},
+		{unix.ENFILE, BackOff},
+		{unix.ENOMEM, BackOff},
+		{unix.ENOBUFS, BackOff},
+		{unix.EAGAIN, BackOff},
+		{ErrAgain, BackOff},
+		{unix.EXFULL, BackOff}, // nobody knows
+		{fmt.Errorf("something else"), BackOff},
+		{unix.EINVAL, Stopped},
+		{unix.EBADF, Stopped},
+	} {
+		for _, err := range []error{c.err, os.NewSyscallError("accept4", c.err), fmt.Errorf("listener: %w", c.err)} {
+			if got := JudgeAccept(err); got != c.want {
+				t.Errorf("JudgeAccept(%v) = %v, want %v", err, got, c.want)
+			}
+		}
+	}
+}
+
+func getOption(t *testing.T, fd, level, option int) int {
+	t.Helper()
+	v, err := unix.GetsockoptInt(fd, level, option)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return v
+}
+
+func TestListenerOptionsAreInherited(t *testing.T) {
+	const timeout = 1234 * time.Millisecond
+	l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"), (*Listener).ReuseAddr, (*Listener).NoDelay,
+		func(l *Listener) error { return l.SendTimeout(timeout) })
+	if getOption(t, l.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR) != 1 {
+		t.Error("SO_REUSEADDR is not set")
+	}
+	for _, flags := range []int{0, unix.SOCK_NONBLOCK} {
+		client, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		c, err := l.Accept(flags)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		if getOption(t, c.FD(), unix.IPPROTO_TCP, unix.TCP_NODELAY) != 1 {
+			t.Error("TCP_NODELAY is not inherited")
+		}
+		tv, err := unix.GetsockoptTimeval(c.FD(), unix.SOL_SOCKET, unix.SO_SNDTIMEO)
+		// The kernel counts in ticks, of 10 ms at most.
+		if got := time.Duration(tv.Nano()); err != nil || got < timeout-10*time.Millisecond || got > timeout+10*time.Millisecond {
+			t.Errorf("SO_SNDTIMEO of an accepted connection: %v, %v", got, err)
+		}
+		if got, want := c.Peer.String(), client.LocalAddr().String(); got != want {
+			t.Errorf("peer %s, want %s", got, want)
+		}
+		status, err := unix.FcntlInt(uintptr(c.FD()), unix.F_GETFL, 0)
+		if nonblocking := status&unix.O_NONBLOCK != 0; err != nil || nonblocking != (flags != 0) || c.Nonblocking() != nonblocking {
+			t.Errorf("O_NONBLOCK is %v, Nonblocking() %v, %v", nonblocking, c.Nonblocking(), err)
+		}
+		for _, fd := range []int{c.FD(), l.fd} {
+			if v, err := unix.FcntlInt(uintptr(fd), unix.F_GETFD, 0); err != nil || v&unix.FD_CLOEXEC == 0 {
+				t.Errorf("a child process would inherit descriptor %d", fd)
+			}
+		}
+	}
+}
+
+func TestV6Only(t *testing.T) {
+	for _, only := range []bool{true, false} {
+		l := listen(t, netip.MustParseAddrPort("[::]:0"), func(l *Listener) error { return l.V6Only(only) })
+		if got := getOption(t, l.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY) == 1; got != only {
+			t.Errorf("IPV6_V6ONLY is %v, want %v", got, only)
+		}
+		client, err := net.Dial("tcp4", fmt.Sprintf("127.0.0.1:%d", l.Addr().Port()))
+		if (err == nil) == only {
+			t.Errorf("V6Only(%v): an IPv4 client gets %v", only, err)
+		}
+		if err != nil {
+			continue
+		}
+		c, err := l.Accept(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !c.Peer.Addr().Is4In6() || c.Peer.Port() != client.LocalAddr().(*net.TCPAddr).AddrPort().Port() {
+			t.Errorf("peer %v", c.Peer)
+		}
+		client.Close()
+		c.Close()
+	}
+	l, err := Socket(unix.AF_INET)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if err := l.V6Only(true); err != nil {
+		t.Errorf("an IPv4 socket: %v", err)
+	}
+}
+
+func TestListenerErrors(t *testing.T) {
+	first := listen(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	second, err := Socket(unix.AF_INET)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer second.Close()
+	wantCall(t, second.Bind(first.Addr()), "bind", unix.EADDRINUSE)
+	_, err = Socket(-1)
+	wantCall(t, err, "socket", unix.EAFNOSUPPORT)
+	none := &Listener{fd: -1, family: unix.AF_INET6}
+	wantCall(t, none.ReuseAddr(), "setsockopt SO_REUSEADDR", unix.EBADF)
+	wantCall(t, none.NoDelay(), "setsockopt TCP_NODELAY", unix.EBADF)
+	wantCall(t, none.SendTimeout(1), "setsockopt SO_SNDTIMEO", unix.EBADF)
+	wantCall(t, none.V6Only(true), "setsockopt IPV6_V6ONLY", unix.EBADF)
+	wantCall(t, none.Listen(1), "listen", unix.EBADF)
+	wantCall(t, none.Shutdown(), "shutdown", unix.EBADF)
+	wantCall(t, none.Close(), "close", unix.EBADF)
+	_, err = none.Accept(0)
+	wantCall(t, err, "accept4", unix.EBADF)
+	if none.Addr().IsValid() {
+		t.Error("no socket has an address")
+	}
+}
+
+// close(2) would leave the thread in accept(2) for ever; shutdown(2) wakes it.
+func TestShutdownWakesAccept(t *testing.T) {
+	l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	thread, result := make(chan int), make(chan error)
+	go func() {
+		runtime.LockOSThread()
+		thread <- unix.Gettid()
+		_, err := l.Accept(0)
+		result <- err
+	}()
+	waitBlocked(t, <-thread)
+	if err := l.Shutdown(); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case err := <-result:
+		wantCall(t, err, "accept4", unix.EINVAL)
+		if JudgeAccept(err) != Stopped {
+			t.Errorf("%v does not mean that the listener has stopped", err)
+		}
+	case <-time.After(10 * time.Second):
+		t.Fatal("Accept still waits")
+	}
+	if c, err := net.Dial("tcp4", l.Addr().String()); err == nil {
+		c.Close()
+		t.Error("connections are still accepted")
+	}
+}
