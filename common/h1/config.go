@@ -1,0 +1,57 @@
+package h1
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+)
+
+// Config is what all connections of a server have in common. It is not changed
+// once the first connection is open.
+type Config struct {
+	Handler Handler
+	// Log is told of every response, also of one that was cut off; nil for no log.
+	Log Logger
+
+	IdleTimeout   time.Duration // no request begun
+	HeaderTimeout time.Duration // from a request's first byte to the end of its head
+	BodyTimeout   time.Duration // from the end of a head to the end of its body
+	WriteTimeout  time.Duration // no byte of a response accepted by the client
+
+	// Stop tells connections that the server is stopping; nil means never.
+	Stop Stop
+
+	memory atomic.Int64 // bytes that bodies hold now, in all connections together
+}
+
+func (cfg *Config) stopping() bool { return cfg.Stop != nil && cfg.Stop.Stopping() }
+
+// Stop is how connections learn that the server is stopping.
+type Stop interface {
+	// Stopping tells whether the stop has begun. Connections then close behind the
+	// response under way.
+	Stopping() bool
+	// FD is a descriptor that becomes readable when the stop begins, for poll(2).
+	FD() int
+}
+
+// Logger takes the access log. Log is called from every worker at once, on their
+// hot path: it must neither block nor keep e or anything in it.
+type Logger interface {
+	Log(e *Entry)
+	// Panic reports a handler's panic with its stack.
+	Panic(value any, stack []byte)
+}
+
+// Entry is one line of the access log.
+type Entry struct {
+	Peer   netip.AddrPort // the client
+	Time   time.Time      // when the response was complete, or cut off
+	Took   time.Duration  // since the request's first byte
+	Method []byte         // as sent; empty if the request line could not be read. Valid during the call
+	Target []byte         // likewise
+	Minor  int            // the 1 of HTTP/1.1
+	Status int            // what was answered
+	Bytes  int64          // bytes of the response that the kernel took, head included
+	Cut    bool           // the response did not get out whole
+}

@@ -1,0 +1,749 @@
+package h1
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"fourways.example/common/sock"
+	"golang.org/x/sys/unix"
+)
+
+// Every input is followed by lastRequest, which is answered where the connection
+// goes on.
+func TestKeepAlive(t *testing.T) {
+	get10 := func(fields string) string { return "GET /a HTTP/1.0\r\n" + fields + "\r\n" }
+	for _, c := range []struct {
+		name, in string
+		methods  []string
+		want     []string
+		conn     string // the Connection field of the first answer
+		log      []string
+	}{
+		{"two requests", get("/a") + get("/b"), nil, []string{"200 GET /a", "200 GET /b", "200 GET /last"}, "", []string{"GET /a 1.1 200", "GET /b 1.1 200", "GET /last 1.1 200"}},
+		{"Connection: close", "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", nil, []string{"200 GET /a"}, "close", nil},
+		{"HTTP/1.0", get10(""), nil, []string{"200 GET /a"}, "close", []string{"GET /a 1.0 200"}},
+		{"HTTP/1.0, keep-alive", get10("Connection: keep-alive\r\n"), nil, []string{"200 GET /a", "200 GET /last"}, "keep-alive", nil},
+		{"HTTP/1.0, both", get10("Connection: keep-alive, close\r\n"), nil, []string{"200 GET /a"}, "close", nil},
+		{"HTTP/1.3", strings.Replace(get("/a"), "1.1", "1.3", 1), nil, []string{"200 GET /a", "200 GET /last"}, "", []string{"GET /a 1.3 200", "GET /last 1.1 200"}},
+		{"the handler closes", get("/close"), nil, []string{"200 GET /close"}, "close", nil},
+		{"HEAD", strings.Replace(get("/a"), "GET", "HEAD", 1), []string{"HEAD"}, []string{"200 ", "200 GET /last"}, "", nil},
+		{"204", get("/204"), nil, []string{"204 ", "200 GET /last"}, "", nil},
+		{"304", get("/304"), nil, []string{"304 ", "200 GET /last"}, "", nil},
+		{"an unknown method", strings.Replace(get("/a"), "GET", "BREW", 1), nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", []string{"BREW /a 1.1 501", "GET /last 1.1 200"}},
+		{"CONNECT", "CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", nil},
+		{"a body", post("/a", "hello"), nil, []string{"200 POST /a hello", "200 GET /last"}, "", nil},
+		{"a body on GET", strings.Replace(post("/a", "GET / HTTP/1.1\r\n\r\n"), "POST", "GET", 1), nil, []string{"200 GET /a GET / HTTP/1.1\r\n\r\n", "200 GET /last"}, "", nil},
+		{"a chunked body", chunks("3\r\nabc\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\n"), nil, []string{"200 POST / abcde", "200 GET /last"}, "", nil},
+		{"an unknown method with a body", strings.Replace(post("/a", "GET "), "POST", "BREW", 1), nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", nil},
+		{"empty lines between", get("/a") + "\r\n\r\n", nil, []string{"200 GET /a", "200 GET /last"}, "", nil},
+		{"a refusal", "GET / HTTP/2.0\r\n", nil, []string{"505 505 HTTP Version Not Supported: only HTTP/1.0 and HTTP/1.1 are spoken here\n"}, "close", []string{"GET / 1.0 505"}},
+		{"a refusal of a HEAD", "HEAD / HTTP/1.1\r\n\r\n", []string{"HEAD"}, []string{"400 "}, "close", nil},
+		{"a refusal behind a request", get("/a") + "G(\r\n\r\n", nil, []string{"200 GET /a", "400 400 Bad Request: the method is not a token\n"}, "", []string{"GET /a 1.1 200", "  1.0 400"}},
+		{"a refusal in a body", chunks("x\r\n"), nil, []string{"400 400 Bad Request: a chunk does not begin with 1 to 16 hex digits\n"}, "close", []string{"POST / 1.1 400"}},
+		{"a refusal in a body that nobody wants", strings.Replace(chunks("x\r\n"), "POST", "BREW", 1), nil, []string{"400 400 Bad Request: a chunk does not begin with 1 to 16 hex digits\n"}, "close", nil},
+		{"an unknown coding", with("Transfer-Encoding: gzip\r\n\r\n"), nil, []string{"501 501 Not Implemented: the only transfer coding known here is chunked\n"}, "close", nil},
+		{"a body too large", with("Content-Length: 1048577\r\n\r\n"), nil, []string{"413 413 Content Too Large: the body is larger than 1 MiB\n"}, "close", nil},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			both(t, func(t *testing.T, nonblocking bool) {
+				s := newSetup(t, nonblocking)
+				conn, client := s.pair()
+				done := background(conn)
+				client.send(c.in + lastRequest)
+				client.endSending()
+				got := answers(t, client.all(), c.methods...)
+				if err := <-done; err != nil {
+					t.Errorf("the connection ended with %v", err)
+				}
+				wantAnswers(t, got, c.want...)
+				if len(got) > 0 && got[0].header.Get("Connection") != c.conn {
+					t.Errorf("Connection: %q, want %q", got[0].header.Get("Connection"), c.conn)
+				}
+				if c.log != nil && !slices.Equal(s.journal().entries, c.log) {
+					t.Errorf("log %q, want %q", s.journal().entries, c.log)
+				}
+				if n := s.cfg.memory.Load(); n != 0 {
+					t.Errorf("%d bytes are still accounted for", n)
+				}
+			})
+		})
+	}
+}
+
+// A client that has said all it will say gets its answer, and no other.
+func TestEndOfStream(t *testing.T) {
+	for _, c := range []struct {
+		in   string
+		want []string
+	}{
+		{"", nil},
+		{"\r\n", nil},
+		{get("/a"), []string{"200 GET /a"}},
+		{get("/a") + get("/b"), []string{"200 GET /a", "200 GET /b"}},
+		{get("/a") + "GET /b HT", []string{"200 GET /a", "400 400 Bad Request: the request ended in its middle\n"}},
+		{"G", []string{"400 400 Bad Request: the request ended in its middle\n"}},
+		{strings.TrimSuffix(post("/a", "abc"), "c"), []string{"400 400 Bad Request: the request ended in its middle\n"}},
+		{chunks("3\r\nabc\r\n0\r\n"), []string{"400 400 Bad Request: the request ended in its middle\n"}},
+	} {
+		both(t, func(t *testing.T, nonblocking bool) {
+			s := newSetup(t, nonblocking)
+			conn, client := s.pair()
+			client.send(c.in)
+			client.endSending()
+			done := background(conn)
+			wantAnswers(t, answers(t, client.all()), c.want...)
+			if err := <-done; err != nil {
+				t.Errorf("%q: the connection ended with %v", c.in, err)
+			}
+		})
+	}
+}
+
+func TestPipelining(t *testing.T) {
+	const n = 100
+	var in strings.Builder
+	var want []string
+	for i := range n {
+		switch i % 3 {
+		case 0:
+			in.WriteString(get(fmt.Sprint("/", i)))
+			want = append(want, fmt.Sprint("200 GET /", i))
+		case 1:
+			in.WriteString(post(fmt.Sprint("/", i), "body"))
+			want = append(want, fmt.Sprint("200 POST /", i, " body"))
+		case 2:
+			fmt.Fprintf(&in, "PUT /%d HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1\r\na\r\n2\r\nbc\r\n0\r\n\r\n", i)
+			want = append(want, fmt.Sprint("200 PUT /", i, " abc"))
+		}
+	}
+	both(t, func(t *testing.T, nonblocking bool) {
+		for seed := range uint64(6) {
+			s := newSetup(t, nonblocking)
+			conn, client := s.pair()
+			done := background(conn)
+			rnd := rand.New(rand.NewPCG(seed, 0))
+			if seed == 0 {
+				client.send(in.String()) // in one write
+			} else {
+				go func() {
+					for rest := in.String(); len(rest) > 0; {
+						n := min(len(rest), 1+rnd.IntN(int(seed)*40))
+						io.WriteString(client, rest[:n])
+						rest = rest[n:]
+					}
+					client.Conn.(interface{ CloseWrite() error }).CloseWrite()
+				}()
+			}
+			if seed == 0 {
+				client.endSending()
+			}
+			wantAnswers(t, answers(t, client.all()), want...)
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// However many requests come without a pause, the memory stays what it was.
+func TestManyRequestsInTheSameMemory(t *testing.T) {
+	requests := 100_000
+	if testing.Short() {
+		requests = 10_000
+	}
+	s := newSetup(t, true)
+	s.cfg.Log = nil
+	body := []byte("x")
+	s.cfg.Handler = func(w *Response, _ *Request) { w.Bytes(body) }
+	conn, client := s.pair()
+	defer conn.Close()
+	largest := 0
+	all := []byte(strings.Repeat(get("/a")+chunks("3\r\nabc\r\n0\r\n\r\n"), requests/2))
+	sent, idle, sink := 0, 0, make([]byte, 1<<16)
+	raw := clientFD(t, client)
+	for sent < len(all) || conn.ex != nil {
+		if sent == len(all) {
+			if idle++; idle > 1000 {
+				t.Fatal("everything was answered, and yet there is an exchange")
+			}
+		} else {
+			// Wherever the kernel cuts it off, the next write goes on.
+			if n, err := unix.Write(raw, all[sent:]); n > 0 {
+				sent += n
+			} else if err != unix.EAGAIN {
+				t.Fatal(err)
+			}
+		}
+		if err := serve(conn); err != sock.ErrAgain {
+			t.Fatalf("serve: %v", err)
+		}
+		conn.Ready()
+		if conn.ex != nil {
+			largest = max(largest, conn.ex.in.Cap())
+		}
+		for n := 1; n > 0; {
+			n, _ = unix.Read(raw, sink)
+		}
+	}
+	if largest > 2*baseBuffer || len(s.worker.free) != 1 || s.worker.free[0].in.Cap() > 2*baseBuffer {
+		t.Errorf("a buffer grew to %d bytes; %d exchanges", largest, len(s.worker.free))
+	}
+	if want := int64(sent); int64(conn.received) != want {
+		t.Errorf("at position %d of %d", conn.received, want)
+	}
+}
+
+// clientFD is the client's descriptor, which stays open as long as the test.
+func clientFD(t testing.TB, c *client) (fd int) {
+	t.Helper()
+	f, err := c.Conn.(interface{ File() (*os.File, error) }).File()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { f.Close() })
+	fd = int(f.Fd())
+	if err := unix.SetNonblock(fd, true); err != nil {
+		t.Fatal(err)
+	}
+	return fd
+}
+
+func TestContinue(t *testing.T) {
+	head := "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
+	chunked := "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nTransfer-Encoding: chunked\r\n\r\n"
+	const invitation = "HTTP/1.1 100 Continue\r\n\r\n"
+	for _, c := range []struct {
+		name, head, body string
+		invited          bool
+		want             string
+	}{
+		{"with a length", head, "abc", true, "200 POST /a abc"},
+		{"chunked", chunked, "3\r\nabc\r\n0\r\n\r\n", true, "200 POST /a abc"},
+		{"the body has begun", head + "a", "bc", false, "200 POST /a abc"},
+		{"the chunks have begun", chunked + "3", "\r\nabc\r\n0\r\n\r\n", false, "200 POST /a abc"},
+		{"the whole body is here", head + "abc", "", false, "200 POST /a abc"},
+		{"no body", strings.Replace(head, "Length: 3", "Length: 0", 1), "", false, "200 POST /a"},
+		{"no length", strings.Replace(head, "Content-Length: 3", "A: b", 1), "", false, "200 POST /a"},
+		{"HTTP/1.0", strings.Replace(head, "HTTP/1.1", "HTTP/1.0", 1), "abc", false, "200 POST /a abc"},
+		{"another expectation", strings.Replace(head, "100-continue", "tea", 1), "", false, "417 417 Expectation Failed: the only expectation known here is 100-continue\n"},
+		{"too large", strings.Replace(head, "Length: 3", "Length: 9999999", 1), "", false, "413 413 Content Too Large: the body is larger than 1 MiB\n"},
+		{"a bad body", chunked, "x", true, "400 400 Bad Request: a chunk does not begin with 1 to 16 hex digits\n"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSetup(t, true)
+			conn, client := s.pair()
+			// A request before it, and the head byte by byte, neither of which may matter.
+			// The head's last byte comes together with what there is of the body.
+			end := strings.Index(c.head, "\r\n\r\n") + 3
+			for _, piece := range append(strings.Split(get("/first")+c.head[:end], ""), c.head[end:]) {
+				client.send(piece)
+				conn.Ready()
+				if err := serve(conn); err != sock.ErrAgain && conn.Want() != Close {
+					t.Fatal(err)
+				}
+			}
+			_, first, _ := strings.Cut(client.here(), "GET /first")
+			if c.invited != (first == invitation) {
+				t.Fatalf("before the body: %q", first)
+			}
+			if c.invited {
+				first = ""
+			}
+			client.send(c.body)
+			client.endSending()
+			conn.Ready()
+			drive(conn)
+			wantAnswers(t, answers(t, first+client.all()), c.want)
+		})
+	}
+	both(t, func(t *testing.T, nonblocking bool) { // and all at once, with both kinds
+		s := newSetup(t, nonblocking)
+		conn, client := s.pair()
+		done := background(conn)
+		client.send(head)
+		p := make([]byte, len(invitation))
+		if _, err := io.ReadFull(client, p); err != nil || string(p) != invitation {
+			t.Fatalf("%q, %v", p, err)
+		}
+		client.send("abc" + head)
+		wantAnswers(t, answers(t, readUntil(t, client, "abc")), "200 POST /a abc")
+		if _, err := io.ReadFull(client, p); err != nil || string(p) != invitation {
+			t.Fatalf("the second time: %q, %v", p, err)
+		}
+		client.send("def")
+		client.endSending()
+		wantAnswers(t, answers(t, client.all()), "200 POST /a def")
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// readUntil reads up to the end of text, byte by byte.
+func readUntil(t testing.TB, r io.Reader, text string) string {
+	t.Helper()
+	var b []byte
+	for !bytes.HasSuffix(b, []byte(text)) {
+		var p [1]byte
+		if _, err := io.ReadFull(r, p[:]); err != nil {
+			t.Fatalf("%q, then %v", b, err)
+		}
+		b = append(b, p[0])
+	}
+	return string(b)
+}
+
+// While half of 100 Continue is out, nothing else can be said.
+func TestExpireInMidInvitation(t *testing.T) {
+	for _, sent := range []int{0, 5} {
+		s := newSetup(t, true)
+		conn, client := s.pair()
+		client.send("POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+		if err := conn.Fill(); err != nil || conn.Want() != Write {
+			t.Fatal(err, conn.Want())
+		}
+		conn.ex.outSent = sent // as a full send queue would leave it
+		conn.Expire()
+		drive1(t, conn, client)
+		got := answers(t, client.all())
+		if sent > 0 && len(got) > 0 || sent == 0 && (len(got) != 1 || got[0].status != 408) {
+			t.Errorf("%d bytes of the invitation were out: %q", sent, got)
+		}
+		if n := len(s.journal().entries); (n == 1) != (sent == 0) {
+			t.Errorf("%d bytes of the invitation were out: %q in the log", sent, s.journal().entries)
+		}
+	}
+}
+
+// drive1 drives a connection whose client has nothing more to say.
+func drive1(t *testing.T, conn *Conn, client *client) {
+	t.Helper()
+	client.endSending()
+	conn.Ready()
+	if err := drive(conn); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestIdleConnectionHoldsNothing(t *testing.T) {
+	s := newSetup(t, true)
+	conn, client := s.pair()
+	defer conn.Close()
+	step := func(send string) {
+		t.Helper()
+		client.send(send)
+		conn.Ready()
+		if err := serve(conn); err != sock.ErrAgain {
+			t.Fatal(err)
+		}
+	}
+	step("")
+	if conn.ex != nil {
+		t.Error("a new silent connection holds an exchange")
+	}
+	step("GET")
+	if conn.ex == nil || len(s.worker.free) != 0 {
+		t.Error("a request under way holds none")
+	}
+	step(get("/a")[3:])
+	if conn.ex != nil || len(s.worker.free) != 1 {
+		t.Error("an answered connection holds an exchange")
+	}
+	if class, _ := conn.Deadline(); class != ClassIdle || conn.Want() != Read {
+		t.Errorf("class %v, want %v", class, conn.Want())
+	}
+	ex := s.worker.free[0]
+	step(post("/a", strings.Repeat("x", 100_000)))
+	if conn.ex != nil || s.worker.free[0] != ex {
+		t.Error("the exchange is not used again")
+	}
+	if n := ex.in.Cap(); n > keepBuffer {
+		t.Errorf("the pool keeps a buffer of %d bytes", n)
+	}
+	if n := s.cfg.memory.Load(); n != 0 {
+		t.Errorf("%d bytes are still accounted for", n)
+	}
+	wantAnswers(t, answers(t, client.here()), "200 GET /a", "200 POST /a "+strings.Repeat("x", 100_000))
+}
+
+func TestIdleBlockingConnectionHoldsNothing(t *testing.T) {
+	s := newSetup(t, false)
+	s.cfg.IdleTimeout = time.Millisecond
+	conn, client := s.pair()
+	defer conn.Close()
+	client.send(get("/a"))
+	if err := serve(conn); err != nil { // until it is idle for too long
+		t.Fatal(err)
+	}
+	if conn.ex != nil {
+		t.Error("it waited with an exchange")
+	}
+}
+
+func TestGrant(t *testing.T) {
+	s := newSetup(t, true)
+	conn, client := s.pair()
+	defer conn.Close()
+	client.send(get("/a") + get("/b"))
+	queued := func() int {
+		n, err := conn.sock.Unread()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	all := queued()
+	conn.Grant(0)
+	if err := serve(conn); err != ErrYield || queued() != all || conn.Want() != Read {
+		t.Errorf("Grant(0): %v, %d of %d bytes unread", err, queued(), all)
+	}
+	conn.Grant(1)
+	if err := serve(conn); err != ErrYield || queued() != 0 || conn.Want() != Write {
+		t.Errorf("Grant(1): %v, %d bytes unread", err, queued())
+	}
+	if got := client.here(); got != "" {
+		t.Errorf("sent before the next turn: %q", got)
+	}
+	conn.Grant(1)
+	if err := serve(conn); err != ErrYield || conn.Want() != Write {
+		t.Errorf("the second turn: %v", err)
+	}
+	wantAnswers(t, answers(t, client.here()), "200 GET /a") // the other one is ready, and waits
+	conn.Grant(2)
+	if err := serve(conn); err != sock.ErrAgain && err != ErrYield {
+		t.Errorf("the third turn: %v", err)
+	}
+	wantAnswers(t, answers(t, client.here()), "200 GET /b")
+	client.send(strings.Repeat(get("/c"), 50))
+	conn.Ready()
+	turns := 0
+	for ; ; turns++ {
+		conn.Grant(5)
+		if err := serve(conn); err == sock.ErrAgain {
+			break
+		} else if err != ErrYield {
+			t.Fatal(err)
+		}
+	}
+	if got := len(answers(t, client.here())); got != 50 || turns != 10 {
+		t.Errorf("%d answers in %d turns of 5", got, turns)
+	}
+}
+
+func TestPanic(t *testing.T) {
+	both(t, func(t *testing.T, nonblocking bool) {
+		s := newSetup(t, nonblocking)
+		file := newFile(t, []byte("lost"))
+		s.cfg.Handler = func(w *Response, r *Request) {
+			if string(r.Path) == "/panic" {
+				w.File(file, 0, 4)
+			}
+			echo(w, r)
+		}
+		conn, client := s.pair()
+		done := background(conn)
+		client.send(get("/panic") + lastRequest)
+		got := answers(t, client.all())
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		wantAnswers(t, got, "500 500 Internal Server Error\n", "200 GET /last")
+		if got[0].header.Get("X-Lost") != "" {
+			t.Error("fields of the response that was given up were sent")
+		}
+		if p := s.journal().panics; !slices.Equal(p, []string{"on purpose"}) {
+			t.Errorf("panics in the log: %q", p)
+		}
+		if file.released != 1 {
+			t.Errorf("the file was given back %d times", file.released)
+		}
+	})
+	s := newSetup(t, true) // and without a log
+	s.cfg.Log = nil
+	conn, client := s.pair()
+	client.send(get("/panic"))
+	drive1(t, conn, client)
+	wantAnswers(t, answers(t, client.all()), "500 500 Internal Server Error\n")
+}
+
+func TestFilesAreReleasedOnce(t *testing.T) {
+	for _, c := range []struct {
+		name    string
+		request string
+		handler func(w *Response, f *counted)
+		files   int
+		body    string
+	}{
+		{"sent", get("/"), func(w *Response, f *counted) { w.File(f, 0, 5) }, 1, "01234"},
+		{"sent twice", get("/"), func(w *Response, f *counted) { w.File(f, 0, 5); w.File(f, 7, 3) }, 2, "01234789"},
+		{"no byte of it", get("/"), func(w *Response, f *counted) { w.File(f, 0, 0); w.File(f, 0, -1) }, 2, ""},
+		{"HEAD", strings.Replace(get("/"), "GET", "HEAD", 1), func(w *Response, f *counted) { w.File(f, 0, 5) }, 1, ""},
+		{"204", get("/"), func(w *Response, f *counted) { w.File(f, 0, 5); w.Status = 204 }, 1, ""},
+		{"304", get("/"), func(w *Response, f *counted) { w.File(f, 0, 5); w.Status = 304 }, 1, ""},
+		{"given up for an error", get("/"), func(w *Response, f *counted) { w.File(f, 0, 5); w.Error(404, ""); w.Error(403, "") }, 1, "403 Forbidden\n"},
+		{"behind an error", get("/"), func(w *Response, f *counted) { w.Error(404, ""); w.File(f, 0, 2) }, 1, "404 Not Found\n01"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			both(t, func(t *testing.T, nonblocking bool) {
+				s := newSetup(t, nonblocking)
+				file := newFile(t, []byte("0123456789"))
+				s.cfg.Handler = func(w *Response, _ *Request) { c.handler(w, file) }
+				conn, client := s.pair()
+				done := background(conn)
+				client.send(c.request)
+				client.endSending()
+				got := answers(t, client.all(), strings.Fields(c.request)[0])
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				if len(got) != 1 || got[0].body != c.body {
+					t.Errorf("got %q, want a body %q", got, c.body)
+				}
+				if file.released != c.files {
+					t.Errorf("given back %d times, want %d", file.released, c.files)
+				}
+			})
+		})
+	}
+}
+
+// A client that goes away while its file is sent.
+func TestCutOff(t *testing.T) {
+	both(t, func(t *testing.T, nonblocking bool) {
+		s := newSetup(t, nonblocking)
+		file := newFile(t, make([]byte, 4<<20))
+		s.cfg.Handler = func(w *Response, _ *Request) {
+			w.Bytes([]byte("first"))
+			w.File(file, 0, 4<<20)
+			w.File(file, 0, 1)
+		}
+		conn, client := s.pair()
+		done := background(conn)
+		client.send(get("/"))
+		readUntil(t, client, "first")
+		client.Close()
+		if err := <-done; !errors.Is(err, unix.EPIPE) && !errors.Is(err, unix.ECONNRESET) {
+			t.Errorf("the connection ended with %v", err)
+		}
+		if file.released != 2 {
+			t.Errorf("the files were given back %d times", file.released)
+		}
+		if got := s.journal().entries; !slices.Equal(got, []string{"GET / 1.1 200 cut"}) {
+			t.Errorf("log: %q", got)
+		}
+		if len(s.worker.free) != 1 {
+			t.Errorf("%d exchanges in the pool", len(s.worker.free))
+		}
+	})
+}
+
+func TestShrunkFile(t *testing.T) {
+	both(t, func(t *testing.T, nonblocking bool) {
+		s := newSetup(t, nonblocking)
+		file := newFile(t, []byte("0123456789"))
+		s.cfg.Handler = func(w *Response, _ *Request) {
+			w.File(file, 0, 10)
+			file.f.Truncate(4)
+		}
+		conn, client := s.pair()
+		done := background(conn)
+		client.send(get("/") + get("/"))
+		got := client.all()
+		if err := <-done; err != errShrunk {
+			t.Errorf("the connection ended with %v", err)
+		}
+		head, body, _ := strings.Cut(got, "\r\n\r\n")
+		if !strings.HasSuffix(head, "Content-Length: 10") || body != "0123" {
+			t.Errorf("%q: want the announced length, and no more than there is", got)
+		}
+		if !slices.Equal(s.journal().entries, []string{"GET / 1.1 200 cut"}) || file.released != 1 {
+			t.Errorf("log %q, given back %d times", s.journal().entries, file.released)
+		}
+	})
+}
+
+// Bodies of all kinds of parts, through a send queue that takes little at a time.
+func TestParts(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 1))
+	data := make([]byte, 300_000)
+	for i := range data {
+		data[i] = byte(rnd.Uint32())
+	}
+	both(t, func(t *testing.T, nonblocking bool) {
+		file := newFile(t, data)
+		for round := range 20 {
+			s := newSetup(t, nonblocking)
+			s.sendBuffer = 1 // the smallest that the kernel has
+			var want []byte
+			files := 0
+			file.released = 0
+			s.cfg.Handler = func(w *Response, _ *Request) {
+				for range 1 + rnd.IntN(6) {
+					n := rnd.IntN(1 << rnd.IntN(18))
+					off := rnd.IntN(len(data) - n)
+					piece := data[off : off+n]
+					switch rnd.IntN(3) {
+					case 0:
+						w.Bytes(piece)
+					case 1:
+						w.Built(append(w.Build(), piece...))
+					case 2:
+						w.File(file, int64(off), int64(n))
+						files++
+					}
+					want = append(want, piece...)
+				}
+			}
+			conn, client := s.pair()
+			done := background(conn)
+			client.send(get("/") + strings.Replace(get("/"), "GET", "HEAD", 1) + get("/"))
+			client.endSending()
+			text := client.all()
+			if err := <-done; err != nil {
+				t.Fatalf("round %d: %v", round, err)
+			}
+			got := answers(t, text, "GET", "HEAD")
+			if len(got) != 3 {
+				t.Fatalf("round %d: %d answers", round, len(got))
+			}
+			headOnly := int(parseLength(t, got[1]))
+			first := len(got[0].body)
+			if headOnly+first+len(got[2].body) != len(want) || got[0].body != string(want[:first]) || got[2].body != string(want[first+headOnly:]) {
+				t.Fatalf("round %d: other bytes than described", round)
+			}
+			if file.released != files {
+				t.Fatalf("round %d: %d files described, %d given back", round, files, file.released)
+			}
+		}
+	})
+}
+
+func parseLength(t *testing.T, a answer) (n int64) {
+	t.Helper()
+	if _, err := fmt.Sscan(a.header.Get("Content-Length"), &n); err != nil {
+		t.Fatalf("%v: %v", a.header, err)
+	}
+	return n
+}
+
+// Head and small body leave together.
+func TestOnePiece(t *testing.T) {
+	s := newSetup(t, true)
+	conn, client := s.pair()
+	defer conn.Close()
+	client.send(get("/a"))
+	conn.Grant(2) // one read, one write
+	if err := serve(conn); err != ErrYield {
+		t.Fatal(err)
+	}
+	wantAnswers(t, answers(t, client.here()), "200 GET /a")
+	s.cfg.Handler = func(w *Response, _ *Request) { w.Bytes(make([]byte, onePiece)) }
+	client.send(get("/a"))
+	conn.Ready()
+	conn.Grant(3) // that is too much for one piece
+	if err := serve(conn); err != ErrYield && err != sock.ErrAgain {
+		t.Fatal(err)
+	}
+	if got := answers(t, client.here()); len(got) != 1 || len(got[0].body) != onePiece {
+		t.Errorf("%d answers", len(got))
+	}
+}
+
+// All bodies together are bounded.
+func TestMemoryIsBounded(t *testing.T) {
+	s := newSetup(t, true)
+	const clients = 80
+	body := strings.Repeat("x", 1<<20)
+	chunk := fmt.Sprintf("%x\r\n%s\r\n", len(body)-1, body[:len(body)-1])
+	var conns []*Conn
+	refused := 0
+	for i := range clients {
+		conn, client := s.pair()
+		conns = append(conns, conn)
+		text := with("Content-Length: 1048576\r\n\r\n") + body[:len(body)-1]
+		if i%2 == 0 {
+			text = chunks(chunk)
+		}
+		raw := clientFD(t, client)
+		for len(text) > 0 && !conn.refused {
+			n, err := unix.Write(raw, []byte(text))
+			if n <= 0 {
+				t.Fatal(err)
+			}
+			text = text[n:]
+			conn.Ready()
+			if err := serve(conn); err != sock.ErrAgain {
+				t.Fatalf("client %d: %v", i, err)
+			}
+		}
+		if total := s.cfg.memory.Load(); total > maxMemory+2<<20 {
+			t.Fatalf("%d bytes are held", total)
+		}
+		if !conn.refused {
+			continue
+		}
+		refused++
+		wantAnswers(t, answers(t, client.here()), "503 503 Service Unavailable: too many large requests at once\n")
+	}
+	if refused < 5 || refused > 60 {
+		t.Errorf("%d of %d refused", refused, clients)
+	}
+	conn, client := s.pair() // what needs no such memory goes on
+	client.send(get("/a") + post("/b", "small"))
+	if err := serve(conn); err != sock.ErrAgain {
+		t.Error(err)
+	}
+	wantAnswers(t, answers(t, client.here()), "200 GET /a", "200 POST /b small")
+	for _, c := range append(conns, conn) {
+		c.Close()
+	}
+	if n := s.cfg.memory.Load(); n != 0 {
+		t.Errorf("%d bytes are still accounted for", n)
+	}
+	if len(s.worker.free) > keepFree {
+		t.Errorf("%d exchanges are kept", len(s.worker.free))
+	}
+	for _, ex := range s.worker.free {
+		if ex.in.Cap() > keepBuffer || cap(ex.parser.body) > keepBuffer || cap(ex.out) > keepBuffer || cap(ex.res.arena) > keepBuffer {
+			t.Error("the pool keeps large memory")
+		}
+	}
+}
+
+func TestConnSendsDateOnce(t *testing.T) {
+	w := newSetup(t, true).worker
+	first := string(w.today())
+	if _, err := time.Parse(dateForm, first); err != nil {
+		t.Error(err)
+	}
+	w.dateUnix-- // as if a second had passed
+	w.date = [len(dateForm)]byte{}
+	if second := string(w.today()); len(second) != len(first) || second[:4] != time.Now().UTC().Format("Mon,") {
+		t.Errorf("%q, then %q", first, second)
+	}
+}
+
+// A busy moment's memory does not stay for ever.
+func TestPoolIsBounded(t *testing.T) {
+	s := newSetup(t, true)
+	var conns []*Conn
+	for range keepFree + 10 {
+		conn, client := s.pair()
+		step(t, conn, client, "GET")
+		conns = append(conns, conn)
+	}
+	for _, c := range conns {
+		c.Close()
+	}
+	if n := len(s.worker.free); n != keepFree {
+		t.Errorf("%d exchanges are kept, want %d", n, keepFree)
+	}
+}

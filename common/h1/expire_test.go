@@ -1,0 +1,674 @@
+package h1
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"fourways.example/common/sock"
+	"golang.org/x/sys/unix"
+)
+
+// step gives a non-blocking connection what the client sends, and runs it until it
+// would have to wait.
+func step(t *testing.T, conn *Conn, client *client, send string) {
+	t.Helper()
+	client.send(send)
+	conn.Ready()
+	if err := serve(conn); err != sock.ErrAgain && err != nil {
+		t.Fatal(err)
+	}
+}
+
+// wantClass demands that a time-out of this class and length is running.
+func wantClass(t *testing.T, conn *Conn, class Class, length time.Duration) time.Time {
+	t.Helper()
+	got, at := conn.Deadline()
+	if left := time.Until(at); got != class || left > length || left < length-30*time.Second {
+		t.Errorf("class %v, %v left; want class %v of %v", got, left, class, length)
+	}
+	return at
+}
+
+// classes gives each class another time-out.
+func classes(s *setup) {
+	s.cfg.IdleTimeout, s.cfg.HeaderTimeout = time.Hour, 2*time.Hour
+	s.cfg.BodyTimeout, s.cfg.WriteTimeout = 3*time.Hour, 4*time.Hour
+}
+
+func TestDeadlines(t *testing.T) {
+	s := newSetup(t, true)
+	classes(s)
+	conn, client := s.pair()
+	defer conn.Close()
+	idle := wantClass(t, conn, ClassIdle, time.Hour)
+	step(t, conn, client, "\r\n")
+	if at := wantClass(t, conn, ClassIdle, time.Hour); at != idle {
+		t.Error("an empty line began a request")
+	}
+	step(t, conn, client, "P")
+	head := wantClass(t, conn, ClassHead, 2*time.Hour)
+	step(t, conn, client, "OST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n")
+	if at := wantClass(t, conn, ClassHead, 2*time.Hour); at != head {
+		t.Error("more of the head moved its deadline")
+	}
+	step(t, conn, client, "\r\n")
+	body := wantClass(t, conn, ClassBody, 3*time.Hour)
+	step(t, conn, client, "ab")
+	if at := wantClass(t, conn, ClassBody, 3*time.Hour); at != body {
+		t.Error("more of the body moved its deadline")
+	}
+	conn.Grant(1)
+	client.send("c")
+	conn.Ready()
+	if err := serve(conn); err != ErrYield {
+		t.Fatal(err)
+	}
+	wantClass(t, conn, ClassWrite, 4*time.Hour)
+	conn.Grant(100)
+	if err := serve(conn); err != sock.ErrAgain {
+		t.Fatal(err)
+	}
+	if at := wantClass(t, conn, ClassIdle, time.Hour); !at.After(idle) {
+		t.Error("the idle time does not begin anew behind an answer")
+	}
+	step(t, conn, client, "(")
+	wantClass(t, conn, ClassDrain, drainTime)
+}
+
+func TestExpire(t *testing.T) {
+	for _, c := range []struct {
+		name, send string
+		class      Class
+		want       string // the status that the client is told; nothing if empty
+		log        string
+	}{
+		{"a new connection", "", ClassIdle, "", ""},
+		{"empty lines", "\r\n\r\n", ClassIdle, "", ""},
+		{"behind an answer", get("/a"), ClassIdle, "", "GET /a 1.1 200"},
+		{"one byte", "G", ClassHead, "408", "  1.0 408"},
+		{"all but the last byte", strings.TrimSuffix(get("/a"), "\n"), ClassHead, "408", "GET /a 1.1 408"},
+		{"no body", with("Content-Length: 3\r\n\r\n"), ClassBody, "408", "POST / 1.1 408"},
+		{"half a chunk", chunks("3\r\na"), ClassBody, "408", "POST / 1.1 408"},
+		{"half a trailer", chunks("0\r\nA: "), ClassBody, "408", "POST / 1.1 408"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Run("nonblocking", func(t *testing.T) {
+				s := newSetup(t, true)
+				conn, client := s.pair()
+				step(t, conn, client, c.send)
+				before := client.here()
+				if class, _ := conn.Deadline(); class != c.class {
+					t.Fatalf("class %v, want %v", class, c.class)
+				}
+				conn.Expire()
+				if c.want == "" && conn.Want() != Close {
+					t.Fatalf("want %v", conn.Want())
+				}
+				drive1(t, conn, client)
+				checkExpired(t, s, before, client.all(), c.want, c.log)
+			})
+			t.Run("blocking", func(t *testing.T) {
+				s := newSetup(t, false)
+				s.cfg.IdleTimeout, s.cfg.HeaderTimeout, s.cfg.BodyTimeout = time.Minute, time.Minute, time.Minute
+				switch c.class {
+				case ClassIdle:
+					s.cfg.IdleTimeout = 20 * time.Millisecond
+				case ClassHead:
+					s.cfg.HeaderTimeout = 20 * time.Millisecond
+				case ClassBody:
+					s.cfg.BodyTimeout = 20 * time.Millisecond
+				}
+				conn, client := s.pair()
+				client.send(c.send)
+				done := background(conn)
+				got := client.all()
+				client.endSending()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				before := ""
+				if strings.HasPrefix(c.log, "GET /a 1.1 200") {
+					before, got = got, ""
+				}
+				checkExpired(t, s, before, got, c.want, c.log)
+			})
+		})
+	}
+}
+
+func checkExpired(t *testing.T, s *setup, before, got, want, log string) {
+	t.Helper()
+	if want == "" && got != "" {
+		t.Errorf("the client was told %q behind %q", got, before)
+	}
+	if want != "" {
+		a := answers(t, got)
+		if len(a) != 1 || !strings.HasPrefix(a[0].String(), want) || a[0].header.Get("Connection") != "close" {
+			t.Errorf("the client was told %q", got)
+		}
+	}
+	if all := strings.Join(s.journal().entries, "; "); all != log {
+		t.Errorf("log %q, want %q", all, log)
+	}
+}
+
+// Who always has some bytes on the way must not be able to keep a thread for ever: it is
+// the time that counts, not whether there is something to read.
+func TestExpireWhileBytesKeepComing(t *testing.T) {
+	for _, begun := range []string{"G", chunks("")} {
+		s := newSetup(t, false)
+		conn, client := s.pair()
+		client.send(begun)
+		if err := conn.Fill(); err != nil || conn.Want() != Read {
+			t.Fatal(err, conn.Want())
+		}
+		client.send("1;more\r\n")
+		conn.since -= int64(time.Hour) // as if it had been going on for so long
+		if err := conn.Fill(); err != nil || conn.Want() != Write {
+			t.Fatalf("%v, want %v: the time-out was not kept", err, conn.Want())
+		}
+		client.endSending()
+		if err := drive(conn); err != nil {
+			t.Error(err)
+		}
+		if got := answers(t, client.all()); len(got) != 1 || got[0].status != 408 {
+			t.Errorf("%q", got)
+		}
+	}
+	s := newSetup(t, false) // an idle one may have waited for its thread until now
+	conn, client := s.pair()
+	client.send(get("/a"))
+	client.endSending()
+	conn.since -= int64(time.Hour)
+	if err := drive(conn); err != nil {
+		t.Error(err)
+	}
+	wantAnswers(t, answers(t, client.all()), "200 GET /a")
+}
+
+// A refused client may go on sending for a while; what it sends is not looked at.
+func TestDrain(t *testing.T) {
+	both(t, func(t *testing.T, nonblocking bool) {
+		s := newSetup(t, nonblocking)
+		conn, client := s.pair()
+		done := background(conn)
+		client.send("(")
+		answer := readUntil(t, client, "token\n")
+		if !strings.HasPrefix(answer, "HTTP/1.1 400 ") {
+			t.Errorf("%q", answer)
+		}
+		if n, err := client.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+			t.Errorf("behind the answer: %d, %v", n, err)
+		}
+		// drainBytes are read; with more the connection is closed.
+		client.send(strings.Repeat(get("/more"), drainBytes/len(get("/more"))))
+		n, err := io.Copy(client, io.LimitReader(endless{}, 64<<20))
+		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("%d more bytes were taken, %v", n, err)
+		}
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		if got := s.journal().entries; len(got) != 1 {
+			t.Errorf("log %q", got)
+		}
+	})
+	t.Run("time", func(t *testing.T) {
+		s := newSetup(t, true)
+		conn, client := s.pair()
+		step(t, conn, client, "(")
+		at := wantClass(t, conn, ClassDrain, drainTime)
+		step(t, conn, client, "more")
+		if again := wantClass(t, conn, ClassDrain, drainTime); again != at || conn.Want() != Read {
+			t.Error("more bytes moved the deadline")
+		}
+		conn.Expire()
+		if conn.Want() != Close {
+			t.Errorf("want %v", conn.Want())
+		}
+		conn.Close()
+	})
+}
+
+type endless struct{}
+
+func (endless) Read(p []byte) (int, error) { return len(p), nil }
+
+// A client that sends much more than it is refused for still reads the refusal, over
+// real TCP, where a reset would overtake it.
+func TestRefusalIsReadable(t *testing.T) {
+	both(t, func(t *testing.T, nonblocking bool) {
+		for range 20 {
+			s := newSetup(t, nonblocking)
+			conn, client := s.tcp(time.Minute)
+			done := background(conn)
+			client.send(with("Content-Length: 99999999\r\n\r\n") + strings.Repeat("x", 500_000))
+			got := answers(t, client.all())
+			client.Close()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			if len(got) != 1 || got[0].status != 413 {
+				t.Fatalf("%q", got)
+			}
+		}
+	})
+}
+
+// Connection: close with more behind it: what was read too much is no reason to lose
+// the answer.
+func TestCloseWithUnreadBytes(t *testing.T) {
+	both(t, func(t *testing.T, nonblocking bool) {
+		for _, behind := range []string{"", "x", strings.Repeat("x", 100_000)} {
+			s := newSetup(t, nonblocking)
+			conn, client := s.tcp(time.Minute)
+			done := background(conn)
+			client.send(lastRequest + behind)
+			wantAnswers(t, answers(t, client.all()), "200 GET /last")
+			client.Close()
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		}
+	})
+}
+
+// untilAcknowledged reads from the client until the server's kernel knows.
+func untilAcknowledged(t *testing.T, conn *Conn, client *client) {
+	t.Helper()
+	before, err := conn.sock.Unsent()
+	if err != nil {
+		t.Fatal(err)
+	}
+	p := make([]byte, 4096)
+	for {
+		if _, err := client.Read(p); err != nil {
+			t.Fatal(err)
+		}
+		if now, _ := conn.sock.Unsent(); now < before {
+			return
+		}
+	}
+}
+
+// settle waits until the client's kernel takes no more by itself.
+func settle(t *testing.T, conn *Conn, again func()) {
+	t.Helper()
+	for before := -1; ; {
+		again()
+		n, err := conn.sock.Unsent()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if n == before {
+			return
+		}
+		before = n
+	}
+}
+
+const large = 16 << 20
+
+func sendLarge(w *Response, _ *Request) { w.Bytes(make([]byte, large)) }
+
+func TestWriteTimeout(t *testing.T) {
+	t.Run("nonblocking", func(t *testing.T) {
+		s := newSetup(t, true)
+		s.cfg.Handler = sendLarge
+		conn, client := s.tcp(time.Minute)
+		step(t, conn, client, get("/"))
+		settle(t, conn, func() {
+			conn.Ready()
+			if err := serve(conn); err != sock.ErrAgain {
+				t.Fatal(err)
+			}
+			conn.Expire() // looks at what was acknowledged, as serve did
+			if conn.Want() != Write {
+				conn.want = Write // it was settled already; the next round sees it
+			}
+		})
+		for range 3 { // a client that reads, however little, is waited for
+			untilAcknowledged(t, conn, client)
+			_, before := conn.Deadline()
+			conn.Expire()
+			if _, after := conn.Deadline(); conn.Want() != Write || !after.After(before) {
+				t.Fatalf("a client that reads was given up: want %v", conn.Want())
+			}
+		}
+		conn.Expire()
+		if conn.Want() != Close {
+			t.Fatal("a client that does not read is waited for")
+		}
+		conn.Close()
+		if _, err := io.Copy(io.Discard, client); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the client sees %v, want a reset", err)
+		}
+		if got := s.journal().entries; len(got) != 1 || got[0] != "GET / 1.1 200 cut" {
+			t.Errorf("log %q", got)
+		}
+	})
+	t.Run("blocking", func(t *testing.T) {
+		s := newSetup(t, false)
+		s.cfg.Handler = sendLarge
+		conn, client := s.tcp(20 * time.Millisecond) // which is what ends a Flush
+		client.send(get("/"))
+		if err := conn.Fill(); err != nil {
+			t.Fatal(err)
+		}
+		flush := func() {
+			t.Helper()
+			if err := conn.Flush(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		settle(t, conn, func() {
+			flush()
+			conn.want = Write
+		})
+		conn.progressed()
+		for range 3 {
+			untilAcknowledged(t, conn, client)
+			if flush(); conn.Want() != Write {
+				t.Fatal("a client that reads was given up")
+			}
+		}
+		settle(t, conn, func() { // what it took just now may still make room
+			flush()
+			if conn.Want() == Close {
+				return
+			}
+		})
+		if flush(); conn.Want() != Close {
+			t.Fatal("a client that does not read is waited for")
+		}
+		conn.Close()
+		if _, err := io.Copy(io.Discard, client); !errors.Is(err, syscall.ECONNRESET) {
+			t.Errorf("the client sees %v, want a reset", err)
+		}
+	})
+}
+
+// The answers before are still on their way: that nothing of this one has been
+// acknowledged does not mean that the client does not read.
+func TestWriteTimeoutBehindEarlierAnswers(t *testing.T) {
+	s := newSetup(t, false)
+	s.cfg.Handler = func(w *Response, r *Request) {
+		if string(r.Path) == "/small" {
+			w.Bytes(make([]byte, 1000))
+		} else {
+			sendLarge(w, r)
+		}
+	}
+	conn, client := s.tcp(20 * time.Millisecond)
+	defer conn.Close()
+	client.send(strings.Repeat(get("/small"), 1000) + get("/"))
+	// Answers without number go out, and none of them is read.
+	for conn.ex == nil || conn.ex.res.length < large || conn.Want() != Write {
+		var err error
+		if conn.Want() == Read {
+			err = conn.Fill()
+		} else {
+			err = conn.Flush()
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	conn.ex.sent = 0 // as if the kernel had taken nothing of the large one yet
+	conn.Expire()
+	if conn.Want() != Write {
+		t.Fatal("given up before anything was asked")
+	}
+	untilAcknowledged(t, conn, client)
+	conn.Expire()
+	if conn.Want() != Write {
+		t.Fatal("given up although the client reads")
+	}
+}
+
+// A slow client gets all of it, in any number of time-outs.
+func TestSlowReader(t *testing.T) {
+	both(t, func(t *testing.T, nonblocking bool) {
+		const timeout = 300 * time.Millisecond
+		s := newSetup(t, nonblocking)
+		s.cfg.WriteTimeout = timeout
+		file := newFile(t, bytes.Repeat([]byte("0123456789abcdef"), 8<<20/16))
+		s.cfg.Handler = func(w *Response, _ *Request) { w.File(file, 0, 8<<20) }
+		conn, client := s.tcp(timeout)
+		done := background(conn)
+		client.send(get("/"))
+		client.endSending()
+		got := 0
+		p := make([]byte, 256<<10)
+		for {
+			n, err := client.Read(p)
+			got += n
+			if err == io.EOF {
+				break
+			}
+			if err != nil {
+				t.Fatalf("%d bytes, then %v", got, err)
+			}
+			if got < 1<<20 {
+				time.Sleep(time.Millisecond) // this is what is slow; nothing waits for it
+			}
+		}
+		if err := <-done; err != nil || got <= 8<<20 {
+			t.Errorf("%d bytes, %v", got, err)
+		}
+	})
+}
+
+// switchOff is a Stop.
+type switchOff struct {
+	stopping atomic.Bool
+	r, w     int
+}
+
+func newSwitch(t *testing.T) *switchOff {
+	t.Helper()
+	var p [2]int
+	if err := unix.Pipe2(p[:], unix.O_CLOEXEC); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { unix.Close(p[0]) })
+	return &switchOff{r: p[0], w: p[1]}
+}
+
+func (s *switchOff) Stopping() bool { return s.stopping.Load() }
+func (s *switchOff) FD() int        { return s.r }
+func (s *switchOff) stop()          { s.stopping.Store(true); unix.Close(s.w) }
+
+func TestStop(t *testing.T) {
+	both(t, func(t *testing.T, nonblocking bool) {
+		for _, c := range []struct {
+			name, before, after string
+			want                []string
+			closeOf             int // the answer that says Connection: close, or -1
+		}{
+			{"a new connection", "", "", nil, -1},
+			{"empty lines", "\r\n", "", nil, -1},
+			{"a head under way", "GET /a HTTP/1.1\r\n", "Host: h\r\n\r\n" + get("/b"), []string{"200 GET /a"}, 0},
+			{"a body under way", with("Content-Length: 3\r\n\r\na"), "bc" + get("/b"), []string{"200 POST / abc"}, 0},
+		} {
+			t.Run(c.name, func(t *testing.T) {
+				s := newSetup(t, nonblocking)
+				off := newSwitch(t)
+				s.cfg.Stop = off
+				conn, client := s.pair()
+				// Up to the stop by hand, so that it is certain what was read before it.
+				if c.before != "" {
+					client.send(c.before)
+					if err := conn.Fill(); err != nil {
+						t.Fatal(err)
+					}
+				}
+				off.stop()
+				done := background(conn)
+				if c.after != "" {
+					client.send(c.after)
+				}
+				got := answers(t, client.all())
+				client.endSending()
+				if err := <-done; err != nil {
+					t.Error(err)
+				}
+				wantAnswers(t, got, c.want...)
+				for i, a := range got {
+					if closes := a.header.Get("Connection") == "close"; closes != (i == c.closeOf) {
+						t.Errorf("answer %d: Connection: close is %v", i, closes)
+					}
+				}
+			})
+		}
+		t.Run("a request that was sent and not read", func(t *testing.T) {
+			s := newSetup(t, nonblocking)
+			off := newSwitch(t)
+			s.cfg.Stop = off
+			conn, client := s.pair()
+			client.send(get("/a"))
+			off.stop()
+			done := background(conn)
+			got := answers(t, client.all())
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+			wantAnswers(t, got, "200 GET /a")
+			if got[0].header.Get("Connection") != "close" {
+				t.Error("it does not say that it closes")
+			}
+		})
+		t.Run("while it waits", func(t *testing.T) {
+			s := newSetup(t, nonblocking)
+			off := newSwitch(t)
+			s.cfg.Stop = off
+			conn, client := s.pair()
+			client.send(get("/a"))
+			if nonblocking { // its event loop tells it
+				step(t, conn, client, "")
+				off.stop()
+				step(t, conn, client, "")
+				if conn.Want() != Close {
+					t.Errorf("want %v", conn.Want())
+				}
+				conn.Close()
+				return
+			}
+			done := background(conn)
+			readUntil(t, client, "GET /a")
+			off.stop() // which poll(2) is told by the pipe, now or when it begins
+			if got := client.all(); got != "" {
+				t.Errorf("%q", got)
+			}
+			if err := <-done; err != nil {
+				t.Error(err)
+			}
+		})
+	})
+}
+
+func TestMove(t *testing.T) {
+	s := newSetup(t, true)
+	other := s.cfg.NewWorker()
+	conn, client := s.pair()
+	defer conn.Close()
+	step(t, conn, client, get("/a")+"GET")
+	if conn.Move(other) {
+		t.Error("moved with a request under way")
+	}
+	step(t, conn, client, get("/b")[3:])
+	_, before := conn.Deadline()
+	if !conn.Move(other) {
+		t.Error("an idle connection stays")
+	}
+	if _, after := conn.Deadline(); after != before {
+		t.Error("the idle time began anew")
+	}
+	step(t, conn, client, get("/c"))
+	wantAnswers(t, answers(t, client.here()), "200 GET /a", "200 GET /b", "200 GET /c")
+	if len(s.worker.free) != 1 || len(other.free) != 1 {
+		t.Errorf("%d and %d exchanges", len(s.worker.free), len(other.free))
+	}
+	step(t, conn, client, "(")
+	if conn.Move(other) {
+		t.Error("moved while draining")
+	}
+}
+
+// A client that reads nothing at all is given up with the first blocking send that gets
+// nothing out behind one that got only a part out.
+func TestWriteTimeoutCountsFromThePart(t *testing.T) {
+	s := newSetup(t, false)
+	s.cfg.Handler = sendLarge
+	conn, client := s.pair()
+	defer conn.Close()
+	tv := unix.NsecToTimeval(int64(10 * time.Millisecond))
+	if err := unix.SetsockoptTimeval(conn.FD(), unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv); err != nil {
+		t.Fatal(err)
+	}
+	client.send(get("/"))
+	for call, f := range []func() error{conn.Fill, conn.Flush, conn.Flush, conn.Flush} { // the head, a part, nothing
+		if conn.Want() == Close {
+			t.Fatalf("given up before call %d", call)
+		}
+		if err := f(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if conn.Want() != Close {
+		t.Error("it goes on without any progress")
+	}
+}
+
+// Bytes that nobody has read yet count even if they are still in the kernel.
+func TestCloseWithBytesInTheKernel(t *testing.T) {
+	for behind, want := range map[string]Want{"": Close, "x": Read} {
+		s := newSetup(t, true)
+		conn, client := s.pair()
+		client.send(lastRequest)
+		if err := conn.Fill(); err != nil {
+			t.Fatal(err)
+		}
+		client.send(behind)
+		if err := conn.Flush(); err != nil || conn.Want() != want {
+			t.Errorf("%q behind the request: %v, want %v", behind, err, conn.Want())
+		}
+		conn.Close()
+	}
+}
+
+// A server that comes back to a connection only after its idle time is over answers what was asked
+// meanwhile, and closes who asked nothing.
+func TestLateServer(t *testing.T) {
+	s := newSetup(t, true)
+	for _, asked := range []bool{true, false} {
+		conn, client := s.tcp(time.Second)
+		if err := serve(conn); err != sock.ErrAgain {
+			t.Fatalf("a new connection: %v, want ErrAgain", err)
+		}
+		if asked {
+			client.send(get("/"))
+			n, err := sock.Poll([]unix.PollFd{{Fd: int32(conn.FD()), Events: unix.POLLIN}}, 10*time.Second)
+			if n != 1 || err != nil {
+				t.Fatalf("the request does not arrive: %d, %v", n, err)
+			}
+		}
+		conn.Expire()
+		err := serve(conn)
+		switch {
+		case asked && err != sock.ErrAgain:
+			t.Errorf("asked in time: %v, want an answer and ErrAgain", err)
+		case asked && client.here() == "":
+			t.Error("asked in time: no answer")
+		case !asked && err != nil:
+			t.Errorf("nothing asked: %v, want the end", err)
+		}
+		conn.Close()
+	}
+}
