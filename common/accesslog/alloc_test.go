@@ -1,0 +1,24 @@
+//go:build !race
+
+package accesslog_test
+
+import (
+	"io"
+	"testing"
+	"time"
+
+	"fourways.example/common/accesslog"
+)
+
+// The log is on the path of every request, which allocates nothing.
+func TestLogAllocatesNothing(t *testing.T) {
+	log := accesslog.New(io.Discard, io.Discard)
+	defer log.Close()
+	e := entry()
+	if n := testing.AllocsPerRun(1000, func() {
+		e.Time = e.Time.Add(time.Second / 3)
+		log.Log(e)
+	}); n > 0 {
+		t.Errorf("%v allocations for a line", n)
+	}
+}

@@ -1,0 +1,345 @@
+package cli
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fourways.example/common/site"
+	"fourways.example/common/sock"
+)
+
+func listen(t *testing.T, family int, addr string) *sock.Listener {
+	t.Helper()
+	l, err := sock.Socket(family)
+	if err != nil {
+		t.Skipf("this machine lacks the family of %s: %v", addr, err)
+	}
+	t.Cleanup(func() { l.Close() })
+	if family == unix.AF_INET6 {
+		err = l.V6Only(true)
+	}
+	if err == nil {
+		err = l.Bind(netip.MustParseAddrPort(addr))
+	}
+	if err == nil {
+		err = l.Listen(1)
+	}
+	if err != nil {
+		t.Skipf("cannot listen on %s: %v", addr, err)
+	}
+	return l
+}
+
+// config is New with what it prints.
+func config(t *testing.T, stage Stage, env map[string]string, args ...string) (c *Config, stdout, stderr *bytes.Buffer) {
+	t.Helper()
+	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
+	c, err := New(stage, args, func(name string) string { return env[name] }, stdout, stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		c.log.Close()
+		c.Stop.Begin()
+		unix.Close(c.Stop.read)
+		_ = c.site.Close()
+	})
+	return c, stdout, stderr
+}
+
+func TestNew(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	c, _, _ := config(t, stage4, nil, "-p", "0", "-n", "3", "--bind=6", "--max-conns", "7",
+		"--idle-timeout=1s", "--header-timeout=2s", "--body-timeout=3s", "--write-timeout=4s")
+	if c.Stage != stage4 || c.Port != 0 || c.Workers != 3 || c.Bind != "6" {
+		t.Errorf("%+v", c)
+	}
+	if got, err := filepath.EvalSymlinks(c.Root); err != nil || !filepath.IsAbs(c.Root) || got != mustEval(t, dir) {
+		t.Errorf("root %q", c.Root)
+	}
+	h := c.HTTP
+	if h.IdleTimeout != 1*time.Second || h.HeaderTimeout != 2*time.Second ||
+		h.BodyTimeout != 3*time.Second || h.WriteTimeout != 4*time.Second {
+		t.Errorf("time-outs: %+v", h)
+	}
+	if h.Handler == nil || h.Log == nil || h.Stop != c.Stop {
+		t.Error("handler, log or stop is missing")
+	}
+	if n := cap(c.Slots.taken); n != 7 {
+		t.Errorf("%d slots", n)
+	}
+}
+
+func mustEval(t *testing.T, dir string) string {
+	t.Helper()
+	got, err := filepath.EvalSymlinks(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return got
+}
+
+func TestContent(t *testing.T) {
+	o := options{fallback: true, expire: time.Minute}
+	env := map[string]string{"USER_NAME": "a", "USER_PASS": "b", "SECRET": "c"}
+	getenv := func(name string) string { return env[name] }
+	want := site.Config{Root: "/srv", Fallback: true, TokenLife: time.Minute, User: "a", Pass: "b", Secret: []byte("c")}
+	if got := content(o, "/srv", getenv); !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v", got)
+	}
+	for _, name := range []string{"USER_NAME", "USER_PASS"} {
+		was := env[name]
+		env[name] = ""
+		if got := content(o, "/srv", getenv); got.User != "" || got.Pass != "" {
+			t.Errorf("half an account, without %s: %q, %q", name, got.User, got.Pass)
+		}
+		env[name] = was
+	}
+}
+
+func TestRandomSecret(t *testing.T) {
+	a, b := randomSecret(), randomSecret()
+	if len(a) != 32 || bytes.Equal(a, b) || bytes.Equal(a, make([]byte, 32)) {
+		t.Errorf("%x, %x", a, b)
+	}
+}
+
+func TestBadRoot(t *testing.T) {
+	dir := t.TempDir()
+	file := filepath.Join(dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for root, want := range map[string]string{
+		file:              "not a folder",
+		dir + "/nosuch":   "no such file or directory",
+		dir + "/a\nb":     "no such file or directory",
+		file + "/beneath": "not a directory",
+		"":                "no such file or directory",
+	} {
+		_, err := New(stage1, []string{"-R", root}, func(string) string { return "" }, nil, nil)
+		want := fmt.Sprintf("root %q: %s; choose the folder to serve with -R", root, want)
+		if err == nil || err.Error() != want || status(err) != 1 {
+			t.Errorf("got  %v\nwant %s", err, want)
+		}
+	}
+	if _, err := New(stage1, []string{"-x"}, os.Getenv, nil, nil); status(err) != 2 {
+		t.Errorf("a bad flag: status %d", status(err))
+	}
+}
+
+// One line, whatever there is to say; only a missing SECRET is worth a second.
+func TestStarted(t *testing.T) {
+	dir := t.TempDir()
+	four, six := listen(t, unix.AF_INET, "0.0.0.0:0"), listen(t, unix.AF_INET6, "[::]:0")
+	port4, port6 := four.Addr().Port(), six.Addr().Port()
+	account := map[string]string{"USER_NAME": "a", "USER_PASS": "b", "SECRET": "c"}
+	for _, tt := range []struct {
+		name      string
+		stage     Stage
+		env       map[string]string
+		listeners []*sock.Listener
+		note      string
+		want      string
+	}{
+		{
+			"account", stage1, account,
+			[]*sock.Listener{four},
+			"",
+			fmt.Sprintf("stage1-iterative: serving %s on http://0.0.0.0:%d with 1 worker\n", dir, port4),
+		},
+		{
+			"no account", stage2, nil,
+			[]*sock.Listener{four},
+			"",
+			fmt.Sprintf("stage2-threadpool: serving %s on http://0.0.0.0:%d with 64 workers; "+
+				"login is off: set USER_NAME and USER_PASS\n", dir, port4),
+		},
+		{
+			"half an account", stage1,
+			map[string]string{"USER_NAME": "a", "SECRET": "c"},
+			[]*sock.Listener{four},
+			"",
+			fmt.Sprintf("stage1-iterative: serving %s on http://0.0.0.0:%d with 1 worker; "+
+				"login is off: set USER_NAME and USER_PASS\n", dir, port4),
+		},
+		{
+			"two sockets and a note", stage3, account,
+			[]*sock.Listener{four, six},
+			"one for each family",
+			fmt.Sprintf("stage3-dualstack: serving %s on http://0.0.0.0:%d and http://[::]:%d with 64 workers; "+
+				"one for each family\n", dir, port4, port6),
+		},
+		{
+			"no secret", stage1,
+			map[string]string{"USER_NAME": "a", "USER_PASS": "b"},
+			[]*sock.Listener{four},
+			"",
+			fmt.Sprintf("stage1-iterative: serving %s on http://0.0.0.0:%d with 1 worker\n"+
+				"stage1-iterative: SECRET is not set: a random one signs tokens, which end with this run\n", dir, port4),
+		},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c, stdout, stderr := config(t, tt.stage, tt.env, "-R", dir)
+			if tt.note != "" {
+				c.Note("%s", tt.note)
+			}
+			c.Started(tt.listeners)
+			if got := stdout.String(); got != tt.want {
+				t.Errorf("got  %swant %s", got, tt.want)
+			}
+			if stderr.Len() > 0 {
+				t.Errorf("on stderr: %s", stderr)
+			}
+		})
+	}
+}
+
+func TestStartLineIsOneLine(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "a\nb\x1b[31m ü")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	c, stdout, _ := config(t, stage1, nil, "-R", dir)
+	c.Started([]*sock.Listener{listen(t, unix.AF_INET, "127.0.0.1:0")})
+	if got := stdout.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "/a?b?[31m ü on http://") {
+		t.Errorf("got %q", got)
+	}
+}
+
+func TestWarn(t *testing.T) {
+	c, stdout, stderr := config(t, stage1, nil)
+	c.Warn("cannot accept: %v", errors.New("too many\nopen files"))
+	if got, want := stderr.String(), "stage1-iterative: cannot accept: too many?open files\n"; got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	if stdout.Len() > 0 {
+		t.Errorf("on stdout: %s", stdout)
+	}
+}
+
+func TestExplain(t *testing.T) {
+	for errno, want := range map[error]string{
+		unix.EADDRINUSE: "choose another port with -p, or see who has this one: ss -ltnp",
+		unix.EACCES:     "choose another with -p",
+		unix.EMFILE:     "raise the limit with ulimit -n",
+		unix.ENOMEM:     unix.ENOMEM.Error(),
+	} {
+		err := explain(fmt.Errorf("listen on 0.0.0.0:80: %w", os.NewSyscallError("bind", errno)))
+		if s := err.Error(); !strings.HasPrefix(s, "listen on 0.0.0.0:80: bind: "+errno.Error()) || !strings.HasSuffix(s, want) {
+			t.Errorf("%v: %q", errno, s)
+		}
+	}
+}
+
+func TestMaxConns(t *testing.T) {
+	for _, tt := range []struct {
+		limit uint64
+		want  int
+	}{
+		{1024, 704},
+		{1 << 20, 1<<20 - 320},
+		{1<<64 - 1, 1<<30 - 320}, // RLIM_INFINITY
+		{400, 80},
+		{321, 1},
+		{320, 80},
+		{64, 16},
+		{0, 1},
+	} {
+		if got := maxConns(tt.limit); got != tt.want {
+			t.Errorf("limit %d: %d connections, want %d", tt.limit, got, tt.want)
+		}
+	}
+}
+
+func readable(t *testing.T, fd int) bool {
+	t.Helper()
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	if _, err := unix.Poll(fds, 0); err != nil {
+		t.Fatal(err)
+	}
+	return fds[0].Revents != 0
+}
+
+func TestStop(t *testing.T) {
+	s, err := NewStop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(s.FD())
+	l := listen(t, unix.AF_INET, "127.0.0.1:0")
+	woken := make(chan error)
+	go func() {
+		_, err := l.Accept(0)
+		woken <- err
+		if !s.Stopping() {
+			t.Error("the acceptor wakes up before the stop")
+		}
+	}()
+	if s.Stopping() || readable(t, s.FD()) {
+		t.Fatal("stops before it began")
+	}
+	select {
+	case <-s.Done():
+		t.Fatal("is done before it began")
+	case <-time.After(20 * time.Millisecond):
+	}
+	s.Begin(l)
+	s.Begin(l)
+	if !s.Stopping() || !readable(t, s.FD()) {
+		t.Error("does not stop")
+	}
+	<-s.Done()
+	if err := <-woken; sock.JudgeAccept(err) != sock.Stopped {
+		t.Errorf("accept says %v", err)
+	}
+}
+
+func TestSlots(t *testing.T) {
+	stop, err := NewStop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(stop.FD())
+	s := NewSlots(2, stop)
+	for range 2 {
+		if !s.Take() {
+			t.Fatal("two slots are free")
+		}
+	}
+	third := make(chan bool)
+	take := func() { third <- s.Take() }
+	go take()
+	select {
+	case <-third:
+		t.Fatal("a third slot was taken")
+	case <-time.After(50 * time.Millisecond):
+	}
+	s.Give()
+	if !<-third {
+		t.Error("the slot given back was not taken")
+	}
+	go take()
+	time.Sleep(20 * time.Millisecond)
+	stop.Begin()
+	if <-third {
+		t.Error("a slot was taken after the stop")
+	}
+	s.Give()
+	for range 20 {
+		if s.Take() {
+			t.Fatal("a free slot was taken after the stop")
+		}
+	}
+}
