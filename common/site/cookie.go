@@ -1,0 +1,48 @@
+package site
+
+import "bytes"
+
+// cookieValues yields the values of all cookies with exactly the given name in one
+// Cookie field.
+//
+// RFC 6265 §4.2.1 has "name=value; name=value". Like the browsers' side of it (§5.2)
+// this reads more than that grammar: a name ends at the first "=", white space
+// around names and values is dropped, a pair without "=" is skipped, and any other
+// byte may be in a name. A value may stand in quotes. Names are case-sensitive, and
+// one that only ends or begins like the wanted one is another name.
+func cookieValues(field []byte, name string, yield func(value []byte) bool) bool {
+	for len(field) > 0 {
+		var pair []byte
+		pair, field, _ = bytes.Cut(field, semicolon)
+		key, value, found := bytes.Cut(pair, equals)
+		if !found || string(trim(key)) != name {
+			continue
+		}
+		value = trim(value)
+		if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
+			value = value[1 : n-1]
+		}
+		if !yield(value) {
+			return false
+		}
+	}
+	return true
+}
+
+var (
+	semicolon = []byte(";")
+	equals    = []byte("=")
+	comma     = []byte(",")
+)
+
+// trim drops OWS (RFC 9110 §5.6.3): spaces and tabs, and nothing that Unicode
+// calls a space besides.
+func trim(b []byte) []byte {
+	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
+		b = b[1:]
+	}
+	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
+		b = b[:len(b)-1]
+	}
+	return b
+}

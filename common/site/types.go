@@ -1,0 +1,56 @@
+package site
+
+import "strings"
+
+const otherType = "application/octet-stream"
+
+// types are the content types by suffix. The system's own table is not asked: what
+// is served must not depend on the machine. Text says charset=utf-8; JSON has no
+// such parameter (RFC 8259 §11).
+var types = map[string]string{
+	".avif":        "image/avif",
+	".css":         "text/css; charset=utf-8",
+	".csv":         "text/csv; charset=utf-8",
+	".gif":         "image/gif",
+	".gz":          "application/gzip",
+	".htm":         "text/html; charset=utf-8",
+	".html":        "text/html; charset=utf-8",
+	".ico":         "image/vnd.microsoft.icon",
+	".jpeg":        "image/jpeg",
+	".jpg":         "image/jpeg",
+	".js":          "text/javascript; charset=utf-8",
+	".json":        "application/json",
+	".m4a":         "audio/mp4",
+	".map":         "application/json",
+	".md":          "text/markdown; charset=utf-8",
+	".mjs":         "text/javascript; charset=utf-8",
+	".mp3":         "audio/mpeg",
+	".mp4":         "video/mp4",
+	".ogg":         "audio/ogg",
+	".otf":         "font/otf",
+	".pdf":         "application/pdf",
+	".png":         "image/png",
+	".svg":         "image/svg+xml; charset=utf-8",
+	".ttf":         "font/ttf",
+	".txt":         "text/plain; charset=utf-8",
+	".vtt":         "text/vtt; charset=utf-8",
+	".wasm":        "application/wasm",
+	".wav":         "audio/wav",
+	".webm":        "video/webm",
+	".webmanifest": "application/manifest+json",
+	".webp":        "image/webp",
+	".woff":        "font/woff",
+	".woff2":       "font/woff2",
+	".xml":         "text/xml; charset=utf-8",
+	".zip":         "application/zip",
+}
+
+// typeOf finds the content type of a file by its name's suffix, in any letter case.
+func typeOf(name string) string {
+	if dot := strings.LastIndexByte(name, '.'); dot >= 0 { // a slash behind it is in no suffix of the table
+		if t, ok := types[strings.ToLower(name[dot:])]; ok {
+			return t
+		}
+	}
+	return otherType
+}
