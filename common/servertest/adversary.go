@@ -1,0 +1,206 @@
+package servertest
+
+import (
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync/atomic"
+	"time"
+)
+
+// The adversarial client: what a network, or somebody with bad intentions, does to a request. TCP
+// keeps no message boundaries, so each of these is the same request as sent at once.
+
+// SendPieces sends data cut at the given positions. Each piece is read by the server before
+// the next one leaves, so that the cut is a cut for its recv(2) as well.
+func (c *Client) SendPieces(data string, at ...int) *Client {
+	c.t.Helper()
+	from := 0
+	for _, to := range at {
+		if to <= from || to >= len(data) {
+			continue
+		}
+		c.Send(data[from:to])
+		c.AwaitRead()
+		from = to
+	}
+	return c.Send(data[from:])
+}
+
+// Drip sends data one byte at a time, each read by the server before the next one leaves.
+func (c *Client) Drip(data string) *Client {
+	c.t.Helper()
+	at := make([]int, 0, len(data))
+	for i := 1; i < len(data); i++ {
+		at = append(at, i)
+	}
+	return c.SendPieces(data, at...)
+}
+
+// SendRandomly sends data in pieces of random length without waiting for the server; the same
+// seed makes the same pieces. It runs beside the caller, like SendLater.
+func (c *Client) SendRandomly(data string, longest int, seed uint64) <-chan struct{} {
+	c.note(data)
+	rng := rand.New(rand.NewPCG(seed, 0))
+	done := make(chan struct{})
+	_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
+	go func() {
+		defer close(done)
+		for data != "" {
+			n := min(len(data), 1+rng.IntN(longest))
+			if !c.write(data[:n]) {
+				return
+			}
+			data = data[n:]
+		}
+	}()
+	return done
+}
+
+// EachSplit sends a request once for every place where it can be cut in two, all on one
+// persistent connection, and lets check read each response.
+func (t *T) EachSplit(raw string, check func(c *Client)) {
+	t.Helper()
+	c := t.Dial()
+	for at := 1; at < len(raw); at++ {
+		c.SendPieces(raw, at)
+		check(c)
+	}
+	c.WantKept()
+	c.Close()
+}
+
+// Idle makes n connections that never say a word.
+func (t *T) Idle(n int) []*Client {
+	t.Helper()
+	clients := make([]*Client, n)
+	for i := range clients {
+		clients[i] = t.Dial()
+	}
+	return clients
+}
+
+// A Flood pipelines requests without end, and reads what comes back as fast as it can.
+type Flood struct {
+	Answered atomic.Int64 // bytes of responses read so far
+	conn     *net.TCPConn
+}
+
+// Flood starts one. It ends with the case, or with Stop.
+func (t *T) Flood(raw string) *Flood {
+	t.Helper()
+	conn, err := t.Server.dial(DialOptions{})
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	f := &Flood{conn: conn}
+	many := strings.Repeat(raw, 1+16<<10/len(raw))
+	go func() {
+		for {
+			if _, err := io.WriteString(conn, many); err != nil {
+				return
+			}
+		}
+	}()
+	go func() {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := conn.Read(buf)
+			f.Answered.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.onEnd(f.Stop)
+	return f
+}
+
+// Stop ends the flood.
+func (f *Flood) Stop() { _ = f.conn.Close() }
+
+// Digest reads a body and compares it with a SHA-256. For 24 MB this is faster to say than
+// where they differ.
+func Digest(want [sha256.Size]byte) func(*Response, io.Reader) error {
+	return func(resp *Response, in io.Reader) error {
+		if resp.Status != 200 {
+			return fmt.Errorf("answered %d", resp.Status)
+		}
+		sum := sha256.New()
+		n, err := io.Copy(sum, in)
+		if err != nil {
+			return fmt.Errorf("after %d bytes: %w", n, err)
+		}
+		if size := resp.Get("Content-Length"); fmt.Sprint(n) != size {
+			return fmt.Errorf("%d bytes, announced were %s: %w", n, size, io.ErrUnexpectedEOF)
+		}
+		if [sha256.Size]byte(sum.Sum(nil)) != want {
+			return errors.New("the bytes are other ones")
+		}
+		return nil
+	}
+}
+
+// Slowly is a reader that hands out at most n bytes at each tick: here time itself is what is
+// tested.
+func Slowly(in io.Reader, n int, tick time.Duration) io.Reader {
+	return &slowReader{in: in, step: n, ticks: time.Tick(tick)}
+}
+
+type slowReader struct {
+	in         io.Reader
+	step, left int
+	ticks      <-chan time.Time
+}
+
+func (s *slowReader) Read(b []byte) (int, error) {
+	if s.left == 0 {
+		<-s.ticks
+		s.left = s.step
+	}
+	n, err := s.in.Read(b[:min(len(b), s.left)])
+	s.left -= n
+	return n, err
+}
+
+// WantSilence fails if anything comes within d, an end included. It is the one wait that takes
+// its whole time on a good server, so d is short; on a slow machine it may miss something but
+// never makes it up.
+func (c *Client) WantSilence(d time.Duration) {
+	c.t.Helper()
+	_ = c.conn.SetReadDeadline(time.Now().Add(d))
+	_, err := c.r.Peek(1)
+	if err == nil {
+		rest, _ := c.r.Peek(c.r.Buffered())
+		c.t.Fatalf("answered too early: %s%s", quote(string(rest)), c.about(nil))
+	}
+	if !errors.Is(err, os.ErrDeadlineExceeded) {
+		c.t.Fatalf("closed too early: %v%s", err, c.about(nil))
+	}
+}
+
+// DripUntil sends a byte at each tick until the server says something or closes: the client of
+// slowloris, to which no time-out between two bytes ever happens.
+func (c *Client) DripUntil(tick time.Duration, b string) {
+	c.t.Helper()
+	late := time.After(c.waiting)
+	for range time.Tick(tick) {
+		select {
+		case <-late:
+			c.t.Fatalf("still listened to after %v of a byte at a time", c.waiting)
+		default:
+		}
+		if !c.Silent() {
+			return
+		}
+		_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
+		if !c.write(b) {
+			return
+		}
+	}
+}

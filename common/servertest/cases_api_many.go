@@ -1,0 +1,64 @@
+package servertest
+
+import (
+	"fmt"
+	"os"
+	"time"
+)
+
+// many is more connections than the backlog, or any table of a small server, has room for.
+const many = 4000
+
+// manyCases are runs over many connections, one after another. Each has a server of its own.
+func manyCases() []Case {
+	run := func(one func(t *T, i int)) func(*T) {
+		return func(t *T) {
+			t.Dial().Request("GET", "/plain.txt").WantBody(200, Texts["plain.txt"])
+			t.end()
+			t.Eventually("the first client is gone", func() bool { return t.Server.Connections() <= 0 })
+			before := t.Server.descriptors()
+			start := time.Now()
+			for i := range many {
+				one(t, i)
+			}
+			// Somebody who comes behind them all is served: by a server that has read them all.
+			t.Dial().Patience(time.Minute).Request("GET", "/plain.txt").WantBody(200, Texts["plain.txt"])
+			t.end()
+			if took := time.Since(start); took > time.Minute {
+				t.Errorf("%d connections take %v", many, took)
+			}
+			after := 0
+			if !eventually(t.patience(), func() bool { after = t.Server.descriptors(); return after <= before }) {
+				t.Errorf("it has %d descriptors, before it had %d", after, before)
+			}
+		}
+	}
+	// drop sends the beginning of a request, and leaves: in order, or with a reset.
+	drop := func(part string) func(*T, int) {
+		return func(t *T, i int) {
+			c := t.connect(t.Server, DialOptions{})
+			c.Send(part)
+			if i%2 == 0 {
+				c.Close()
+			} else {
+				c.Reset()
+			}
+		}
+	}
+	return []Case{
+		{Name: "many-served", IDs: []string{"conn-many"}, Alone: true, Flags: []string{"-s"}, Run: run(func(t *T, i int) {
+			c := t.connect(t.Server, DialOptions{})
+			body := fmt.Sprint("number ", i)
+			c.Post("/echo", body).WantBody(200, body)
+			c.Close()
+		})},
+		{Name: "many-dropped-in-line", IDs: []string{"conn-many-dropped"}, Alone: true, Flags: []string{"-s"}, Run: run(drop("GET /plain.tx"))},
+		{Name: "many-dropped-in-head", IDs: []string{"conn-many-dropped"}, Alone: true, Flags: []string{"-s"}, Run: run(drop(get + "X: y"))},
+	}
+}
+
+// descriptors is how many the server has, of whatever kind.
+func (s *Server) descriptors() int {
+	fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
+	return len(fds)
+}

@@ -1,0 +1,364 @@
+package servertest
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Client is one connection to a server, in the hands of a case. What goes wrong in its
+// methods ends the case; those that return an error leave the judgement to the caller.
+//
+// Its methods are for the case's goroutine. SendLater alone works beside it.
+type Client struct {
+	t       *T
+	conn    *net.TCPConn
+	r       *bufio.Reader
+	written atomic.Int64 // bytes that the kernel has taken
+	sent    bytes.Buffer // the last bytes sent, for messages
+	waiting time.Duration
+}
+
+// DialOptions say what is special about a connection.
+type DialOptions struct {
+	IPv6 bool
+	// RecvBuf is SO_RCVBUF, set before the connection is made so that the window is small from
+	// the first byte.
+	RecvBuf int
+}
+
+// dial makes a connection, without a case around it.
+func (s *Server) dial(o DialOptions) (*net.TCPConn, error) {
+	d := net.Dialer{Timeout: patience}
+	if o.RecvBuf > 0 {
+		d.Control = func(_, _ string, raw syscall.RawConn) error {
+			var failed error
+			err := raw.Control(func(fd uintptr) {
+				failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, o.RecvBuf)
+			})
+			if err != nil {
+				return err
+			}
+			return failed
+		}
+	}
+	network, addr := "tcp4", s.Addr()
+	if o.IPv6 {
+		network, addr = "tcp6", s.Addr6()
+	}
+	conn, err := d.DialContext(context.Background(), network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil // Go sets TCP_NODELAY: each Send is on its way at once
+}
+
+// Dial connects to the case's server. The connection is closed when the case ends.
+func (t *T) Dial() *Client {
+	t.Helper()
+	return t.DialTo(t.Server, DialOptions{})
+}
+
+// DialTo connects to any server.
+func (t *T) DialTo(s *Server, o DialOptions) *Client {
+	t.Helper()
+	c := t.connect(s, o)
+	t.onEnd(c.Close)
+	return c
+}
+
+// connect is DialTo for callers that close the connection themselves.
+func (t *T) connect(s *Server, o DialOptions) *Client {
+	conn, err := s.dial(o)
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	return &Client{t: t, conn: conn, r: bufio.NewReader(conn), waiting: t.patience()}
+}
+
+// Patience changes how long the client waits for an answer.
+func (c *Client) Patience(d time.Duration) *Client {
+	c.waiting = d
+	return c
+}
+
+// Send writes all of it. A server that has refused may have gone already: what that means
+// is seen by reading, so an error is no failure.
+func (c *Client) Send(data string) *Client {
+	c.note(data)
+	_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
+	c.write(data)
+	return c
+}
+
+// SendLater writes all of it beside the caller, for more bytes than the kernel may take while the
+// server is waiting for its client to read. The channel is closed when all is sent.
+func (c *Client) SendLater(data string) <-chan struct{} {
+	c.note(data)
+	done := make(chan struct{})
+	_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
+	go func() {
+		defer close(done)
+		c.write(data)
+	}()
+	return done
+}
+
+func (c *Client) write(data string) bool {
+	n, err := io.WriteString(c.conn, data)
+	c.written.Add(int64(n))
+	return err == nil
+}
+
+func (c *Client) note(data string) {
+	if c.sent.Len()+len(data) > 1024 {
+		c.sent.Reset()
+	}
+	c.sent.WriteString(data[:min(len(data), 1024)])
+}
+
+// Request sends a whole request without a body, with a Host.
+func (c *Client) Request(method, target string, fields ...string) *Client {
+	return c.Send(request(method, target, "", fields...))
+}
+
+// Post sends a request with a body of known length.
+func (c *Client) Post(target, body string, fields ...string) *Client {
+	return c.Send(request("POST", target, body, fields...))
+}
+
+// request makes a request; where there is a body, or POST, it has a Content-Length.
+func request(method, target, body string, fields ...string) string {
+	var b strings.Builder
+	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\n", method, target)
+	for _, f := range fields {
+		b.WriteString(f + "\r\n")
+	}
+	if body != "" || method == "POST" {
+		fmt.Fprintf(&b, "Content-Length: %d\r\n", len(body))
+	}
+	b.WriteString("\r\n" + body)
+	return b.String()
+}
+
+// TryRead reads the response to a request.
+func (c *Client) TryRead(method string) (*Response, error) {
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
+	return readResponse(c.r, method, nil)
+}
+
+// Read reads the response to a GET or a POST.
+func (c *Client) Read() *Response {
+	c.t.Helper()
+	return c.ReadTo("GET")
+}
+
+// ReadTo reads the response to a request with the given method, strictly.
+func (c *Client) ReadTo(method string) *Response {
+	c.t.Helper()
+	resp, err := c.TryRead(method)
+	if err != nil {
+		c.t.Fatalf("%v%s", err, c.about(resp))
+	}
+	return resp
+}
+
+// Want reads a response and compares its status.
+func (c *Client) Want(status int) *Response {
+	c.t.Helper()
+	return c.WantTo("GET", status)
+}
+
+// WantTo is Want for a request with any method.
+func (c *Client) WantTo(method string, status int) *Response {
+	c.t.Helper()
+	resp := c.ReadTo(method)
+	if resp.Status != status {
+		c.t.Fatalf("answered %d %s, want %d%s", resp.Status, resp.Reason, status, c.about(resp))
+	}
+	return resp
+}
+
+// WantBody is Want with a body.
+func (c *Client) WantBody(status int, body string) *Response {
+	c.t.Helper()
+	resp := c.Want(status)
+	if string(resp.Body) != body {
+		c.t.Fatalf("the body is %s, want %s%s", quote(string(resp.Body)), quote(body), c.about(nil))
+	}
+	return resp
+}
+
+// Stream reads a response whose body is given to a function instead of being kept.
+func (c *Client) Stream(body func(*Response, io.Reader) error) (*Response, error) {
+	return readResponse(c.r, "GET", func(r *Response, in io.Reader) error {
+		return body(r, &patientReader{c: c, in: in})
+	})
+}
+
+// patientReader gives each read its own deadline: a slow case is not a stuck one.
+type patientReader struct {
+	c  *Client
+	in io.Reader
+}
+
+func (p *patientReader) Read(b []byte) (int, error) {
+	_ = p.c.conn.SetReadDeadline(time.Now().Add(p.c.waiting))
+	return p.in.Read(b)
+}
+
+// AwaitAnswer waits until a response has begun, and leaves it to be read.
+func (c *Client) AwaitAnswer() {
+	c.t.Helper()
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
+	if _, err := c.r.Peek(100); err != nil {
+		c.t.Fatalf("no response: %v%s", err, c.about(nil))
+	}
+}
+
+// WantKept asks one more request of the connection, which also shows that no stray byte lay
+// behind the responses before.
+func (c *Client) WantKept() {
+	c.t.Helper()
+	resp, err := c.Request("GET", "/healthz").TryRead("GET")
+	if err != nil {
+		c.t.Fatalf("the connection is not kept: %v%s", err, c.about(resp))
+	}
+	if resp.Status != 200 || string(resp.Body) != "ok" && strings.TrimSpace(string(resp.Body)) != "ok" {
+		c.t.Fatalf("the next request on the connection is answered %v", resp)
+	}
+}
+
+// WantEnd reads the end of the connection: in order, at once, with no byte before it.
+func (c *Client) WantEnd() {
+	c.t.Helper()
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
+	rest := make([]byte, 512)
+	n, err := c.r.Read(rest)
+	switch {
+	case n > 0:
+		c.t.Fatalf("more bytes where the connection should end: %s%s", quote(string(rest[:n])), c.about(nil))
+	case !closed(err):
+		c.t.Fatalf("the connection does not end: %v%s", err, c.about(nil))
+	}
+}
+
+// WantRefused reads a refusal: the status, Connection: close, and the end of the server's side.
+func (c *Client) WantRefused(status int) *Response {
+	c.t.Helper()
+	resp := c.Want(status)
+	if !resp.Has("Connection", "close") {
+		c.t.Errorf("a refusal without Connection: close%s", c.about(resp))
+	}
+	c.WantEnd()
+	return resp
+}
+
+// Silent says that nothing has been sent to the client, not even an end. What the server may do
+// later is not its business: the caller knows that the server has had its chance.
+func (c *Client) Silent() bool {
+	if c.r.Buffered() > 0 {
+		return false
+	}
+	silent := true
+	c.control(func(fd int) {
+		var b [1]byte
+		n, _, err := unix.Recvfrom(fd, b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		silent = n <= 0 && err == unix.EAGAIN
+	})
+	return silent
+}
+
+// AwaitRead waits until the server has read all that was sent: every byte has come in at its
+// socket, and none is left there. (SIOCOUTQ would do only after the acknowledgement, which may
+// be delayed by 40 ms.) It also returns when the server's socket is gone.
+func (c *Client) AwaitRead() {
+	c.t.Helper()
+	if !eventually(c.waiting, func() bool {
+		end, err := serverEnd(c.conn)
+		return err != nil || end.rqueue == 0 && end.received >= uint64(c.written.Load())
+	}) {
+		c.t.waitedInVain()
+		c.t.Fatalf("the server does not read what it is sent%s", c.about(nil))
+	}
+}
+
+// AwaitFIN waits until the end of the server's side has reached this machine's kernel,
+// unread responses or not.
+func (c *Client) AwaitFIN() {
+	c.t.Helper()
+	if !eventually(c.waiting, func() bool {
+		state := c.info().State
+		return state == unix.BPF_TCP_CLOSE_WAIT || state == unix.BPF_TCP_CLOSE || state == unix.BPF_TCP_LAST_ACK
+	}) {
+		c.t.waitedInVain()
+		c.t.Fatalf("the server does not end its side%s", c.about(nil))
+	}
+}
+
+// Segments is how many segments with data the server has sent.
+func (c *Client) Segments() int { return int(c.info().Data_segs_in) }
+
+func (c *Client) info() *unix.TCPInfo {
+	info := &unix.TCPInfo{}
+	c.control(func(fd int) {
+		if i, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			info = i
+		}
+	})
+	return info
+}
+
+func (c *Client) control(f func(fd int)) {
+	raw, err := c.conn.SyscallConn()
+	if err == nil {
+		_ = raw.Control(func(fd uintptr) { f(int(fd)) })
+	}
+}
+
+// CloseWrite ends the client's sending side.
+func (c *Client) CloseWrite() *Client {
+	_ = c.conn.CloseWrite()
+	return c
+}
+
+// Close closes the connection. It may be called twice.
+func (c *Client) Close() { _ = c.conn.Close() }
+
+// Reset closes the connection with a RST instead of a FIN.
+func (c *Client) Reset() {
+	_ = c.conn.SetLinger(0)
+	_ = c.conn.Close()
+}
+
+// about says what was sent and what came back, for a message.
+func (c *Client) about(resp *Response) string {
+	var b strings.Builder
+	if c.sent.Len() > 0 {
+		fmt.Fprintf(&b, "\n\tsent: %s", quote(c.sent.String()))
+	}
+	if resp != nil {
+		fmt.Fprintf(&b, "\n\tgot:  %v", resp)
+		if len(resp.Body) > 0 && len(resp.Body) < 200 {
+			fmt.Fprintf(&b, ": %q", resp.Body)
+		}
+	}
+	return b.String()
+}
+
+// quote shortens what is long.
+func quote(s string) string {
+	if len(s) <= 300 {
+		return fmt.Sprintf("%q", s)
+	}
+	return fmt.Sprintf("%q… (%d bytes) …%q", s[:200], len(s), s[len(s)-40:])
+}

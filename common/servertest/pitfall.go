@@ -1,0 +1,311 @@
+// # Pitfalls
+//
+// A pitfall is a bug that a reasonable person writes, kept in three places:
+//
+//   - stageN-…/testdata/pitfalls/ID/README.md: half a page. The symptom first, then the cause, the
+//     fix, and where the code is free of it, by file and function.
+//   - stageN-…/testdata/pitfalls/ID/bug.patch: a unified diff that breaks the working stage or
+//     common/, with paths from the root of the repository. Where a stage before is the bug, a file
+//     named previous-stage instead, which holds the name of that stage's folder.
+//   - a [Scenario] in scenario_stageN.go: what a client does, and the one named assertion that the
+//     broken server fails.
+//
+// [RunPitfalls], in each stage's pitfalls_test.go, plays the stage's scenarios against both: the broken
+// server must fail the named assertion (and nothing else), the real one must pass.
+//
+// # How to add one
+//
+// Write the bug into a copy of the file, and keep the difference. Small is good: a patch is as
+// stable as the lines it touches and the two around them. Line numbers do not matter, lines do.
+//
+//	cp common/h1/conn.go /tmp/conn.go; $EDITOR /tmp/conn.go
+//	mkdir stage1-iterative/testdata/pitfalls/ID
+//	diff -U2 --label a/common/h1/conn.go --label b/common/h1/conn.go common/h1/conn.go /tmp/conn.go \
+//		> stage1-iterative/testdata/pitfalls/ID/bug.patch
+//
+// A patch for several files is several diffs in one file. Add the Scenario to the list of its
+// stage (a new stage's list goes into the variable scenarios), write README.md, and run
+//
+//	go test -run 'TestPitfalls/ID' -v ./stage1-iterative   both ways
+//	go run ./lab pitfall ID --yes                      as a reader sees it
+//	go run ./lab matrix                                makes docs/pitfalls.md anew
+//
+// TestScenarios in this package checks that folders and scenarios belong together and that every
+// [Place] is found.
+//
+// # How to write a scenario
+//
+// A scenario talks to the server through [Peer], whose every step becomes a line of the transcript:
+// what it did, and what it saw. Both servers get the same steps until the assertion fails, so that the
+// transcripts can be laid side by side; what is seen must read the same in every run where it means
+// the same. Begin with something that both servers do well, then do what only one of them survives.
+//
+//	Run: func(s *S) {
+//		a := s.Connect("A")
+//		a.Send("GET /plain.txt", request("GET", "/plain.txt", ""))
+//		resp, _ := a.Answer()
+//		s.Assert(resp != nil, "no answer")
+//	}
+//
+// S.Assert is the named assertion. Everything else that goes wrong (s.Fatalf, a panic, a Client's
+// failure) is a failure of something else, with which the broken server's run fails too.
+//
+// Assert what the client received and in which order, how many system calls there were, what
+// /proc counts; never how long something took. No wait here has a time-out to be tuned: reading ends
+// with bytes, with the end of the connection, or when every thread of the server sleeps (then nothing
+// will come: 250 ms of looking are enough) or it has used up 0.7 s of CPU. Where the server's own clock
+// is to do something, give it short time-outs by Flags and the peer [Peer.AtLeast] a bit more than
+// that. For counts: Server.Connections, Server.Threads, Server.Memory, Server.CPU, Server.InCall, and
+// S.Calls with strace.
+package servertest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+)
+
+// A Pitfall is a scenario and its folder.
+type Pitfall struct {
+	Scenario
+	Dir string // the folder, absolute
+}
+
+// StageDirs are the folders of the stages, by their number.
+var StageDirs = []string{"", "stage1-iterative", "stage2-threadpool", "stage3-dualstack", "stage4-epoll"}
+
+// A Repo is the tree of the sources.
+type Repo struct{ Root string }
+
+// FindRepo finds the tree that a folder is in.
+func FindRepo(dir string) (*Repo, error) {
+	dir, err := filepath.Abs(dir)
+	if err != nil {
+		return nil, err
+	}
+	for at := dir; ; at = filepath.Dir(at) {
+		if _, err := os.Stat(filepath.Join(at, "common", "go.mod")); err == nil {
+			return &Repo{at}, nil
+		}
+		if at == filepath.Dir(at) {
+			return nil, fmt.Errorf("%s is not in the tree of the sources: there is no common/go.mod above it", dir)
+		}
+	}
+}
+
+// Pitfalls are the pitfalls that have a folder, in the order of Scenarios.
+func (r *Repo) Pitfalls() ([]Pitfall, error) {
+	var all []Pitfall
+	for _, sc := range Scenarios() {
+		dir := filepath.Join(r.Root, StageDirs[sc.Stage], "testdata", "pitfalls", sc.ID)
+		if _, err := os.Stat(dir); err != nil {
+			return nil, fmt.Errorf("the scenario %s has no folder: %w", sc.ID, err)
+		}
+		all = append(all, Pitfall{sc, dir})
+	}
+	return all, nil
+}
+
+// PreviousStage is the stage that is the bug, or 0 if there is a patch.
+func (p *Pitfall) PreviousStage() (int, error) {
+	b, err := os.ReadFile(filepath.Join(p.Dir, "previous-stage"))
+	if errors.Is(err, os.ErrNotExist) {
+		return 0, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	name := strings.TrimSpace(string(b))
+	for n := 1; n < p.Stage; n++ {
+		if StageDirs[n] == name {
+			return n, nil
+		}
+	}
+	return 0, fmt.Errorf("%s: previous-stage holds %q, which is no stage before stage %d", p.ID, name, p.Stage)
+}
+
+// Patch is the bug.
+func (p *Pitfall) Patch() ([]byte, error) { return os.ReadFile(filepath.Join(p.Dir, "bug.patch")) }
+
+// A Workshop builds servers, whole and broken, and keeps them until it is closed.
+type Workshop struct {
+	Repo *Repo
+	dir  string
+	two  chan struct{} // at most two builds at a time
+
+	mu   sync.Mutex
+	made map[string]*build
+}
+
+type build struct {
+	once sync.Once
+	path string
+	err  error
+}
+
+// NewWorkshop opens one.
+func (r *Repo) NewWorkshop() (*Workshop, error) {
+	dir, err := os.MkdirTemp("", "pitfalls-")
+	if err != nil {
+		return nil, err
+	}
+	return &Workshop{Repo: r, dir: dir, two: make(chan struct{}, 2), made: map[string]*build{}}, nil
+}
+
+// Close removes what was built.
+func (w *Workshop) Close() { _ = os.RemoveAll(w.dir) }
+
+// Real is a stage as it is.
+func (w *Workshop) Real(ctx context.Context, stage int) (*Program, error) {
+	return w.build(ctx, StageDirs[stage], stage, nil)
+}
+
+// Broken is the pitfall's server. Its Stage is that of the server which was broken.
+func (w *Workshop) Broken(ctx context.Context, p *Pitfall) (*Program, error) {
+	previous, err := p.PreviousStage()
+	if err != nil {
+		return nil, err
+	}
+	if previous > 0 {
+		return w.Real(ctx, previous)
+	}
+	patch, err := p.Patch()
+	if err != nil {
+		return nil, err
+	}
+	prog, err := w.build(ctx, p.ID, p.Stage, patch)
+	var stale *StalePatch
+	if errors.As(err, &stale) {
+		stale.ID = p.ID
+	}
+	return prog, err
+}
+
+func (w *Workshop) build(ctx context.Context, name string, stage int, patch []byte) (*Program, error) {
+	w.mu.Lock()
+	b := w.made[name]
+	if b == nil {
+		b = &build{}
+		w.made[name] = b
+	}
+	w.mu.Unlock()
+	b.once.Do(func() {
+		w.two <- struct{}{}
+		defer func() { <-w.two }()
+		b.path = filepath.Join(w.dir, name+".server")
+		b.err = w.Repo.build(ctx, stage, patch, b.path)
+	})
+	return &Program{Path: b.path, Stage: stage}, b.err
+}
+
+// RunPitfalls plays the stage's pitfalls both ways, as subtests ID/broken and ID/fixed. prog is
+// the real server.
+func RunPitfalls(t *testing.T, prog *Program) {
+	repo, err := FindRepo(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	pitfalls, err := repo.Pitfalls()
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop, err := repo.NewWorkshop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shop.Close()
+	dir, err := os.MkdirTemp("", "pitfalls-root-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = os.RemoveAll(dir) }()
+	root, err := NewRoot(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	work := make(chan Pitfall)
+	var wg sync.WaitGroup
+	for range pitfallLanes {
+		wg.Go(func() {
+			for p := range work {
+				t.Run(p.ID, func(t *testing.T) {
+					if p.Network && os.Geteuid() != 0 && !elsewhere(t, bothFamilies) {
+						return
+					}
+					t.Run("broken", func(t *testing.T) { runBroken(t, shop, &p, root) })
+					t.Run("fixed", func(t *testing.T) { runFixed(t, &p, prog, root) })
+				})
+			}
+		})
+	}
+	for _, p := range pitfalls {
+		if p.Stage == prog.Stage {
+			work <- p
+		}
+	}
+	close(work)
+	wg.Wait()
+}
+
+// pitfallLanes is how many pitfalls are played at once. Most of the time they wait.
+const pitfallLanes = 4
+
+func runBroken(t *testing.T, shop *Workshop, p *Pitfall, root *Root) {
+	prog, err := shop.Broken(t.Context(), p)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tr := Play(p.Scenario, prog, root)
+	switch tr.Verdict {
+	case Caught:
+		t.Logf("%s fails, as it must: %s", p.Assertion, tr.Reason)
+	case Free:
+		t.Errorf("the broken server passes: the scenario would not notice the bug%s", tr.text())
+	case Unskilled:
+		unskilled(t, tr)
+	default:
+		t.Errorf("the broken server fails by something else than %s: %s%s", p.Assertion, tr.Reason, tr.text())
+	}
+}
+
+func runFixed(t *testing.T, p *Pitfall, prog *Program, root *Root) {
+	switch tr := Play(p.Scenario, prog, root); tr.Verdict {
+	case Free:
+		if strings.TrimSpace(tr.Stderr) != "" && (p.Stderr == "" || !strings.Contains(tr.Stderr, p.Stderr)) {
+			t.Errorf("unexpected on stderr:%s", indent(tr.Stderr))
+		}
+	case Caught:
+		t.Errorf("%s: %s%s\n\tthis usually means %s", p.Assertion, tr.Reason, tr.text(), p.Usually)
+	case Unskilled:
+		unskilled(t, tr)
+	default:
+		t.Errorf("%s%s", tr.Reason, tr.text())
+	}
+}
+
+func unskilled(t *testing.T, tr *Transcript) {
+	if os.Getenv("CI") == "true" {
+		t.Fatal(tr.Reason)
+	}
+	t.Skip(tr.Reason)
+}
+
+// text is the transcript below a message.
+func (tr *Transcript) text() string {
+	var b strings.Builder
+	for i, st := range tr.Steps {
+		fmt.Fprintf(&b, "%2d %s\n", i+1, st.Did)
+		if st.Saw != "" {
+			fmt.Fprintf(&b, "   → %s\n", st.Saw)
+		}
+	}
+	for _, l := range tr.Threads {
+		fmt.Fprintf(&b, "threads: %s\n", l)
+	}
+	return indent(b.String() + tr.Stderr)
+}

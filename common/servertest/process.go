@@ -1,0 +1,95 @@
+package servertest
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// The process that is started need not be the server: it may be a shell script, a debugger or
+// strace. The server is then the process beneath it that holds the listening socket.
+
+// locate finds the server behind a wrapper. Where nothing better is found it is the process that
+// was started.
+func (s *Server) locate() {
+	l, ok := listener(s.Port)
+	if !ok {
+		return
+	}
+	inode := fmt.Sprintf("socket:[%d]", l.inode)
+	for _, pid := range append([]int{s.cmd.Process.Pid}, offspring(s.cmd.Process.Pid)...) {
+		if !slices.Contains(socketsOf(pid), inode) {
+			continue
+		}
+		if pid != s.cmd.Process.Pid {
+			s.follow(pid)
+		}
+		return
+	}
+}
+
+// follow makes another process than the one that was started the server. A wrapper
+// that outlives it has lost its purpose: it is ended too, so that the end of the server is seen.
+func (s *Server) follow(pid int) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return
+	}
+	s.pid = pid
+	go func() {
+		defer func() { _ = unix.Close(fd) }()
+		for {
+			_, err := unix.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}, -1)
+			if err != unix.EINTR {
+				break
+			}
+		}
+		select {
+		case <-s.exited: // with the server's exit status, if it is a good wrapper
+		case <-time.After(time.Second):
+			_ = s.cmd.Process.Kill()
+		}
+	}()
+}
+
+// killTree ends a process and everything that it has started in turn: a shell that is killed leaves
+// its children behind. The caller knows that the process has not been waited for.
+func killTree(p *os.Process) {
+	beneath := offspring(p.Pid)
+	_ = p.Kill()
+	for _, pid := range beneath {
+		_ = syscall.Kill(pid, syscall.SIGKILL)
+	}
+}
+
+// offspring are the processes that descend from one, parents before children.
+func offspring(pid int) []int {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	children := map[int][]int{}
+	for _, path := range stats {
+		f := stat(path)
+		if len(f) < 2 {
+			continue
+		}
+		parent, _ := strconv.Atoi(f[1])
+		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		children[parent] = append(children[parent], child)
+	}
+	var all []int
+	next := children[pid]
+	for len(next) > 0 {
+		all = append(all, next...)
+		var after []int
+		for _, p := range next {
+			after = append(after, children[p]...)
+		}
+		next = after
+	}
+	return all
+}

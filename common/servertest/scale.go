@@ -1,0 +1,716 @@
+package servertest
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// A Trial is what a case is not: it needs a server of its own, thousands of connections, or
+// the machine for itself. It shows what a stage's technique is for, or what every server must
+// survive, and proves claims of docs/spec.md only by the way.
+type Trial struct {
+	Name   string
+	Stages Stages // where it runs; zero is everywhere
+	Stderr string // as in a Case
+	// Files are the descriptors that the client and the server need each.
+	Files int
+	Run   func(t *T)
+}
+
+// RunTrials plays them one after the other, each with servers of its own.
+func RunTrials(t *testing.T, prog *Program, all []Trial) {
+	root, err := NewRoot(t.TempDir())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range all {
+		if s.Stages != 0 && !s.Stages.has(prog.Stage) {
+			continue
+		}
+		t.Run(s.Name, func(t *testing.T) {
+			if limit := descriptors(); limit < s.Files {
+				missing(t, "RLIMIT_NOFILE is %d, and %d are needed: raise it with ulimit -Hn", limit, s.Files)
+			}
+			s.play(t, prog, root)
+		})
+	}
+}
+
+// play runs one trial as a test.
+func (s Trial) play(t *testing.T, prog *Program, root *Root) {
+	st := &T{Program: prog, Root: root, Case: &Case{Name: s.Name, Stderr: s.Stderr}}
+	st.play(s.Run)
+	if st.Failed() {
+		t.Error("\n" + st.log())
+	} else if log := st.log(); log != "" {
+		t.Log("\n" + log)
+	}
+}
+
+// missing ends a test that this machine cannot run. Where CI=true it must be able to.
+func missing(t *testing.T, format string, args ...any) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf(format, args...)
+	}
+	t.Skipf(format, args...)
+}
+
+// descriptors is how many descriptors a process may have. The Go runtime raises the soft limit to
+// the hard one.
+func descriptors() int {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		return 0
+	}
+	return int(min(limit.Max, 1<<30))
+}
+
+// Trials are those about numbers: threads, connections, descriptors, bytes.
+func Trials() []Trial {
+	return []Trial{
+		{Name: "threads", Stages: In(2, 3), Files: 1000, Run: poolThreads},
+		{Name: "idle-10000", Stages: In(4), Files: 10_500, Run: idle10000},
+		{Name: "deaf-readers", Stages: In(4), Run: deafReaders},
+		{Name: "flood", Stages: In(4), Run: flood},
+		{Name: "spread", Stages: In(4), Files: 1500, Run: spread},
+		{Name: "spread-one-loop-leaves", Stages: In(4), Files: 1500, Run: spreadOneLoop},
+		{Name: "silent-1000", Stages: In(4), Files: 1500, Run: silent1000},
+		{Name: "resets-1000", Run: resets1000},
+		{Name: "out-of-descriptors", Stderr: `cannot accept: .*too many open files`, Run: outOfDescriptors},
+		{Name: "stop-under-load", Run: stopUnderLoad},
+	}
+}
+
+// poolThreads counts a pool's threads while 500 clients, each annoying in its own way, want to be served,
+// and sees to it that none of them was lost on the way.
+func poolThreads(t *T) {
+	const pool, few, clients = 64, 12, 500
+	s := t.Begin(Config{Flags: []string{"--idle-timeout", "5m"}})
+	if n := s.Threads(); n < pool {
+		t.Logf("%d threads before the first client", n)
+	}
+	var crowd []*Client
+	for i := range clients {
+		c := t.connect(s, DialOptions{RecvBuf: 4096})
+		crowd = append(crowd, c)
+		switch i % 4 {
+		case 0: // says nothing
+		case 1:
+			c.Send("GET /healthz HT")
+		case 2:
+			c.Request("GET", "/big.bin") // and does not read it
+		case 3:
+			c.Request("GET", "/healthz") // and asks for nothing more
+		}
+	}
+	// Every fourth of the first ones is answered, every fourth has begun to be.
+	for i := 0; i < pool; i += 4 {
+		crowd[i+2].AwaitAnswer()
+		crowd[i+3].AwaitAnswer()
+	}
+	t.Eventually("the queue is full", func() bool { return s.Connections() > pool })
+	n := s.Threads()
+	t.Logf("%d threads for %d clients", n, clients)
+	if n < pool || n > pool+few {
+		t.Errorf("%d threads for %d clients, want the pool's %d and at most %d", n, clients, pool, few)
+	}
+	for _, c := range crowd {
+		c.Reset()
+	}
+	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
+	// Now as many at once as there are workers, and each keeps its worker.
+	for range pool {
+		t.DialTo(s, DialOptions{}).Request("GET", "/healthz").WantBody(200, "ok")
+	}
+	if n := s.Threads(); n > pool+few {
+		t.Errorf("%d threads after them", n)
+	}
+}
+
+// idle10000 holds 10,000 connections that did one request each, and measures what they cost.
+func idle10000(t *T) {
+	const clients = 10_000
+	const most = 5 << 20 // bytes
+	s := t.Begin(Config{Flags: []string{"--idle-timeout", "10m"}})
+	for range 20 {
+		t.serve(s)
+	}
+	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
+	before := s.resident()
+	start := time.Now()
+	crowd := t.crowd(s, clients, true)
+	t.Logf("%d connections in %v", clients, time.Since(start).Round(time.Millisecond))
+	after := s.resident()
+	if n := s.Connections(); n != clients {
+		t.Errorf("%d connections are open, want %d", n, clients)
+	}
+	start = time.Now()
+	t.serve(s)
+	if took := time.Since(start); took > time.Second {
+		t.Errorf("the next client waits for %v", took)
+	} else {
+		t.Logf("the next client is answered within %v", took.Round(time.Microsecond))
+	}
+	n := s.Threads()
+	t.Logf("%d threads, RSS grows from %d to %d kB", n, before>>10, after>>10)
+	if n >= 24 {
+		t.Errorf("%d threads for %d connections, want fewer than 24", n, clients)
+	}
+	if grown := after - before; grown > most && !racing {
+		t.Errorf("RSS grows by %d kB, want at most %d", grown>>10, most>>10)
+	}
+	for range 500 { // they are idle, not forgotten
+		if err := crowd[rand.IntN(clients)].ask(); err != nil {
+			t.Fatalf("an idle connection: %v", err)
+		}
+	}
+	for _, m := range crowd {
+		m.leave()
+	}
+	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
+}
+
+// deafReaders ask for 24 MB and read nothing of it. A server that waits for one of them in a
+// system call, or that asks in a circle whether they take more, is seen by its other clients or by
+// the CPU it uses. So is one that is told in a circle that idle clients could be written to.
+func deafReaders(t *T) {
+	const clients = 200
+	s := t.Begin(Config{})
+	t.serve(s)
+	var deaf []*Client
+	for range clients {
+		deaf = append(deaf, t.DialTo(s, DialOptions{RecvBuf: 4096}).Request("GET", "/big.bin"))
+	}
+	for _, c := range deaf {
+		c.AwaitAnswer()
+	}
+	t.crowd(s, 50, true) // who could be written to, and has nothing to be told
+	// What fits the socket buffers may still be on its way; a circle has no end.
+	t.calm(s, func() { t.serve(s) })
+	// They are slow, not forgotten.
+	late := deaf[clients/2]
+	late.control(func(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20) })
+	if _, err := late.Stream(Digest(t.Root.BigSum)); err != nil {
+		t.Errorf("when one of them reads at last: %v", err)
+	}
+	for _, c := range deaf {
+		c.Reset()
+	}
+	t.Eventually("all of them are gone", func() bool { return s.Connections() == 50 })
+}
+
+// calm observes a server that has next to nothing to do: one request at each tick. It fails if
+// that takes CPU time worth mentioning, or if a request has to wait.
+func (t *T) calm(s *Server, request func()) {
+	t.Helper()
+	const requests, tick = 25, 20 * time.Millisecond
+	var used, window, slowest time.Duration
+	for range 3 { // whatever was under way at first is over in the second window
+		ticks := time.Tick(tick)
+		start, cpu := time.Now(), s.usedCPU()
+		for range requests {
+			<-ticks
+			began := time.Now()
+			request()
+			slowest = max(slowest, time.Since(began))
+		}
+		used, window = s.usedCPU()-cpu, time.Since(start)
+		if used <= window/5 {
+			break
+		}
+	}
+	t.Logf("in %v it used %v of CPU time; the slowest answer took %v",
+		window.Round(time.Millisecond), used, slowest.Round(time.Microsecond))
+	if used > window/5 {
+		t.Errorf("it used %v of CPU time in %v with nothing to do", used, window)
+	}
+	if slowest > time.Second {
+		t.Errorf("an answer took %v", slowest)
+	}
+}
+
+// flood has four clients pipeline without end, two for each loop, while others ask now and then.
+func flood(t *T) {
+	const requests = 30
+	s := t.Begin(Config{Flags: []string{"-s", "-n", "2"}})
+	t.Server = s
+	var floods []*Flood
+	for range 4 {
+		floods = append(floods, t.Flood(request("GET", "/healthz", "")))
+	}
+	answered := func() (least int64) {
+		least = floods[0].Answered.Load()
+		for _, f := range floods {
+			least = min(least, f.Answered.Load())
+		}
+		return least
+	}
+	t.Eventually("every flood is answered", func() bool { return answered() > 1<<20 })
+	before := answered()
+	start := time.Now()
+	kept := t.DialTo(s, DialOptions{})
+	for range requests {
+		kept.WantKept()
+		t.serve(s)
+	}
+	took := time.Since(start)
+	t.Logf("%d answers beside four floods in %v", 2*requests, took.Round(time.Millisecond))
+	if took > 5*time.Second {
+		t.Errorf("%d answers beside four floods take %v", 2*requests, took)
+	}
+	t.Eventually("every flood is still answered", func() bool { return answered() > before })
+}
+
+// even is how far apart the loops may be, in connections.
+const even = 5
+
+// spread deals 1,000 connections out, and has a third of them leave.
+func spread(t *T) {
+	s := t.Begin(Config{Flags: []string{"-n", "4", "--idle-timeout", "10m"}})
+	crowd := t.crowd(s, 1000, true)
+	t.spread(s, len(crowd))
+	for range 3 {
+		rand.Shuffle(len(crowd), func(i, j int) { crowd[i], crowd[j] = crowd[j], crowd[i] })
+		third := len(crowd) / 3
+		for _, m := range crowd[:third] {
+			m.leave()
+		}
+		crowd = crowd[third:]
+		t.spread(s, len(crowd))
+	}
+	for _, m := range crowd { // those that moved are served where they are now
+		if err := m.ask(); err != nil {
+			t.Fatalf("a connection that stayed: %v", err)
+		}
+	}
+	t.spread(s, len(crowd))
+}
+
+// spreadOneLoop has all connections of one loop leave, and then of another one.
+func spreadOneLoop(t *T) {
+	s := t.Begin(Config{Flags: []string{"-n", "3", "--idle-timeout", "10m"}})
+	// Half of them never say a word.
+	crowd := append(t.crowd(s, 500, true), t.crowd(s, 500, false)...)
+	t.spread(s, len(crowd))
+	for range 3 {
+		gone := map[int]bool{}
+		ports := s.peers()
+		loop := s.loops()[rand.IntN(3)]
+		for _, fd := range loop {
+			gone[ports[fd]] = true
+		}
+		var stay []*member
+		for _, m := range crowd {
+			if gone[m.port] {
+				m.leave()
+			} else {
+				stay = append(stay, m)
+			}
+		}
+		if len(stay) != len(crowd)-len(loop) {
+			t.Fatalf("%d of %d connections stay when a loop's %d leave", len(stay), len(crowd), len(loop))
+		}
+		crowd = stay
+		t.spread(s, len(crowd))
+	}
+	for _, m := range crowd {
+		if err := m.ask(); err != nil {
+			t.Fatalf("a connection that stayed: %v", err)
+		}
+	}
+}
+
+// spread waits until the loops have n connections together, and about as many each.
+func (t *T) spread(s *Server, n int) {
+	t.Helper()
+	var counts []int
+	start := time.Now()
+	if !eventually(patience, func() bool {
+		counts = counts[:0]
+		sum, least, most := 0, n, 0
+		for _, loop := range s.loops() {
+			counts = append(counts, len(loop))
+			sum, least, most = sum+len(loop), min(least, len(loop)), max(most, len(loop))
+		}
+		return sum == n && most-least <= even
+	}) {
+		t.Fatalf("the loops have %v of %d connections: further than %d apart", counts, n, even)
+	}
+	t.Logf("%d connections: %v, after %v", n, counts, time.Since(start).Round(time.Millisecond))
+}
+
+// silent1000 are clients that connect and say nothing at all.
+func silent1000(t *T) {
+	s := t.Begin(Config{Flags: []string{"--idle-timeout", shortly.String()}})
+	start := time.Now()
+	crowd := t.crowd(s, 1000, false)
+	connected := time.Since(start)
+	for i, m := range crowd {
+		_ = m.conn.SetReadDeadline(time.Now().Add(patience))
+		if n, err := m.conn.Read(make([]byte, 1)); n != 0 || !closed(err) {
+			t.Fatalf("client %d reads %d bytes, %v; want the end", i, n, err)
+		}
+		if i == 0 && time.Since(start) < early {
+			t.Errorf("closed after %v of %v", time.Since(start), shortly)
+		}
+	}
+	t.Logf("connected in %v, closed after %v", connected.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
+	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
+	t.serve(s)
+}
+
+// resets1000 are clients that leave in the midst of a response, half of them with a RST, half with
+// bytes that they have not read, which comes to the same. None may leave a descriptor.
+func resets1000(t *T) {
+	batch := 50
+	if t.Stage() == 1 {
+		batch = 1 // it would not see the second one
+	}
+	s := t.Begin(Config{Flags: []string{"-s"}})
+	leave := func(n int) {
+		var clients []*Client
+		for range batch {
+			clients = append(clients, t.connect(s, DialOptions{RecvBuf: 4096}).Request("GET", "/big.bin"))
+		}
+		for i, c := range clients {
+			c.AwaitAnswer()
+			if (n+i)%2 == 0 {
+				c.Reset()
+			} else {
+				c.Close()
+			}
+		}
+	}
+	leave(0)
+	t.serve(s)
+	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
+	before := len(s.fds())
+	for i := range 1000 / batch {
+		leave(i * batch)
+	}
+	t.serve(s)
+	if !eventually(patience, func() bool { return len(s.fds()) <= before }) {
+		t.Errorf("%d descriptors are left of %d", len(s.fds())-before, before)
+	}
+}
+
+// outOfDescriptors takes descriptors away from a running server, until accept(2) fails: --max-conns is
+// far above what is left. The server must wait, not spin, say so, not shout, and
+// serve on when there are descriptors again: because clients leave, or because the
+// limit is raised.
+func outOfDescriptors(t *T) {
+	s := t.Begin(Config{Flags: []string{"--max-conns", "10000", "--idle-timeout", "5m"}})
+	t.serve(s)
+	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
+	// Its first line in the log makes a Go program read the time zone's file.
+	if !s.Stdout.Await(patience, func(out string) bool { return strings.Contains(out, "/healthz") }) {
+		t.Fatalf("no request in the log")
+	}
+	room, over := 8, 4
+	if t.Stage() == 1 {
+		room = 0 // it never has two connections
+	}
+	before := t.limit(s, room)
+	var served, waiting []*Client
+	if room == 0 {
+		// An accept(2) that is waiting has taken its descriptor before.
+		first := t.DialTo(s, DialOptions{}).Request("GET", "/healthz")
+		t.Eventually("the first client is served, or is one too many", func() bool { return !first.Silent() || s.Stderr.Len() > 0 })
+		if first.Silent() {
+			waiting = append(waiting, first)
+		} else {
+			first.WantBodyOK().Close()
+		}
+	}
+	for range room {
+		served = append(served, t.DialTo(s, DialOptions{}).Request("GET", "/healthz").WantBodyOK())
+	}
+	for range over {
+		waiting = append(waiting, t.DialTo(s, DialOptions{}).Request("GET", "/healthz"))
+	}
+	if !s.Stderr.Await(patience, func(out string) bool { return strings.Contains(out, "\n") }) {
+		t.Errorf("it does not say on stderr that it cannot accept")
+	}
+	t.calm(s, func() {
+		if room > 0 {
+			served[0].WantKept()
+		}
+	})
+	for i, c := range waiting {
+		if !c.Silent() {
+			t.Errorf("client %d over the limit is not left waiting", i)
+		}
+	}
+	if room > 0 {
+		served[room-1].Reset()
+		served[room-2].Reset()
+		waiting[0].WantBodyOK()
+		waiting[1].WantBodyOK()
+	}
+	if err := unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, &before, nil); err != nil {
+		t.Fatalf("prlimit: %v", err)
+	}
+	for _, c := range waiting[min(room, 2):] {
+		c.WantBodyOK()
+		if t.Stage() == 1 {
+			c.Close()
+		}
+	}
+	if lines := strings.Count(s.Stderr.String(), "\n"); lines > 5 {
+		t.Errorf("%d lines on stderr about one shortage:%s", lines, indent(s.Stderr.String()))
+	}
+}
+
+// WantBodyOK reads the answer of /healthz.
+func (c *Client) WantBodyOK() *Client {
+	c.t.Helper()
+	c.WantBody(200, "ok")
+	return c
+}
+
+// limit lowers the server's RLIMIT_NOFILE so that it can open n more descriptors. It returns what
+// the limit was.
+func (t *T) limit(s *Server, n int) (before unix.Rlimit) {
+	t.Helper()
+	used := map[int]bool{}
+	for _, fd := range s.fds() {
+		used[fd] = true
+	}
+	limit := 0
+	for free := n; used[limit] || free > 0; limit++ {
+		if !used[limit] {
+			free--
+		}
+	}
+	if err := unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		t.Fatalf("prlimit: %v", err)
+	}
+	if err := unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(limit), Max: before.Max}, nil); err != nil {
+		t.Fatalf("prlimit: %v", err)
+	}
+	return before
+}
+
+// serve is a client that comes, is answered and leaves.
+func (t *T) serve(s *Server) {
+	t.Helper()
+	c := t.connect(s, DialOptions{})
+	defer c.Close()
+	c.Request("GET", "/healthz", "Connection: close").WantBody(200, "ok")
+}
+
+// A member is one connection of a crowd: no more than a descriptor, so that ten thousand of them
+// cost the client little.
+type member struct {
+	conn *net.TCPConn
+	port int // its own
+}
+
+const healthz = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
+
+// crowd makes n connections. Those that are to ask do one request each.
+func (t *T) crowd(s *Server, n int, ask bool) []*member {
+	t.Helper()
+	crowd := make([]*member, n)
+	t.onEnd(func() {
+		for _, m := range crowd {
+			if m != nil {
+				m.leave()
+			}
+		}
+	})
+	var (
+		next atomic.Int64
+		fail atomic.Pointer[error]
+		wg   sync.WaitGroup
+	)
+	for range 8 {
+		wg.Go(func() {
+			for i := int(next.Add(1)) - 1; i < n && fail.Load() == nil; i = int(next.Add(1)) - 1 {
+				m, err := s.join(i)
+				if err == nil {
+					crowd[i] = m
+					if ask {
+						err = m.ask()
+					}
+				}
+				if err != nil {
+					err = fmt.Errorf("connection %d: %w", i, err)
+					fail.Store(&err)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if err := fail.Load(); err != nil {
+		t.Fatalf("%v", *err)
+	}
+	return crowd
+}
+
+// join makes connection i of a crowd. Each address of this machine has ports for some thousands,
+// fewer where other connections are in TIME_WAIT.
+func (s *Server) join(i int) (*member, error) {
+	d := net.Dialer{
+		Timeout:   patience,
+		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/4000))},
+		Control: func(_, _ string, raw syscall.RawConn) error {
+			// The port is chosen by connect(2), which may take one that is in use towards another
+			// server; bind(2) may not.
+			var failed error
+			err := raw.Control(func(fd uintptr) {
+				failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+			})
+			if err != nil {
+				return err
+			}
+			return failed
+		},
+	}
+	conn, err := d.Dial("tcp4", s.Addr())
+	if err != nil {
+		return nil, err
+	}
+	return &member{conn.(*net.TCPConn), conn.LocalAddr().(*net.TCPAddr).Port}, nil
+}
+
+// ask does one request.
+func (m *member) ask() error {
+	_ = m.conn.SetDeadline(time.Now().Add(patience))
+	if _, err := m.conn.Write([]byte(healthz)); err != nil {
+		return err
+	}
+	got := make([]byte, 0, 1024)
+	for !strings.HasSuffix(string(got), "\r\n\r\nok") {
+		if len(got) == cap(got) {
+			return fmt.Errorf("answered %s", quote(string(got)))
+		}
+		n, err := m.conn.Read(got[len(got):cap(got)])
+		if err != nil {
+			return fmt.Errorf("after %s: %w", quote(string(got)), err)
+		}
+		got = got[:len(got)+n]
+	}
+	if !strings.HasPrefix(string(got), "HTTP/1.1 200 ") {
+		return fmt.Errorf("answered %s", quote(string(got)))
+	}
+	return nil
+}
+
+// leave closes the connection with a RST, which leaves nothing behind in TIME_WAIT.
+func (m *member) leave() {
+	_ = m.conn.SetLinger(0)
+	_ = m.conn.Close()
+}
+
+// resident is the server's resident memory in bytes.
+func (s *Server) resident() int64 {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
+	for line := range strings.Lines(string(data)) {
+		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
+			kB, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
+			return kB << 10
+		}
+	}
+	return 0
+}
+
+// usedCPU is the time that the server's threads have run, to 10 ms.
+func (s *Server) usedCPU() time.Duration {
+	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
+	_, rest, _ := strings.Cut(string(data), ") ") // behind the name, which may hold anything
+	fields := strings.Fields(rest)
+	if len(fields) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(fields[11])
+	system, _ := strconv.Atoi(fields[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on every Linux
+}
+
+// fds are the server's descriptors.
+func (s *Server) fds() []int {
+	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
+	var fds []int
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
+
+// what is what a descriptor of the server is: "socket:[1234]", "anon_inode:[eventpoll]", a path.
+func (s *Server) what(fd int) string {
+	to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", s.PID(), fd))
+	return to
+}
+
+// loops are the sockets that each event loop watches. A loop is an epoll set that also watches a
+// pipe, the stop; the Go runtime has a set of its own that does not.
+func (s *Server) loops() [][]int {
+	var loops [][]int
+	for _, fd := range s.fds() {
+		if s.what(fd) != "anon_inode:[eventpoll]" {
+			continue
+		}
+		info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.PID(), fd))
+		var sockets []int
+		loop := false
+		for line := range strings.Lines(string(info)) {
+			var watched int
+			if n, _ := fmt.Sscanf(line, "tfd: %d", &watched); n != 1 {
+				continue
+			}
+			switch what := s.what(watched); {
+			case strings.HasPrefix(what, "socket:"):
+				sockets = append(sockets, watched)
+			case strings.HasPrefix(what, "pipe:"):
+				loop = true
+			}
+		}
+		if loop {
+			loops = append(loops, sockets)
+		}
+	}
+	return loops
+}
+
+// peers are the ports of the server's clients, by the server's descriptor.
+func (s *Server) peers() map[int]int {
+	ports := map[string]int{} // by socket
+	for _, table := range []string{"tcp", "tcp6"} {
+		data, _ := os.ReadFile(filepath.Join("/proc/net", table))
+		for line := range strings.Lines(string(data)) {
+			// sl local_address rem_address st queues timer retransmits uid timeout inode
+			f := strings.Fields(line)
+			if len(f) < 10 || !strings.HasSuffix(f[1], fmt.Sprintf(":%04X", s.Port)) {
+				continue
+			}
+			_, port, _ := strings.Cut(f[2], ":")
+			if n, err := strconv.ParseUint(port, 16, 16); err == nil {
+				ports["socket:["+f[9]+"]"] = int(n)
+			}
+		}
+	}
+	peers := map[int]int{}
+	for _, fd := range s.fds() {
+		if port, ok := ports[s.what(fd)]; ok {
+			peers[fd] = port
+		}
+	}
+	return peers
+}

@@ -1,0 +1,356 @@
+package servertest
+
+import (
+	"bufio"
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"regexp"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+)
+
+// A Peer is one client of a scenario: a connection whose every step goes into the transcript. A
+// wait of a Peer has no time-out in the usual sense; it ends with bytes, with the end of the
+// connection, or when the kernel says that no bytes will come (see watch).
+type Peer struct {
+	Name string // A, B, …
+
+	s       *S
+	conn    *net.TCPConn // nil where the server did not let it in
+	r       *bufio.Reader
+	atLeast time.Duration // how long a wait lasts at least
+
+	got     []byte // the first bytes received
+	total   int64
+	written atomic.Int64
+}
+
+// keepBytes is how much a transcript keeps of what a client received.
+const keepBytes = 256 << 10
+
+// What a wait of a Peer can end with.
+var (
+	errSilent = errors.New("nothing")
+	errSpins  = errors.New("nothing, while the server uses up a CPU")
+)
+
+// Connect makes a connection. A server that refuses it is seen at the next step: the caller need not look.
+func (s *S) Connect(name string) *Peer { return s.ConnectWith(name, DialOptions{}) }
+
+// ConnectWith is Connect with something special about it.
+func (s *S) ConnectWith(name string, o DialOptions) *Peer {
+	what := ""
+	if o.IPv6 {
+		what = " by IPv6"
+	}
+	s.Step("%s connects%s", name, what)
+	p := s.join(name, o)
+	if p.conn == nil {
+		s.Saw("refused")
+	} else {
+		s.Saw("connected")
+	}
+	return p
+}
+
+// Crowd makes n connections that are one line in the transcript.
+func (s *S) Crowd(name string, n int, o DialOptions) []*Peer {
+	s.Step("%d clients connect: %s1 to %s%d", n, name, name, n)
+	var all []*Peer
+	in := 0
+	for i := range n {
+		p := s.join(fmt.Sprintf("%s%d", name, i+1), o)
+		all = append(all, p)
+		if p.conn != nil {
+			in++
+		}
+	}
+	if in == n {
+		s.Saw("connected")
+	} else {
+		s.Saw("%d connected", in)
+	}
+	return all
+}
+
+func (s *S) join(name string, o DialOptions) *Peer {
+	p := &Peer{Name: name, s: s}
+	conn, err := s.Server.dial(o)
+	if err == nil {
+		p.conn = conn
+		s.onEnd(p.abandon)
+	}
+	p.r = bufio.NewReader((*peerReader)(p))
+	s.peers = append(s.peers, p)
+	return p
+}
+
+func (p *Peer) abandon() {
+	if p.conn != nil {
+		_ = p.conn.Close()
+	}
+}
+
+// AtLeast has the peer wait this long before it believes that nothing will come: for a server
+// whose clock is to do something.
+func (p *Peer) AtLeast(d time.Duration) *Peer {
+	p.atLeast = d
+	return p
+}
+
+// Client is the peer as a client of the conformance suite, for what that can do. It shares the
+// bytes that were read; its steps are not in the transcript.
+func (p *Peer) Client() *Client {
+	if p.conn == nil {
+		p.s.Fatalf("%s is not connected", p.Name)
+	}
+	return &Client{t: p.s.T, conn: p.conn, r: p.r, waiting: p.s.patience()}
+}
+
+// Send writes data at once; what describes it.
+func (p *Peer) Send(what, data string) *Peer {
+	p.s.Step("%s sends %s", p.Name, what)
+	p.Put(data)
+	return p
+}
+
+// SendLater writes data beside the caller, for more than fits on the way. The channel is closed when all is
+// sent, or nothing more can be.
+func (p *Peer) SendLater(what, data string) <-chan struct{} {
+	p.s.Step("%s sends %s", p.Name, what)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		p.Put(data)
+	}()
+	return done
+}
+
+// Put is Send without a step. A server that has gone is noticed by reading.
+func (p *Peer) Put(data string) {
+	if p.conn == nil {
+		return
+	}
+	_ = p.conn.SetWriteDeadline(time.Now().Add(2 * patience))
+	n, _ := io.WriteString(p.conn, data)
+	p.written.Add(int64(n))
+}
+
+// SendPieces sends data in as many segments as there are cuts, each read by the server before the
+// next leaves, so that it is a piece for the server's recv(2) as well. A server that has stopped
+// reading is sent the rest anyway.
+func (p *Peer) SendPieces(what, data string, cuts ...int) *Peer {
+	p.s.Step("%s sends %s", p.Name, what)
+	from := 0
+	for _, to := range append(cuts, len(data)) {
+		p.Put(data[from:to])
+		from = to
+		p.AwaitRead()
+	}
+	return p
+}
+
+// Drip sends data one byte at a time. It stops where the server has something to say: the rest
+// would be of no use.
+func (p *Peer) Drip(what, data string) *Peer {
+	p.s.Step("%s sends %s", p.Name, what)
+	for i := range len(data) {
+		p.Put(data[i : i+1])
+		p.AwaitRead()
+		if i < len(data)-1 && !p.Silent() {
+			break
+		}
+	}
+	return p
+}
+
+// Silent says that nothing has arrived, not even an end.
+func (p *Peer) Silent() bool {
+	if p.conn == nil || p.r.Buffered() > 0 {
+		return false
+	}
+	return p.Client().Silent()
+}
+
+// AwaitRead waits until the server has read all that was sent, and says whether it has.
+func (p *Peer) AwaitRead() bool {
+	if p.conn == nil {
+		return false
+	}
+	read := false
+	w := p.s.watch(0)
+	for !read {
+		end, err := serverEnd(p.conn)
+		read = err != nil || end.rqueue == 0 && end.received >= uint64(p.written.Load())
+		if !read && w.tick() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+// peerReader reads for a Peer, keeps what it read, and gives up when nothing will come.
+type peerReader Peer
+
+func (p *peerReader) Read(b []byte) (int, error) {
+	if p.conn == nil {
+		return 0, errors.New("not connected")
+	}
+	w := p.s.watch(p.atLeast)
+	for {
+		_ = p.conn.SetReadDeadline(time.Now().Add(tickTime))
+		n, err := p.conn.Read(b)
+		p.got = append(p.got, b[:min(n, keepBytes-len(p.got))]...)
+		p.total += int64(n)
+		if n > 0 || err == nil || !errors.Is(err, os.ErrDeadlineExceeded) {
+			return n, err
+		}
+		if err := w.look(); err != nil {
+			return 0, err
+		}
+	}
+}
+
+// Answer reads one response. resp is nil if none came, or no whole one.
+func (p *Peer) Answer() (resp *Response, err error) { return p.AnswerTo("GET") }
+
+// AnswerTo is Answer for a request of another method.
+func (p *Peer) AnswerTo(method string) (resp *Response, err error) {
+	p.s.Step("%s reads the answer", p.Name)
+	resp, err = p.Take(method)
+	p.s.Saw("%s", sawAnswer(resp, err))
+	if err != nil {
+		return nil, err
+	}
+	return resp, nil
+}
+
+// Take reads one response without a step.
+func (p *Peer) Take(method string) (*Response, error) { return readResponse(p.r, method, nil) }
+
+// Answers reads responses for as long as they come, n at most, and gives each to check, which may be
+// nil. It returns how many there were and passed.
+func (p *Peer) Answers(n int, check func(i int, resp *Response) error) (passed int) {
+	p.s.Step("%s reads %d answers", p.Name, n)
+	for i := range n {
+		resp, err := p.Take("GET")
+		if err == nil && check != nil {
+			err = check(i, resp)
+		}
+		if err != nil {
+			p.s.Saw("%d; then %s", i, sawAnswer(nil, err))
+			return i
+		}
+	}
+	p.s.Saw("%d, in order", n)
+	return n
+}
+
+// End waits for the end of the connection. It is "the end" when it came in order.
+func (p *Peer) End() error {
+	p.s.Step("%s waits for the end of the connection", p.Name)
+	err := p.TakeEnd()
+	if err == nil {
+		p.s.Saw("the end")
+	} else {
+		p.s.Saw("%s", sawAnswer(nil, err))
+	}
+	return err
+}
+
+// TakeEnd is End without a step.
+func (p *Peer) TakeEnd() error {
+	b, err := p.r.Peek(1)
+	switch {
+	case closed(err):
+		return nil
+	case len(b) > 0:
+		rest, _ := p.r.Peek(p.r.Buffered())
+		return fmt.Errorf("more bytes: %s", brief(string(rest)))
+	}
+	return err
+}
+
+// CloseWrite ends the peer's sending side.
+func (p *Peer) CloseWrite() {
+	p.s.Step("%s says that it will send no more", p.Name)
+	p.closeWrite()
+}
+
+func (p *Peer) closeWrite() {
+	if p.conn != nil {
+		_ = p.conn.CloseWrite()
+	}
+}
+
+// Close closes the connection.
+func (p *Peer) Close() {
+	p.s.Step("%s closes", p.Name)
+	p.abandon()
+}
+
+// Reset leaves without a word: the connection is reset.
+func (p *Peer) Reset() {
+	p.s.Step("%s resets the connection", p.Name)
+	if p.conn != nil {
+		_ = p.conn.SetLinger(0)
+		_ = p.conn.Close()
+	}
+}
+
+func (p *Peer) stream() Stream {
+	return Stream{Name: p.Name, Bytes: mask(p.got), Total: p.total}
+}
+
+// sawAnswer puts an outcome into words that are the same in every run.
+func sawAnswer(resp *Response, err error) string {
+	var bad *malformed
+	switch {
+	case err == nil:
+		out := fmt.Sprintf("%d %s", resp.Status, resp.Reason)
+		switch {
+		case len(resp.Body) == 0:
+		case len(resp.Body) <= 40:
+			out += fmt.Sprintf(": %s", brief(string(mask(resp.Body))))
+		default:
+			out += fmt.Sprintf(", %d bytes", len(resp.Body))
+		}
+		return out
+	case errors.Is(err, errSilent):
+		return errSilent.Error()
+	case errors.Is(err, errSpins):
+		return errSpins.Error()
+	case errors.As(err, &bad):
+		return bad.Error()
+	case closed(err):
+		return "the end of the connection"
+	case errors.Is(err, syscall.ECONNRESET):
+		return "a reset"
+	}
+	return err.Error()
+}
+
+// brief quotes what may be long.
+func brief(s string) string {
+	if len(s) > 40 {
+		return fmt.Sprintf("%q…", s[:40])
+	}
+	return fmt.Sprintf("%q", s)
+}
+
+// changing is what is different in every run and has nothing to say.
+var changing = regexp.MustCompile(`Date: [^\r]*|auth_jwt=[^;\r]*|"(?:iat|exp)": ?\d+|Last-Modified: [^\r]*|ETag: [^\r]*`)
+
+// mask hides what is different in every run, keeping the number of bytes.
+func mask(b []byte) []byte {
+	return changing.ReplaceAllFunc(bytes.Clone(b), func(m []byte) []byte {
+		i := bytes.IndexAny(m, ":=") + 1
+		return append(m[:i:i], strings.Repeat("*", len(m)-i)...)
+	})
+}

@@ -1,0 +1,342 @@
+package servertest
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"os"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// What the server's threads are doing, as /proc tells it: to know that nothing more will come, and to
+// show it.
+
+// tickTime is how long a watch waits between two looks.
+const tickTime = 20 * time.Millisecond
+
+const (
+	// quietTicks is for how many looks in a row no thread may want a CPU before the server
+	// is taken to be waiting. All that it could work on has arrived before the first look.
+	quietTicks = 12
+	// spinTime is how much CPU a server may use before the answer to a small request begins.
+	spinTime = 700 * time.Millisecond
+)
+
+// A watch finds out that a server will not do what a client waits for: because it waits itself
+// (every thread of it sleeps, look after look), or because it runs and runs without a result. Neither
+// is a matter of how long it takes: on a busy machine a good server is seen wanting the CPU.
+type watch struct {
+	server *Server
+	until  time.Time // not before
+	late   time.Time // a last resort
+	cpu    time.Duration
+	quiet  int
+}
+
+func (s *S) watch(atLeast time.Duration) *watch {
+	now := time.Now()
+	return &watch{server: s.Server, until: now.Add(atLeast), late: now.Add(atLeast + patience), cpu: s.Server.CPU()}
+}
+
+// tick waits a moment and looks.
+func (w *watch) tick() error {
+	time.Sleep(tickTime / 4)
+	return w.look()
+}
+
+// look returns why it is useless to wait any longer, or nil.
+func (w *watch) look() error {
+	if w.server.Exited() {
+		return errSilent
+	}
+	if w.server.awake() {
+		w.quiet = 0
+	} else {
+		w.quiet++
+	}
+	now := time.Now()
+	switch {
+	case now.Before(w.until):
+		return nil
+	case w.quiet >= quietTicks:
+		return errSilent
+	case w.server.CPU()-w.cpu > spinTime && w.cpu >= 0, now.After(w.late):
+		return errSpins
+	}
+	return nil
+}
+
+// tasks are the numbers of the server's threads.
+func (s *Server) tasks() []string {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.PID()))
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+// stat is the fields of a stat file behind the name, of which the first is the state.
+func stat(path string) []string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	if i := bytes.LastIndexByte(b, ')'); i >= 0 {
+		return strings.Fields(string(b[i+1:]))
+	}
+	return nil
+}
+
+// awake says whether a thread runs, or would if there were a CPU for it.
+func (s *Server) awake() bool {
+	for _, tid := range s.tasks() {
+		f := stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid))
+		if len(f) > 0 && f[0] != "S" && f[0] != "Z" && f[0] != "X" {
+			return true
+		}
+	}
+	return false
+}
+
+// CPU is how much CPU time the server has used, in steps of 10 ms.
+func (s *Server) CPU() time.Duration {
+	f := stat(fmt.Sprintf("/proc/%d/stat", s.PID()))
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on every machine
+}
+
+// Memory is a line of /proc/PID/status in bytes: VmHWM is the most memory that the server
+// ever had resident, VmRSS what it has now.
+func (s *Server) Memory(line string) int64 {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
+	if err != nil {
+		return 0
+	}
+	for l := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(l, line+":"); ok {
+			kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
+			return kb << 10
+		}
+	}
+	return 0
+}
+
+// InCall finds a thread of the server that is inside one of these system calls now, and asleep.
+func (s *Server) InCall(names ...string) (tid int, ok bool) {
+	for _, task := range s.tasks() {
+		name, _ := s.call(task)
+		f := stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), task))
+		if slices.Contains(names, name) && len(f) > 0 && f[0] == "S" {
+			tid, _ = strconv.Atoi(task)
+			return tid, true
+		}
+	}
+	return 0, false
+}
+
+// calls are the system calls in which a server may be met. The numbers are the machine's own, which is
+// why x/sys has them and this file does not.
+var calls = map[int64]string{
+	unix.SYS_PPOLL: "poll", unix.SYS_PSELECT6: "select", unix.SYS_EPOLL_PWAIT: "epoll_wait",
+	unix.SYS_RECVFROM: "recvfrom", unix.SYS_RECVMSG: "recvmsg", unix.SYS_READ: "read", unix.SYS_READV: "readv",
+	unix.SYS_SENDTO: "sendto", unix.SYS_SENDMSG: "sendmsg", unix.SYS_WRITE: "write", unix.SYS_WRITEV: "writev",
+	unix.SYS_SENDFILE: "sendfile", unix.SYS_ACCEPT: "accept", unix.SYS_ACCEPT4: "accept4",
+	unix.SYS_FUTEX: "futex", unix.SYS_NANOSLEEP: "nanosleep", unix.SYS_CLOCK_NANOSLEEP: "clock_nanosleep",
+	unix.SYS_OPENAT: "openat", unix.SYS_CLOSE: "close", unix.SYS_RT_SIGTIMEDWAIT: "sigtimedwait",
+	unix.SYS_WAITID: "waitid", unix.SYS_WAIT4: "wait4", unix.SYS_SCHED_YIELD: "sched_yield",
+}
+
+func init() {
+	if runtime.GOARCH == "amd64" { // it has older calls besides, which other machines never had
+		calls[2], calls[7], calls[23], calls[232] = "open", "poll", "select", "epoll_wait"
+	}
+}
+
+// call is the system call that a thread is in, with its arguments; "running" if it is in none.
+func (s *Server) call(task string) (name string, args []uint64) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/syscall", s.PID(), task))
+	f := strings.Fields(string(b))
+	if err != nil || len(f) == 0 {
+		return "", nil
+	}
+	nr, err := strconv.ParseInt(f[0], 10, 64)
+	if err != nil {
+		return f[0], nil // "running"
+	}
+	for _, a := range f[1:] {
+		v, _ := strconv.ParseUint(strings.TrimPrefix(a, "0x"), 16, 64)
+		args = append(args, v)
+	}
+	name, ok := calls[nr]
+	if !ok {
+		name = fmt.Sprintf("system call %d", nr)
+		if nr < 0 {
+			name = "running"
+		}
+	}
+	return name, args
+}
+
+// ended says how the process ended.
+func (s *Server) ended() string {
+	if !s.Exited() {
+		return "it runs"
+	}
+	state, _, _ := s.Wait(time.Second)
+	return state
+}
+
+// threads says in lines what the server's threads are doing, the busy ones first.
+func (s *S) threads() []string {
+	if s.Server.Exited() {
+		return []string{fmt.Sprintf("none: the server is gone (%s)", s.Server.ended())}
+	}
+	type group struct {
+		what string
+		rank int
+		n    int
+	}
+	var groups []group
+	for _, task := range s.Server.tasks() {
+		what, rank := s.thread(task)
+		i := slices.IndexFunc(groups, func(g group) bool { return g.what == what })
+		if i < 0 {
+			groups = append(groups, group{what: what, rank: rank})
+			i = len(groups) - 1
+		}
+		groups[i].n++
+	}
+	slices.SortStableFunc(groups, func(a, b group) int { return a.rank - b.rank })
+	var lines []string
+	for _, g := range groups {
+		lines = append(lines, fmt.Sprintf("%d × %s", g.n, g.what))
+	}
+	return lines
+}
+
+// thread says what one thread is doing, and how interesting that is.
+func (s *S) thread(task string) (what string, rank int) {
+	dir := fmt.Sprintf("/proc/%d/task/%s/", s.Server.PID(), task)
+	name, args := s.Server.call(task)
+	state := stat(dir + "stat")
+	if name == "" { // not ours to look at: the state must do
+		wchan, _ := os.ReadFile(dir + "wchan")
+		if len(state) > 0 && state[0] == "R" {
+			return "running", 0
+		}
+		return "asleep in " + string(wchan), 2
+	}
+	fd := func(i int) string { return s.descriptor(int32(args[i])) }
+	switch name {
+	case "running":
+		return "running on a CPU", 0
+	case "futex":
+		return "futex: parked by the Go runtime", 9
+	case "nanosleep", "clock_nanosleep":
+		return name + ": the Go runtime's watchman", 8
+	case "accept", "accept4":
+		return name + ": waits for the next client", 3
+	case "poll":
+		return "poll: " + s.pollSet(args), 1
+	case "epoll_wait":
+		return "epoll_wait: " + s.epollSet(int32(args[0])), 4
+	case "recvfrom", "recvmsg", "read", "readv":
+		return name + ": reads from " + fd(0), 1
+	case "sendto", "sendmsg", "write", "writev", "sendfile":
+		return name + ": waits until " + fd(0) + " takes more", 1
+	}
+	return name, 2
+}
+
+// pollSet reads the set that a thread gave to poll(2) out of its memory.
+func (s *S) pollSet(args []uint64) string {
+	const size = 8 // struct pollfd: int fd; short events, revents
+	n := min(args[1], 16)
+	buf := make([]byte, n*size)
+	if n == 0 {
+		return "waits for nothing but the clock"
+	}
+	local := unix.Iovec{Base: &buf[0]}
+	local.SetLen(len(buf))
+	got, err := unix.ProcessVMReadv(s.Server.PID(), []unix.Iovec{local},
+		[]unix.RemoteIovec{{Base: uintptr(args[0]), Len: len(buf)}}, 0)
+	if err != nil || got < len(buf) {
+		return "waits for something"
+	}
+	var names []string
+	for ; len(buf) >= size; buf = buf[size:] {
+		if fd := int32(binary.NativeEndian.Uint32(buf)); fd >= 0 {
+			names = append(names, s.descriptor(fd))
+		}
+	}
+	return "waits for " + strings.Join(names, " or ")
+}
+
+// epollSet says what an epoll set watches. The Go runtime has one of its own.
+func (s *S) epollSet(fd int32) string {
+	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.Server.PID(), fd))
+	if err != nil {
+		return "waits for events"
+	}
+	sockets := 0
+	for line := range strings.Lines(string(info)) {
+		f := strings.Fields(line)
+		if len(f) < 2 || f[0] != "tfd:" {
+			continue
+		}
+		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", s.Server.PID(), f[1]))
+		if strings.HasPrefix(to, "socket:") {
+			sockets++
+		}
+	}
+	switch {
+	case sockets == 1:
+		return "watches 1 connection"
+	case sockets > 0:
+		return fmt.Sprintf("watches %d connections", sockets)
+	case s.Stage() < 4:
+		return "the Go runtime's own"
+	}
+	return "watches no connection"
+}
+
+// descriptor names what a descriptor of the server stands for.
+func (s *S) descriptor(fd int32) string {
+	to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", s.Server.PID(), fd))
+	switch {
+	case err != nil:
+		return fmt.Sprintf("descriptor %d", fd)
+	case fd == 1:
+		return "stdout"
+	case fd == 2:
+		return "stderr"
+	case strings.HasPrefix(to, "pipe:"):
+		return "the stop"
+	case !strings.HasPrefix(to, "socket:["):
+		return to
+	}
+	is := func(d diagSocket, err error) bool { return err == nil && to == fmt.Sprintf("socket:[%d]", d.inode) }
+	for _, p := range s.peers {
+		if p.conn != nil && is(serverEnd(p.conn)) {
+			return "client " + p.Name
+		}
+	}
+	if l, ok := listener(s.Server.Port); ok && is(l, nil) {
+		return "the listening socket"
+	}
+	return "a client that has gone"
+}
