@@ -1,0 +1,131 @@
+// Stage 2: a thread pool. One thread accepts connections and puts them into a queue;
+// a fixed number of worker threads take them out and serve one connection each until
+// it ends. A slow client now holds up one worker, not everybody. The queue is bounded:
+// when it is full nothing is accepted, and the kernel's backlog holds who comes next.
+package main
+
+import (
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"fourways.example/common/cli"
+	"fourways.example/common/h1"
+	"fourways.example/common/sock"
+	"golang.org/x/sys/unix"
+)
+
+// backlog is how many connections the kernel completes before they are accepted,
+// see listen(2).
+const backlog = 4096
+
+// Listen opens the listening sockets: one, for IPv4.
+func Listen(cfg *cli.Config) ([]*sock.Listener, error) {
+	l, err := listen(netip.AddrPortFrom(netip.IPv4Unspecified(), cfg.Port), cfg)
+	if err != nil {
+		return nil, err
+	}
+	return []*sock.Listener{l}, nil
+}
+
+// listen opens a socket that listens on addr. Accepted connections inherit the
+// options that are set here, which saves two system calls for each.
+func listen(addr netip.AddrPort, cfg *cli.Config) (*sock.Listener, error) {
+	l, err := sock.Socket(unix.AF_INET)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %v: %w", addr, err)
+	}
+	for _, step := range []func() error{
+		l.ReuseAddr,
+		l.NoDelay,
+		func() error { return l.SendTimeout(cfg.HTTP.WriteTimeout) },
+		func() error { return l.Bind(addr) },
+		func() error { return l.Listen(backlog) },
+	} {
+		if err := step(); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("listen on %v: %w", addr, err)
+		}
+	}
+	return l, nil
+}
+
+// Serve accepts connections and hands them to the workers. It returns nil after a
+// graceful stop.
+func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
+	queue := make(chan sock.Conn, cfg.Workers)
+	var workers sync.WaitGroup
+	for range cfg.Workers {
+		workers.Go(func() { work(queue, cfg) })
+	}
+	for {
+		s, ok := accept(listeners[0], cfg)
+		if !ok {
+			break
+		}
+		queue <- s
+	}
+	close(queue)
+	workers.Wait()
+	return nil
+}
+
+// work serves connections from the queue, one at a time, until the queue is closed.
+// The worker is an OS thread: its system calls block, so it would hold one anyway, and
+// it is their number that is to be fixed.
+func work(queue <-chan sock.Conn, cfg *cli.Config) {
+	runtime.LockOSThread()
+	w := cfg.HTTP.NewWorker()
+	for s := range queue {
+		handle(w.Open(s), cfg)
+	}
+}
+
+// accept returns the next connection; ok is false once the server stops. No error of
+// a single accept ends the server: see sock.JudgeAccept.
+func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
+	if !cfg.Slots.Take() {
+		return s, false
+	}
+	for {
+		s, err := l.Accept(0)
+		if err == nil {
+			return s, true
+		}
+		switch sock.JudgeAccept(err) {
+		case sock.Stopped:
+			return s, false
+		case sock.BackOff:
+			cfg.Warn("cannot accept: %v; trying again", err)
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// handle serves one connection to its end.
+func handle(c *h1.Conn, cfg *cli.Config) {
+	_ = serve(c) // it concerns this client alone, and is in the access log
+	c.Close()
+	cfg.Slots.Give()
+}
+
+// serve drives a connection until it is over, or until it would have to wait on a
+// non-blocking socket.
+func serve(c *h1.Conn) error {
+	for {
+		var err error
+		switch c.Want() {
+		case h1.Read:
+			err = c.Fill()
+		case h1.Write:
+			err = c.Flush()
+		case h1.Close:
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
