@@ -1,0 +1,207 @@
+// Stage 3: IPv4 and IPv6. One IPv6 socket can take the clients of both families, or
+// each family gets a socket of its own, and a thread that accepts from it: one thread
+// for both would make the clients of one family wait for those of the other. Which way
+// works depends on the machine. What it lacks is no reason not to serve the rest.
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"runtime"
+	"sync"
+	"time"
+
+	"fourways.example/common/cli"
+	"fourways.example/common/h1"
+	"fourways.example/common/sock"
+	"golang.org/x/sys/unix"
+)
+
+// backlog is how many connections the kernel completes before they are accepted,
+// see listen(2).
+const backlog = 4096
+
+// Listen opens the listening sockets that --bind asks for. Neither the order in which
+// a resolver lists addresses nor the system's default for IPV6_V6ONLY plays a part.
+func Listen(cfg *cli.Config) ([]*sock.Listener, error) {
+	port := cfg.Port
+	switch cfg.Bind {
+	case "4":
+		return one(listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port), false, cfg))
+	case "6":
+		return one(listen(netip.AddrPortFrom(netip.IPv6Unspecified(), port), true, cfg))
+	case "separate":
+		return separate(cfg)
+	}
+	listeners, err := one(listen(netip.AddrPortFrom(netip.IPv6Unspecified(), port), false, cfg))
+	if cfg.Bind == "auto" && lacks(err) {
+		cfg.Note("no socket for both families: %v", err)
+		return separate(cfg)
+	}
+	return listeners, err
+}
+
+// separate opens a socket for each family that the machine has. With port 0 the second
+// takes the port that the kernel chose for the first; where another program has that
+// port in the second's family, both try again.
+func separate(cfg *cli.Config) ([]*sock.Listener, error) {
+	for try := 1; ; try++ {
+		port := cfg.Port
+		six, err6 := listen(netip.AddrPortFrom(netip.IPv6Unspecified(), port), true, cfg)
+		if err6 == nil {
+			port = six.Addr().Port()
+		} else if !lacks(err6) {
+			return nil, err6
+		}
+		four, err4 := listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port), false, cfg)
+		switch {
+		case err4 == nil && err6 == nil:
+			return []*sock.Listener{six, four}, nil
+		case err4 == nil:
+			cfg.Note("IPv4 only: %v", err6)
+			return []*sock.Listener{four}, nil
+		case err6 == nil && lacks(err4):
+			cfg.Note("IPv6 only: %v", err4)
+			return []*sock.Listener{six}, nil
+		case err6 != nil:
+			return nil, err4
+		}
+		six.Close()
+		if cfg.Port != 0 || try == 10 || !errors.Is(err4, unix.EADDRINUSE) {
+			return nil, err4
+		}
+	}
+}
+
+// lacks tells an error that says what the machine does not have from all others: a
+// port in use, say, is no reason to try another family, but to stop and name it.
+func lacks(err error) bool {
+	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENOPROTOOPT)
+}
+
+// one makes a list of what listen returned.
+func one(l *sock.Listener, err error) ([]*sock.Listener, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []*sock.Listener{l}, nil
+}
+
+// listen opens a socket that listens on addr. Accepted connections inherit the
+// options that are set here, which saves two system calls for each. v6only is whether
+// an IPv6 socket leaves IPv4 clients to another one; it is always said, for the
+// system's default may be either.
+func listen(addr netip.AddrPort, v6only bool, cfg *cli.Config) (*sock.Listener, error) {
+	family := unix.AF_INET
+	if addr.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	l, err := sock.Socket(family)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %v: %w", addr, err)
+	}
+	for _, step := range []func() error{
+		l.ReuseAddr,
+		l.NoDelay,
+		func() error { return l.SendTimeout(cfg.HTTP.WriteTimeout) },
+		func() error { return l.V6Only(v6only) },
+		func() error { return l.Bind(addr) },
+		func() error { return l.Listen(backlog) },
+	} {
+		if err := step(); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("listen on %v: %w", addr, err)
+		}
+	}
+	return l, nil
+}
+
+// Serve accepts connections and hands them to the workers. It returns nil after a
+// graceful stop.
+func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
+	queue := make(chan sock.Conn, cfg.Workers)
+	var workers sync.WaitGroup
+	for range cfg.Workers {
+		workers.Go(func() { work(queue, cfg) })
+	}
+	var acceptors sync.WaitGroup
+	for _, l := range listeners {
+		acceptors.Go(func() { acceptAll(l, queue, cfg) })
+	}
+	acceptors.Wait()
+	close(queue)
+	workers.Wait()
+	return nil
+}
+
+// acceptAll hands the connections of one listening socket to the workers.
+func acceptAll(l *sock.Listener, queue chan<- sock.Conn, cfg *cli.Config) {
+	for {
+		s, ok := accept(l, cfg)
+		if !ok {
+			return
+		}
+		queue <- s
+	}
+}
+
+// work serves connections from the queue, one at a time, until the queue is closed.
+// The worker is an OS thread: its system calls block, so it would hold one anyway, and
+// it is their number that is to be fixed.
+func work(queue <-chan sock.Conn, cfg *cli.Config) {
+	runtime.LockOSThread()
+	w := cfg.HTTP.NewWorker()
+	for s := range queue {
+		handle(w.Open(s), cfg)
+	}
+}
+
+// accept returns the next connection; ok is false once the server stops. No error of
+// a single accept ends the server: see sock.JudgeAccept.
+func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
+	if !cfg.Slots.Take() {
+		return s, false
+	}
+	for {
+		s, err := l.Accept(0)
+		if err == nil {
+			// A socket for both families shows 192.0.2.1 as ::ffff:192.0.2.1.
+			s.Peer = netip.AddrPortFrom(s.Peer.Addr().Unmap(), s.Peer.Port())
+			return s, true
+		}
+		switch sock.JudgeAccept(err) {
+		case sock.Stopped:
+			return s, false
+		case sock.BackOff:
+			cfg.Warn("cannot accept: %v; trying again", err)
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// handle serves one connection to its end.
+func handle(c *h1.Conn, cfg *cli.Config) {
+	_ = serve(c) // it concerns this client alone, and is in the access log
+	c.Close()
+	cfg.Slots.Give()
+}
+
+// serve drives a connection until it is over, or until it would have to wait on a
+// non-blocking socket.
+func serve(c *h1.Conn) error {
+	for {
+		var err error
+		switch c.Want() {
+		case h1.Read:
+			err = c.Fill()
+		case h1.Write:
+			err = c.Flush()
+		case h1.Close:
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
