@@ -1,0 +1,23 @@
+package main
+
+import (
+	"os"
+	"time"
+
+	"fourways.example/common/cli"
+)
+
+// stage is what this server is called and what its flags are. The rest of main.go is
+// the same in all stages.
+var stage = cli.Stage{Name: "stage4-epoll", Workers: cli.PerCPU, Idle: 60 * time.Second, Bind: true}
+
+func main() {
+	cfg := cli.Parse(stage, os.Args[1:])
+	listeners, err := Listen(cfg)
+	if err != nil {
+		cfg.Fatal(err)
+	}
+	go cfg.Stop.OnSignal(listeners)
+	cfg.Started(listeners)
+	cfg.Exit(Serve(listeners, cfg))
+}
