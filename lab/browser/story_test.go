@@ -1,0 +1,186 @@
+package browser
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/chromedp/chromedp"
+)
+
+// private is a page that is refused without a token.
+const private = "/private/hello.html"
+
+// frontPage opens the start page: the form is there, the machine's load, the videos.
+func (p *page) frontPage() {
+	p.t.Helper()
+	if status := p.visit("/"); status != 200 {
+		p.t.Fatalf("GET /: %d", status)
+	}
+	p.do("start page",
+		visible("#login"),
+		gone("#claims"),
+		until(`/\d/.test(document.querySelector("#load").innerText)`),
+		until(`/\d/.test(document.querySelector("#memory").innerText)`),
+		visible("#video"),
+		says("#list", sample),
+		gone(".error"),
+	)
+}
+
+// oneConnection says that some paths were all answered on the same connection. So much can
+// a page do for a server that has only one at a time: ask for one thing after the other.
+func (p *page) oneConnection(paths ...string) {
+	p.t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	used := make(map[float64][]string)
+	for _, answer := range p.answers {
+		if at := path(answer.URL); slices.Contains(paths, at) {
+			used[answer.ConnectionID] = append(used[answer.ConnectionID], at)
+		}
+	}
+	if len(used) != 1 {
+		p.t.Errorf("%q were answered on %d connections, want one: %v", paths, len(used), used)
+	}
+}
+
+// wrongPassword is told of on the page.
+func (p *page) wrongPassword() {
+	p.t.Helper()
+	p.refuses("/api/login", true)
+	p.do("wrong password",
+		enter("#login [name=username]", name),
+		enter("#login [name=password]", "not this one"),
+		click("#login button"),
+		says("#account-error", "wrong name or password"),
+		visible("#login"),
+		gone("#claims"),
+	)
+	p.refuses("/api/login", false)
+	p.refuses(private, true)
+	if status := p.visit(private); status != 403 {
+		p.t.Errorf("GET %s after a wrong password: %d", private, status)
+	}
+	p.refuses(private, false)
+	p.visit("/")
+}
+
+// logIn shows the claims, which survive a reload.
+func (p *page) logIn() {
+	p.t.Helper()
+	claims := chromedp.Steps(
+		visible("#claims"),
+		gone("#login"),
+		gone("#account-error"),
+		says("#sub", name),
+		until(`Date.parse(document.querySelector("#exp").innerText) > Date.parse(document.querySelector("#iat").innerText)`),
+	)
+	p.do("log in",
+		enter("#login [name=username]", name),
+		enter("#login [name=password]", password+"\r"), // Return sends the form
+		claims,
+		chromedp.Reload(),
+		claims,
+	)
+}
+
+// privatePage is reached by its link, and left by the one on it.
+func (p *page) privatePage() {
+	p.t.Helper()
+	if status := p.follow(strings.TrimPrefix(private, "/")); status != 200 {
+		p.t.Errorf("the private page: %d", status)
+	}
+	p.do("private page", says("h1", "A private page"))
+	p.follow("/")
+	p.do("back on the start page", visible("#claims"))
+}
+
+// video plays, and goes on playing where it was sent to.
+func (p *page) video() {
+	p.t.Helper()
+	p.do("video",
+		visible("#video"),
+		until(`document.querySelector("#video").getAttribute("src").endsWith("`+sample+`")`),
+		click(`[data-jump="0.5"]`),
+		at(10),
+		run(`video.play()`),
+		until(`video.currentTime > 10.2 && !video.paused && video.getVideoPlaybackQuality().totalVideoFrames > 0`),
+		click(`[data-jump="0.25"]`),
+		until(`!video.seeking && video.readyState >= 2 && video.currentTime > 5.2 && video.currentTime < 9`),
+		run(`video.pause()`),
+		click(`[data-jump="0.75"]`),
+		at(15),
+		click("#range"),
+		says("#range-answer", "206, Content-Range: bytes 1000-1099/"),
+		says("#range-answer", "100 bytes"),
+		gone("#videos-error"),
+	)
+	if !p.ranged(sample, 0) {
+		p.t.Errorf("no 206 for %s", sample)
+	}
+}
+
+// farVideo shows that to seek is to ask for a range: see site.
+func (p *page) farVideo() {
+	p.t.Helper()
+	p.do("far video",
+		chromedp.Click(chromedp.Search(fmt.Sprintf(`//ul[@id="list"]//button[.=%q]`, far))),
+		click(`[data-jump="0.75"]`),
+		at(15),
+		run(`video.play()`),
+		until(`video.currentTime > 15.2`),
+		run(`video.pause()`),
+		gone("#videos-error"),
+	)
+	if !p.ranged(far, gap) {
+		p.t.Errorf("no 206 for a range behind the first %d bytes of %s", gap, far)
+	}
+}
+
+// logOut takes the claims from the page, and the private page from the reader.
+func (p *page) logOut() {
+	p.t.Helper()
+	p.do("log out",
+		click("#logout"),
+		visible("#login"),
+		gone("#claims"),
+	)
+	p.refuses(private, true)
+	if status := p.visit(private); status != 403 {
+		p.t.Errorf("GET %s after logging out: %d", private, status)
+	}
+	p.do("refused", says("body", "log in first"))
+}
+
+// at waits until the video stands at a time and shows it. HAVE_CURRENT_DATA is 2.
+func at(seconds float64) chromedp.Action[chromedp.Void] {
+	return until(fmt.Sprintf(`!video.seeking && video.readyState >= 2 && Math.abs(video.currentTime-%g) < 0.05`, seconds))
+}
+
+// run does something on the page. The video is there as video: browsers give what has an
+// id a global name, unless there is a variable of that name.
+func run(script string) chromedp.Action[chromedp.Void] {
+	return chromedp.Evaluate[chromedp.Void](script)
+}
+
+// ranged tells whether a 206 was seen whose range begins at first or behind it.
+func (p *page) ranged(name string, first int64) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for _, answer := range p.answers {
+		if answer.Status != 206 || path(answer.URL) != "/"+name {
+			continue
+		}
+		for field, value := range answer.Headers {
+			var from, to, size int64
+			if !strings.EqualFold(field, "Content-Range") {
+				continue
+			}
+			if _, err := fmt.Sscanf(fmt.Sprint(value), "bytes %d-%d/%d", &from, &to, &size); err == nil && from >= first {
+				return true
+			}
+		}
+	}
+	return false
+}

@@ -1,0 +1,72 @@
+package grade
+
+import (
+	"bufio"
+	_ "embed" // hints.txt
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+)
+
+//go:embed hints.txt
+var hintsText string
+
+// A hint says what a failure usually means.
+type hint struct {
+	patterns []string       // of claims and pitfall/ID
+	log      *regexp.Regexp // what the failure must say; nil is anything
+	words    string
+}
+
+// hints are those of hints.txt, the most special ones first. A test sees to it that the file can be read.
+var hints = parseHints(hintsText)
+
+// parseHints reads paragraphs: a line of patterns, perhaps a line "/regexp/", and the words.
+func parseHints(text string) []hint {
+	var all []hint
+	var h hint
+	flush := func() {
+		if h.words != "" {
+			all = append(all, h)
+		}
+		h = hint{}
+	}
+	scan := bufio.NewScanner(strings.NewReader(text))
+	for scan.Scan() {
+		line := strings.TrimSpace(scan.Text())
+		switch {
+		case strings.HasPrefix(line, "#"):
+		case line == "":
+			flush()
+		case h.patterns == nil:
+			h.patterns = strings.Fields(line)
+		case h.words == "" && h.log == nil && len(line) > 1 && line[0] == '/' && line[len(line)-1] == '/':
+			h.log = regexp.MustCompile(line[1 : len(line)-1])
+		default:
+			h.words = strings.TrimSpace(h.words + " " + line)
+		}
+	}
+	flush()
+	return all
+}
+
+// hintFor finds what a failure usually means, or "".
+func hintFor(subjects []string, log string) string {
+	for _, h := range hints {
+		if h.log != nil && !h.log.MatchString(log) {
+			continue
+		}
+		if slices.ContainsFunc(h.patterns, func(p string) bool {
+			return slices.ContainsFunc(subjects, func(s string) bool { return hintMatches(p, s) }) || p == "*"
+		}) {
+			return h.words
+		}
+	}
+	return ""
+}
+
+func hintMatches(pattern, subject string) bool {
+	ok, err := path.Match(pattern, subject)
+	return err == nil && ok
+}

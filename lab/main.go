@@ -1,0 +1,42 @@
+// Lab is everything that looks at the servers from outside.
+package main
+
+import (
+	"context"
+	"os/signal"
+	"syscall"
+
+	"github.com/alecthomas/kong"
+
+	"fourways.example/common/servertest"
+	"fourways.example/lab/doctor"
+	"fourways.example/lab/grade"
+	"fourways.example/lab/mutants"
+	"fourways.example/lab/pitfall"
+	"fourways.example/lab/spec"
+)
+
+// commands is the command line: one folder of lab/ for each.
+type commands struct {
+	Spec    spec.Command    `cmd:"" help:"Hold a server against the contract and print the table of claims and cases."`
+	Pitfall pitfall.Command `cmd:"" help:"Show a pitfall: a server that has the bug and one that has not, side by side."`
+	Matrix  pitfall.Matrix  `cmd:"" help:"Play every pitfall against its broken server and the four stages, and write docs/pitfalls.md."`
+	Grade   grade.Command   `cmd:"" help:"Give points to any program with the command line of docs/spec.md, and say what each lost point means."`
+	Doctor  doctor.Command  `cmd:"" help:"Say what this machine offers, what it lacks, and which tests that skips."`
+	Mutants mutants.Command `cmd:"" help:"Change one small thing in the sources at a time, and say which changes no test notices."`
+}
+
+func main() {
+	servertest.Enter() // a scenario may have it take a family of addresses from a server
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	var c commands
+	k := kong.Parse(
+		&c,
+		kong.Name("lab"),
+		kong.Description("Looks at the four servers from outside."),
+		kong.UsageOnError(),
+		kong.BindTo(ctx, (*context.Context)(nil)),
+	)
+	k.FatalIfErrorf(k.Run())
+}

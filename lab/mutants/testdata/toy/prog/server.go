@@ -1,0 +1,17 @@
+// Prog is a stage of the toy world.
+package main
+
+import (
+	"fmt"
+
+	"toy/shop"
+)
+
+func main() { fmt.Println(text()) }
+
+func text() string {
+	if shop.Price(4) == 2 {
+		return "cheap"
+	}
+	return "dear"
+}
