@@ -187,7 +187,7 @@ type loop struct {
 	clients  map[uint64]*client // by number
 	number   uint64             // of the client that came last
 	timeouts deadline.Set[*client]
-	dropped  bool                   // a client left since the others were last looked at
+	lost     bool                   // clients, since it last woke those that have more
 	open     atomic.Int64           // clients, those in the inbox included; any thread's
 	inbox    *inbox.Inbox[*h1.Conn] // accepted for this loop; any thread's
 }
@@ -308,7 +308,6 @@ func (l *loop) drop(c *client) {
 	l.forget(c)
 	c.conn.Close()
 	l.cfg.Slots.Give()
-	l.dropped = true
 }
 
 // forget takes a client out of the loop.
@@ -317,6 +316,7 @@ func (l *loop) forget(c *client) {
 	c.timeout.Remove()
 	delete(l.clients, c.number)
 	l.open.Add(-1)
+	l.lost = true
 }
 
 // stop looks at every client once more: the server is stopping, and those that have
@@ -330,15 +330,12 @@ func (l *loop) stop() {
 }
 
 // balance evens out what the acceptors cannot foresee: clients that leave one loop and
-// stay in another. A loop gives away clients that are idle, and one that lost some wakes
-// those that have more.
+// stay in another. A loop gives away clients that are idle, and one that has lost some,
+// given away or gone, wakes those that now have more. Whichever of two counts changed
+// last, its loop sees the difference.
 func (l *loop) balance() {
 	for _, other := range l.loops {
-		more := l.open.Load() - other.open.Load()
-		if more < -slack && l.dropped {
-			other.inbox.Nudge()
-		}
-		for ; more > slack && !l.cfg.Stop.Stopping(); more -= 2 {
+		for l.surplus(other) > slack && !l.cfg.Stop.Stopping() {
 			idle := l.timeouts.Back(int(h1.ClassIdle))
 			if idle == nil || !idle.Value.conn.Move(other.worker) {
 				break
@@ -347,8 +344,16 @@ func (l *loop) balance() {
 			other.push(idle.Value.conn)
 		}
 	}
-	l.dropped = false
+	for _, other := range l.loops {
+		if l.lost && other.surplus(l) > slack {
+			other.inbox.Nudge()
+		}
+	}
+	l.lost = false
 }
+
+// surplus is how many clients more than another loop's this one has.
+func (l *loop) surplus(other *loop) int64 { return l.open.Load() - other.open.Load() }
 
 // accept returns the next connection; ok is false once the server stops. No error of
 // a single accept ends the server: see sock.JudgeAccept.
