@@ -149,11 +149,11 @@ func idle10000(t *T) {
 		t.serve(s)
 	}
 	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
-	before := s.resident()
+	before := s.Memory("VmRSS")
 	start := time.Now()
 	crowd := t.crowd(s, clients, true)
 	t.Logf("%d connections in %v", clients, time.Since(start).Round(time.Millisecond))
-	after := s.resident()
+	after := s.Memory("VmRSS")
 	if n := s.Connections(); n != clients {
 		t.Errorf("%d connections are open, want %d", n, clients)
 	}
@@ -220,14 +220,14 @@ func (t *T) calm(s *Server, request func()) {
 	var used, window, slowest time.Duration
 	for range 3 { // whatever was under way at first is over in the second window
 		ticks := time.Tick(tick)
-		start, cpu := time.Now(), s.usedCPU()
+		start, cpu := time.Now(), s.CPU()
 		for range requests {
 			<-ticks
 			began := time.Now()
 			request()
 			slowest = max(slowest, time.Since(began))
 		}
-		used, window = s.usedCPU()-cpu, time.Since(start)
+		used, window = s.CPU()-cpu, time.Since(start)
 		if used <= window/5 {
 			break
 		}
@@ -614,31 +614,6 @@ func (m *member) ask() error {
 func (m *member) leave() {
 	_ = m.conn.SetLinger(0)
 	_ = m.conn.Close()
-}
-
-// resident is the server's resident memory in bytes.
-func (s *Server) resident() int64 {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
-	for line := range strings.Lines(string(data)) {
-		if rest, ok := strings.CutPrefix(line, "VmRSS:"); ok {
-			kB, _ := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(rest), " kB"), 10, 64)
-			return kB << 10
-		}
-	}
-	return 0
-}
-
-// usedCPU is the time that the server's threads have run, to 10 ms.
-func (s *Server) usedCPU() time.Duration {
-	data, _ := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.PID()))
-	_, rest, _ := strings.Cut(string(data), ") ") // behind the name, which may hold anything
-	fields := strings.Fields(rest)
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.Atoi(fields[11])
-	system, _ := strconv.Atoi(fields[12])
-	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on every Linux
 }
 
 // fds are the server's descriptors.

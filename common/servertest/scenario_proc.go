@@ -122,30 +122,37 @@ func (s *Server) CPU() time.Duration {
 // Memory is a line of /proc/PID/status in bytes: VmHWM is the most memory that the server
 // ever had resident, VmRSS what it has now.
 func (s *Server) Memory(line string) int64 {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
-	if err != nil {
-		return 0
-	}
+	number, _, _ := strings.Cut(s.status(line), " ")
+	kb, _ := strconv.ParseInt(number, 10, 64)
+	return kb << 10
+}
+
+// status is what a line of /proc/PID/status says, "" if there is none.
+func (s *Server) status(line string) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
 	for l := range strings.Lines(string(b)) {
 		if rest, ok := strings.CutPrefix(l, line+":"); ok {
-			kb, _ := strconv.ParseInt(strings.Fields(rest)[0], 10, 64)
-			return kb << 10
+			return strings.TrimSpace(rest)
 		}
 	}
-	return 0
+	return ""
 }
 
 // InCall finds a thread of the server that is inside one of these system calls now, and asleep.
 func (s *Server) InCall(names ...string) (tid int, ok bool) {
 	for _, task := range s.tasks() {
-		name, _ := s.call(task)
-		f := stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), task))
-		if slices.Contains(names, name) && len(f) > 0 && f[0] == "S" {
+		if name, _ := s.call(task); slices.Contains(names, name) && s.asleep(task) {
 			tid, _ = strconv.Atoi(task)
 			return tid, true
 		}
 	}
 	return 0, false
+}
+
+// asleep says whether a thread waits for something.
+func (s *Server) asleep(task string) bool {
+	f := stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), task))
+	return len(f) > 0 && f[0] == "S"
 }
 
 // calls are the system calls in which a server may be met. The numbers are the machine's own, which is
@@ -286,13 +293,9 @@ func (s *S) pollSet(args []uint64) string {
 	return "waits for " + strings.Join(names, " or ")
 }
 
-// epollSet says what an epoll set watches. The Go runtime has one of its own.
-func (s *S) epollSet(fd int32) string {
-	info, err := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.Server.PID(), fd))
-	if err != nil {
-		return "waits for events"
-	}
-	sockets := 0
+// watched are the names of the sockets in an epoll set.
+func (s *S) watched(fd int32) (sockets []string) {
+	info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.Server.PID(), fd))
 	for line := range strings.Lines(string(info)) {
 		f := strings.Fields(line)
 		if len(f) < 2 || f[0] != "tfd:" {
@@ -300,14 +303,20 @@ func (s *S) epollSet(fd int32) string {
 		}
 		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", s.Server.PID(), f[1]))
 		if strings.HasPrefix(to, "socket:") {
-			sockets++
+			n, _ := strconv.ParseInt(f[1], 10, 32)
+			sockets = append(sockets, s.descriptor(int32(n)))
 		}
 	}
-	switch {
-	case sockets == 1:
+	return sockets
+}
+
+// epollSet says what an epoll set watches. The Go runtime has one of its own.
+func (s *S) epollSet(fd int32) string {
+	switch n := len(s.watched(fd)); {
+	case n == 1:
 		return "watches 1 connection"
-	case sockets > 0:
-		return fmt.Sprintf("watches %d connections", sockets)
+	case n > 0:
+		return fmt.Sprintf("watches %d connections", n)
 	case s.Stage() < 4:
 		return "the Go runtime's own"
 	}

@@ -4,12 +4,8 @@ import (
 	"bytes"
 	"fmt"
 	"os"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // stage4Scenarios are about event loops: a thread that serves thousands may wait for none of them, and a
@@ -272,45 +268,34 @@ func stage4Scenarios() []Scenario {
 			Answer:   1, Assertion: "another-clients-event-is-ignored",
 			Usually: "that an event names a place or a descriptor and not a client: use numbers that never come again, and look them up",
 			Where:   []Place{at("loop.event", ""), at("loop.adopt", "l.number++"), at("loop.work", "l.event(")},
-			Stages:  In(4), Flags: []string{"-n", "1", "--idle-timeout", "900ms"},
+			Stages:  In(4), Flags: []string{"-n", "1", "--idle-timeout", staleTimeout.String()}, Needs: lacksHold, NoServer: true,
 			Run: func(s *S) {
-				for range 6 { // whether all meet in one turn is a matter of luck, too
-					a := s.Connect("A")
-					s.Crowd("C", staleCrowd, DialOptions{})
-					s.Until(func() bool { return s.Server.Connections() == staleCrowd+1 })
-					s.favourAcceptor()
-					// A loop that has work does not wait in epoll_wait, where the stop would be an interruption.
-					s.Step("D pipelines requests without end, so that the loop is never asleep")
-					d := s.Flood(plainGet)
-					s.Until(func() bool { return d.Answered.Load() > 0 })
-					s.Step("the server is stopped (SIGSTOP) until the idle time-out of A and all C is over; meanwhile A resets its connection, and B connects and sends half a request")
-					s.Server.Signal(syscall.SIGSTOP)
-					answered := int64(-1)
-					for n := d.Answered.Load(); n != answered; n = d.Answered.Load() {
-						answered = n
-						time.Sleep(30 * time.Millisecond) // D's requests pile up, and it reads all answers
-					}
-					s.Server.Signal(syscall.SIGCONT)
-					eventually(patience, func() bool { return d.Answered.Load() > answered })
-					s.Server.Signal(syscall.SIGSTOP) // in the midst of its work
-					if a.conn != nil {
-						_ = a.conn.SetLinger(0)
-						_ = a.conn.Close()
-					}
-					b := s.join("B", DialOptions{})
-					const half = len("GET /plain.txt HTTP/1.1\r\n")
-					b.Put(plainGet[:half])
-					time.Sleep(950 * time.Millisecond)
-					s.Server.Signal(syscall.SIGCONT)
-					s.Until(func() bool { return s.Server.Connections() <= 2 })
-					d.Stop()
-					b.AwaitRead()
-					b.Send("the rest of its request", plainGet[half:])
-					resp, err := b.Answer()
-					s.Assert(err == nil && resp.Status == 200, "a client that has come in the same turn of the loop gets: %s", sawAnswer(resp, err))
-					b.abandon()
-					s.Until(func() bool { return s.Server.Connections() <= 0 })
+				s.Begin(Config{Wrap: beneath})
+				a := s.Connect("A")
+				over := time.Now().Add(staleTimeout + 200*time.Millisecond)
+				s.Step("the loop is stopped (ptrace) where it is about to call epoll_wait, until A's idle time-out is over")
+				release := s.hold(a)
+				time.Sleep(time.Until(over)) // the server's clock goes on
+				s.Step("now A resets its connection, and B connects and sends half a request")
+				_ = a.conn.SetLinger(0) // close(2) is a reset then
+				_ = a.conn.Close()
+				b := s.join("B", DialOptions{})
+				const half = len("GET /plain.txt HTTP/1.1\r\n")
+				b.Put(plainGet[:half])
+				if !eventually(patience, func() bool {
+					// A is in the server's hands still, B is by now, and the loop will find it.
+					_, again := s.Server.InCall("accept4", "accept")
+					return again && s.Server.Connections() == 2
+				}) {
+					s.Fatalf("B is not accepted while the loop is stopped")
 				}
+				s.Step("the loop goes on")
+				release()
+				s.Until(func() bool { return s.Server.Connections() <= 1 })
+				b.AwaitRead()
+				b.Send("the rest of its request", plainGet[half:])
+				resp, err := b.Answer()
+				s.Assert(err == nil && resp.Status == 200, "a client that has come in the same turn of the loop gets: %s", sawAnswer(resp, err))
 			},
 		},
 		{
@@ -374,21 +359,8 @@ func stage4Scenarios() []Scenario {
 	}
 }
 
-// staleCrowd is how many clients are closed in one sweep of stale-event: as long as this takes, an acceptor has
-// time to accept.
-const staleCrowd = 1000
-
-// favourAcceptor has the kernel prefer the thread that accepts to all others of the server, so that a client
-// who waits is accepted before anything else goes on.
-func (s *S) favourAcceptor() {
-	acceptor, ok := 0, false
-	s.Until(func() bool { acceptor, ok = s.Server.InCall("accept4", "accept"); return ok })
-	for _, task := range s.Server.tasks() {
-		if tid, _ := strconv.Atoi(task); tid != acceptor {
-			_ = unix.Setpriority(unix.PRIO_PROCESS, tid, 19)
-		}
-	}
-}
+// staleTimeout is long enough for the loop of stale-event to be stopped before.
+const staleTimeout = 1500 * time.Millisecond
 
 // served asserts that one more client gets its page.
 func (s *S) served(name, when string) {
