@@ -119,8 +119,9 @@ func isControl(c byte) bool { return (c < 0x20 && c != '\t') || c == 0x7F }
 
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
-// trim returns data without the spaces and tabs around it.
-func trim(data []byte) []byte {
+// TrimOWS returns data without the optional white space around it (RFC 9110 §5.6.3):
+// spaces and tabs, and nothing that Unicode calls a space besides.
+func TrimOWS(data []byte) []byte {
 	for len(data) > 0 && isSpace(data[0]) {
 		data = data[1:]
 	}

@@ -75,8 +75,8 @@ func TestValuePrefix(t *testing.T) {
 
 func TestSmallText(t *testing.T) {
 	for in, want := range map[string]string{"": "", " ": "", "a": "a", "\t a b \t": "a b", " \ta": "a"} {
-		if got := trim([]byte(in)); !bytes.Equal(got, []byte(want)) {
-			t.Errorf("trim(%q) = %q", in, got)
+		if got := TrimOWS([]byte(in)); !bytes.Equal(got, []byte(want)) {
+			t.Errorf("TrimOWS(%q) = %q", in, got)
 		}
 	}
 	for _, c := range []struct {

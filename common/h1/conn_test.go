@@ -721,11 +721,11 @@ func TestMemoryIsBounded(t *testing.T) {
 func TestConnSendsDateOnce(t *testing.T) {
 	w := newSetup(t, true).worker
 	first := string(w.today())
-	if _, err := time.Parse(dateForm, first); err != nil {
+	if _, err := time.Parse(IMFFixdate, first); err != nil {
 		t.Error(err)
 	}
 	w.dateUnix-- // as if a second had passed
-	w.date = [len(dateForm)]byte{}
+	w.date = [len(IMFFixdate)]byte{}
 	if second := string(w.today()); len(second) != len(first) || second[:4] != time.Now().UTC().Format("Mon,") {
 		t.Errorf("%q, then %q", first, second)
 	}

@@ -70,7 +70,7 @@ func (p *Parser) connectionField(value []byte) {
 		} else {
 			value = nil
 		}
-		switch option = trim(option); {
+		switch option = TrimOWS(option); {
 		case equalFold(option, "close"):
 			p.req.close = true
 		case equalFold(option, "keep-alive"):
@@ -135,18 +135,18 @@ func unknownCoding(value []byte) bool {
 	if n == 0 || equalFold(value[:n], "chunked") {
 		return false
 	}
-	for value = trim(value[n:]); len(value) > 0; value = trim(value) {
+	for value = TrimOWS(value[n:]); len(value) > 0; value = TrimOWS(value) {
 		if value[0] != ';' {
 			return false
 		}
-		value = trim(value[1:])
+		value = TrimOWS(value[1:])
 		if n = prefix(value, isToken); n == 0 {
 			return false
 		}
-		if value = trim(value[n:]); len(value) == 0 || value[0] != '=' {
+		if value = TrimOWS(value[n:]); len(value) == 0 || value[0] != '=' {
 			return false
 		}
-		value = trim(value[1:])
+		value = TrimOWS(value[1:])
 		if n = prefix(value, isToken); n == 0 {
 			n = quotedPrefix(value)
 		}

@@ -31,7 +31,7 @@ type Worker struct {
 	poll    [2]unix.PollFd
 	entry   Entry // reused, for a Logger's argument would be allocated each time
 
-	date     [len(dateForm)]byte
+	date     [len(IMFFixdate)]byte
 	dateUnix int64 // the second that date names
 }
 
@@ -119,15 +119,15 @@ func (ex *exchange) account(cfg *Config) bool {
 	return !grew || total <= maxMemory
 }
 
-// dateForm is the preferred form of a date (RFC 9110 §5.6.7).
-const dateForm = "Mon, 02 Jan 2006 15:04:05 GMT"
+// IMFFixdate is the one form of a date that may be sent (RFC 9110 §5.6.7), for time.Format.
+const IMFFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
 // today returns the date of a response, which is made once a second.
 func (w *Worker) today() []byte {
 	t := time.Now()
 	if unix := t.Unix(); unix != w.dateUnix {
 		w.dateUnix = unix
-		t.UTC().AppendFormat(w.date[:0], dateForm)
+		t.UTC().AppendFormat(w.date[:0], IMFFixdate)
 	}
 	return w.date[:]
 }

@@ -3,6 +3,8 @@ package site
 import (
 	"bytes"
 	"time"
+
+	"fourways.example/common/h1"
 )
 
 // conditions are a request's preconditions, judged against one file as their fields
@@ -147,18 +149,17 @@ func matches(tags, etag []byte, weak bool) bool {
 		if (weak || !isWeak) && bytes.Equal(tag[:end+2], etag) {
 			return true
 		}
-		tags = trim(tag[end+2:])
+		tags = h1.TrimOWS(tag[end+2:])
 		if len(tags) > 0 && tags[0] != ',' {
 			return false
 		}
 	}
 }
 
-// The three forms of a date (RFC 9110 §5.6.7). Only the first is ever sent.
+// The two old forms of a date (RFC 9110 §5.6.7), which nobody sends any more.
 const (
-	imfFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
-	rfc850     = "Monday, 02-Jan-06 15:04:05 GMT"
-	asctime    = "Mon Jan _2 15:04:05 2006"
+	rfc850  = "Monday, 02-Jan-06 15:04:05 GMT"
+	asctime = "Mon Jan _2 15:04:05 2006"
 )
 
 // parseDate reads a date in any of the three forms. A year of two digits that would
@@ -167,8 +168,8 @@ func parseDate(b []byte, now time.Time) (unix int64, ok bool) {
 	switch {
 	case bytes.IndexByte(b, '.') >= 0: // time.Parse takes fractions of a second, HTTP has none
 		return 0, false
-	case len(b) == len(imfFixdate) && b[3] == ',':
-		t, err := time.Parse(imfFixdate, string(b))
+	case len(b) == len(h1.IMFFixdate) && b[3] == ',':
+		t, err := time.Parse(h1.IMFFixdate, string(b))
 		return t.Unix(), err == nil
 	case len(b) == len(asctime) && b[3] == ' ':
 		t, err := time.Parse(asctime, string(b))

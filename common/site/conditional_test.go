@@ -4,6 +4,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"fourways.example/common/h1"
 )
 
 func TestMatches(t *testing.T) {
@@ -65,7 +67,7 @@ func TestParseDate(t *testing.T) {
 		{"784111777", wrong},
 		{"0", wrong},
 		{"", wrong},
-		{strings.Repeat("x", len(imfFixdate)), wrong},
+		{strings.Repeat("x", len(h1.IMFFixdate)), wrong},
 	} {
 		got, ok := parseDate([]byte(tt.text), now)
 		if !ok {

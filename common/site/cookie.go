@@ -1,6 +1,10 @@
 package site
 
-import "bytes"
+import (
+	"bytes"
+
+	"fourways.example/common/h1"
+)
 
 // cookieValues yields the values of all cookies with exactly the given name in one
 // Cookie field.
@@ -15,10 +19,10 @@ func cookieValues(field []byte, name string, yield func(value []byte) bool) bool
 		var pair []byte
 		pair, field, _ = bytes.Cut(field, semicolon)
 		key, value, found := bytes.Cut(pair, equals)
-		if !found || string(trim(key)) != name {
+		if !found || string(h1.TrimOWS(key)) != name {
 			continue
 		}
-		value = trim(value)
+		value = h1.TrimOWS(value)
 		if n := len(value); n >= 2 && value[0] == '"' && value[n-1] == '"' {
 			value = value[1 : n-1]
 		}
@@ -34,15 +38,3 @@ var (
 	equals    = []byte("=")
 	comma     = []byte(",")
 )
-
-// trim drops OWS (RFC 9110 §5.6.3): spaces and tabs, and nothing that Unicode
-// calls a space besides.
-func trim(b []byte) []byte {
-	for len(b) > 0 && (b[0] == ' ' || b[0] == '\t') {
-		b = b[1:]
-	}
-	for len(b) > 0 && (b[len(b)-1] == ' ' || b[len(b)-1] == '\t') {
-		b = b[:len(b)-1]
-	}
-	return b
-}

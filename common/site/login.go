@@ -108,12 +108,16 @@ func (a *account) valid(token []byte) bool {
 	if last := a.last.Load(); last != nil && subtle.ConstantTimeCompare(last.token, token) == 1 {
 		return a.now().Before(last.expires)
 	}
-	var claims jwt.RegisteredClaims
-	_, err := a.parser.ParseWithClaims(string(token), &claims, func(*jwt.Token) (any, error) { return a.secret, nil })
+	claims := jwt.MapClaims{} // in which a date is a number, and not a string that holds one (RFC 7519 §2)
+	_, err := a.parser.ParseWithClaims(string(token), claims, func(*jwt.Token) (any, error) { return a.secret, nil })
 	if err != nil {
 		return false
 	}
-	a.last.Store(&checked{bytes.Clone(token), claims.ExpiresAt.Time})
+	expires, err := claims.GetExpirationTime()
+	if err != nil {
+		return false
+	}
+	a.last.Store(&checked{bytes.Clone(token), expires.Time})
 	return true
 }
 

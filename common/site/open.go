@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"fourways.example/common/h1"
 	"golang.org/x/sys/unix"
 )
 
@@ -146,7 +147,7 @@ func (e *entry) describe(name string, now time.Time) {
 	b = append(hex.AppendEncode(append(b, '"'), h.Sum(nil)[:12]), '"')
 	b = append(b, "\r\nLast-Modified: "...)
 	lastMod := len(b)
-	b = time.Unix(e.modified, 0).UTC().AppendFormat(b, imfFixdate)
+	b = time.Unix(e.modified, 0).UTC().AppendFormat(b, h1.IMFFixdate)
 	// Whoever has a copy must ask whether it is still good, else a browser goes on
 	// with an old one for a tenth of its age (RFC 9111 §4.2.2). A copy of what is
 	// in /private is for nobody else.
@@ -161,5 +162,5 @@ func (e *entry) describe(name string, now time.Time) {
 	b = append(append(append(b, "Content-Type: "...), typeOf(name)...), "\r\n"...)
 	e.fields = b
 	e.etag = b[etag : etag+26]
-	e.lastMod = b[lastMod : lastMod+len(imfFixdate)]
+	e.lastMod = b[lastMod : lastMod+len(h1.IMFFixdate)]
 }

@@ -37,7 +37,7 @@ func parseRanges(dst []byteRange, value []byte, size int64) (ranges []byteRange,
 	for rest, more := value[len(unit):], true; more; {
 		var spec []byte
 		spec, rest, more = bytes.Cut(rest, comma)
-		if spec = trim(spec); len(spec) == 0 {
+		if spec = h1.TrimOWS(spec); len(spec) == 0 {
 			continue // RFC 9110 §5.6.1.2: empty list elements are skipped
 		}
 		if count++; count > maxRanges {

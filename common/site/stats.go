@@ -78,7 +78,7 @@ func appendMeminfo(b, text []byte) (_ []byte, ok bool) {
 		var line []byte
 		line, text, more = bytes.Cut(text, []byte("\n"))
 		name, value, _ := bytes.Cut(line, []byte(":"))
-		value, _, _ = bytes.Cut(trim(value), []byte(" "))
+		value, _, _ = bytes.Cut(h1.TrimOWS(value), []byte(" "))
 		if _, number := parseDigits(value); !number || len(name) == 0 || !more {
 			continue // the last line has no end if memory was too small: it may be cut
 		}
