@@ -34,11 +34,14 @@ func chunkDigits(p *Parser, data []byte) (int, error) {
 	return len(data), nil
 }
 
-// extByte takes one byte of an extension, for the line's length is limited: a client
-// could send a megabyte of extensions with each byte of data.
+// extByte takes one byte of an extension. The line's length is limited, and so are all
+// extensions together: a client could send thousands of bytes with each byte of data.
 func (p *Parser) extByte(next state) (int, error) {
 	if p.chunkLine++; p.chunkLine > maxChunkLine {
 		return 0, ErrChunkLine
+	}
+	if p.chunkExt++; p.chunkExt > maxChunkExt {
+		return 0, ErrChunkExts
 	}
 	p.state = next
 	return 1, nil

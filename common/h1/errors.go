@@ -50,6 +50,7 @@ var (
 	ErrCoding10     = &Error{400, "HTTP/1.0 has no Transfer-Encoding"}
 	ErrCodingOther  = &Error{501, "the only transfer coding known here is chunked"}
 	ErrBodyLong     = &Error{413, "the body is larger than 1 MiB"}
+	ErrChunkExts    = &Error{413, "the chunk extensions are larger than 1 MiB"}
 
 	// The body.
 	ErrChunkSize = &Error{400, "a chunk does not begin with 1 to 16 hex digits"}

@@ -10,6 +10,7 @@ const (
 	maxFields    = 200      // field lines in a head; in trailers likewise
 	maxBody      = 1 << 20  // without the chunked coding
 	maxChunkLine = 4 << 10  // without its CR LF
+	maxChunkExt  = 1 << 20  // extensions of all chunks together (RFC 9112 §7.1.1)
 	maxHexDigits = 16       // in a chunk size
 )
 
@@ -48,6 +49,7 @@ type Parser struct {
 	left      int64      // bytes to come, of the body or of the chunk
 	chunkSize uint64
 	chunkLine int    // bytes of the chunk line so far
+	chunkExt  int    // bytes of chunk extensions so far
 	body      []byte // a chunked body, decoded; its memory is reused
 
 	examined int64 // bytes looked at, each as often as it was, for the test that bounds them

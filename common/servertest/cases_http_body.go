@@ -342,6 +342,7 @@ func chunkCases() []Case {
 			}
 			c.WantKept()
 			c.Close()
+			extensions := strings.Repeat(chunk("1;"+strings.Repeat("x", 4094), "x"), 256) // 256 bytes less than 1 MiB
 			one := chunked(chunk("100000", strings.Repeat("x", mib)) + last)
 			t.exchange(
 				row{name: "in one chunk", send: one, want: 200, kept: true},
@@ -349,6 +350,8 @@ func chunkCases() []Case {
 				row{name: "one chunk over", send: chunked("100001\r\n"), want: 413},
 				row{name: "2^63-1", send: chunked("7fffffffffffffff\r\n"), want: 413, also: 400},
 				row{name: "2^64-1", send: chunked("ffffffffffffffff\r\n"), want: 413, also: 400},
+				row{name: "1 MiB of extensions", send: chunked(extensions + "0;" + strings.Repeat("x", 255) + "\r\n\r\n"), want: 200, kept: true},
+				row{name: "a byte more of them", send: chunked(extensions + "0;" + strings.Repeat("x", 256) + "\r\n\r\n"), want: 413},
 				row{name: "a sum that runs over", send: chunked(chunk("5", "hello") + "fffffffffffffffb\r\n"), want: 413, also: 400},
 			)
 		}},
