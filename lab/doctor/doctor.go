@@ -227,6 +227,7 @@ func strace(m machine) Finding {
 	f.Found = path + ", ptrace permitted"
 	if out, err := m.try("strace", "-D", "-qq", "-o", os.DevNull, "true"); err != nil {
 		f.State, f.Found = Limited, path+", but it may not trace: "+firstLine(out, err)
+		f.Costs = "pitfalls that count system calls or stop a thread; lab/wrappers/strace-wrapper, lab/wrappers/dlv-wrapper"
 		f.Help = "in a container: --cap-add SYS_PTRACE"
 		if scope := m.read("/proc/sys/kernel/yama/ptrace_scope"); scope != "" && scope != "0" {
 			f.Help = "sysctl kernel.yama.ptrace_scope=0 (it is " + scope + ")"
