@@ -160,6 +160,7 @@ func work(queue <-chan sock.Conn, cfg *cli.Config) {
 // accept returns the next connection; ok is false once the server stops. No error of
 // a single accept ends the server: see sock.JudgeAccept.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
+	l.Wait() // and take no slot before: the last one may be for the other family
 	if !cfg.Slots.Take() {
 		return s, false
 	}

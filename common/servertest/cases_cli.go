@@ -173,6 +173,27 @@ func cliCases() []Case {
 			},
 		},
 		{
+			Name: "cli-max-conns-families", IDs: []string{"cli-max-conns", "cli-bind-separate"}, Stages: In(3, 4),
+			Flags: []string{"--max-conns", "1", "--bind", "separate"},
+			Run: func(t *T) {
+				if !haveIPv6() {
+					t.Logf("this machine has no IPv6: nothing to see")
+					return
+				}
+				for i := range 6 { // whoever comes gets the one slot, of whichever family
+					c := t.DialTo(t.Server, DialOptions{IPv6: i%3 == 1})
+					c.Request("GET", "/healthz").WantBody(200, "ok")
+					c.Close()
+				}
+				a := t.DialTo(t.Server, DialOptions{IPv6: true})
+				a.Request("GET", "/healthz").WantBody(200, "ok")
+				b := t.Dial()
+				b.Request("GET", "/healthz").WantSilence(100 * time.Millisecond)
+				a.Close()
+				b.WantBody(200, "ok")
+			},
+		},
+		{
 			Name: "cli-max-conns-default", IDs: []string{"cli-max-conns-default"}, Stages: In(2, 3, 4), NoServer: true, Alone: true,
 			Run: func(t *T) {
 				const limit = 500

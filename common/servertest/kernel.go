@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"os"
 	"strings"
@@ -126,21 +127,31 @@ func listening(port int) bool {
 	return ok
 }
 
-func listener(port int) (diagSocket, bool) {
-	for _, a := range []struct {
-		family uint8
-		ip     net.IP
-	}{
-		{unix.AF_INET, net.IPv4(127, 0, 0, 1)},
-		{unix.AF_INET6, net.IPv6loopback},
-		{unix.AF_INET6, net.IPv4(127, 0, 0, 1)},
-	} {
-		d, err := diag(a.family, &net.TCPAddr{IP: a.ip, Port: port}, nil)
-		if err == nil && d.state == unix.BPF_TCP_LISTEN {
-			return d, true
-		}
+// listener is a socket that listens on the port.
+func listener(port int) (l diagSocket, ok bool) {
+	for l := range listeners(port) {
+		return l, true
 	}
 	return diagSocket{}, false
+}
+
+// listeners are the sockets that listen on the port; there may be one for each family.
+func listeners(port int) iter.Seq[diagSocket] {
+	return func(yield func(diagSocket) bool) {
+		for _, a := range []struct {
+			family uint8
+			ip     net.IP
+		}{
+			{unix.AF_INET, net.IPv4(127, 0, 0, 1)},
+			{unix.AF_INET6, net.IPv6loopback},
+			{unix.AF_INET6, net.IPv4(127, 0, 0, 1)},
+		} {
+			d, err := diag(a.family, &net.TCPAddr{IP: a.ip, Port: port}, nil)
+			if err == nil && d.state == unix.BPF_TCP_LISTEN && !yield(d) {
+				return
+			}
+		}
+	}
 }
 
 // serverEnd finds the server's socket of a connection: an IPv4 connection may be held by

@@ -258,7 +258,11 @@ func (s *S) thread(task string) (what string, rank int) {
 	case "accept", "accept4":
 		return name + ": waits for the next client", 3
 	case "poll":
-		return "poll: " + s.pollSet(args), 1
+		if set := s.pollSet(args); set == "waits for "+theListener {
+			return "poll: waits for the next client", 3
+		} else {
+			return "poll: " + set, 1
+		}
 	case "epoll_wait":
 		return "epoll_wait: " + s.epollSet(int32(args[0])), 4
 	case "recvfrom", "recvmsg", "read", "readv":
@@ -268,6 +272,9 @@ func (s *S) thread(task string) (what string, rank int) {
 	}
 	return name, 2
 }
+
+// theListener is how a descriptor is named that accepts connections.
+const theListener = "the listening socket"
 
 // pollSet reads the set that a thread gave to poll(2) out of its memory.
 func (s *S) pollSet(args []uint64) string {
@@ -344,8 +351,10 @@ func (s *S) descriptor(fd int32) string {
 			return "client " + p.Name
 		}
 	}
-	if l, ok := listener(s.Server.Port); ok && is(l, nil) {
-		return "the listening socket"
+	for l := range listeners(s.Server.Port) {
+		if is(l, nil) {
+			return theListener
+		}
 	}
 	return "a client that has gone"
 }

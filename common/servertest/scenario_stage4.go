@@ -284,7 +284,7 @@ func stage4Scenarios() []Scenario {
 				b.Put(plainGet[:half])
 				if !eventually(patience, func() bool {
 					// A is in the server's hands still, B is by now, and the loop will find it.
-					_, again := s.Server.InCall("accept4", "accept")
+					_, again := s.Server.InCall("accept4", "accept", "poll")
 					return again && s.Server.Connections() == 2
 				}) {
 					s.Fatalf("B is not accepted while the loop is stopped")

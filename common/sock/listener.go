@@ -90,6 +90,13 @@ func (l *Listener) Addr() netip.AddrPort {
 	return addrPort(sa)
 }
 
+// Wait is poll(2): it returns when a connection waits to be accepted, or the listener was
+// shut down, for who needs something else before Accept. What else it can return for,
+// Accept will tell.
+func (l *Listener) Wait() {
+	_, _ = Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, -1)
+}
+
 // Accept is accept4(2): it waits for a connection and returns it. flags is 0 or
 // unix.SOCK_NONBLOCK. What an error means, [JudgeAccept] tells.
 func (l *Listener) Accept(flags int) (Conn, error) {

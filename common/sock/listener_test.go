@@ -157,29 +157,64 @@ func TestListenerErrors(t *testing.T) {
 
 // close(2) would leave the thread in accept(2) for ever; shutdown(2) wakes it.
 func TestShutdownWakesAccept(t *testing.T) {
+	for name, wait := range map[string]func(*Listener){
+		"in accept": func(*Listener) {},
+		"in poll":   (*Listener).Wait,
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"))
+			thread, result := make(chan int), make(chan error)
+			go func() {
+				runtime.LockOSThread()
+				thread <- unix.Gettid()
+				wait(l)
+				_, err := l.Accept(0)
+				result <- err
+			}()
+			waitBlocked(t, <-thread)
+			if err := l.Shutdown(); err != nil {
+				t.Fatal(err)
+			}
+			select {
+			case err := <-result:
+				wantCall(t, err, "accept4", unix.EINVAL)
+				if JudgeAccept(err) != Stopped {
+					t.Errorf("%v does not mean that the listener has stopped", err)
+				}
+			case <-time.After(10 * time.Second):
+				t.Fatal("Accept still waits")
+			}
+			if c, err := net.Dial("tcp4", l.Addr().String()); err == nil {
+				c.Close()
+				t.Error("connections are still accepted")
+			}
+		})
+	}
+}
+
+// A listener that waits has not accepted: the client is still there to be.
+func TestListenerWait(t *testing.T) {
 	l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"))
-	thread, result := make(chan int), make(chan error)
+	thread, waited := make(chan int), make(chan struct{})
 	go func() {
 		runtime.LockOSThread()
 		thread <- unix.Gettid()
-		_, err := l.Accept(0)
-		result <- err
+		l.Wait()
+		close(waited)
 	}()
 	waitBlocked(t, <-thread)
-	if err := l.Shutdown(); err != nil {
+	client, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
 		t.Fatal(err)
 	}
-	select {
-	case err := <-result:
-		wantCall(t, err, "accept4", unix.EINVAL)
-		if JudgeAccept(err) != Stopped {
-			t.Errorf("%v does not mean that the listener has stopped", err)
-		}
-	case <-time.After(10 * time.Second):
-		t.Fatal("Accept still waits")
+	defer client.Close()
+	<-waited
+	c, err := l.Accept(unix.SOCK_NONBLOCK)
+	if err != nil {
+		t.Fatal(err)
 	}
-	if c, err := net.Dial("tcp4", l.Addr().String()); err == nil {
-		c.Close()
-		t.Error("connections are still accepted")
+	if got := c.Peer.String(); got != client.LocalAddr().String() {
+		t.Errorf("%s is accepted, want %s", got, client.LocalAddr())
 	}
+	c.Close()
 }
