@@ -190,6 +190,9 @@ func TestHelp(t *testing.T) {
 			if len(line) > 100 {
 				t.Errorf("%d characters: %s", len(line), line)
 			}
+			if i := strings.Index(line, "--"); i >= 0 && i != len("  -p, ") {
+				t.Errorf("a long name at column %d: %s", i, line)
+			}
 		}
 	}
 }

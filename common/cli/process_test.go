@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"regexp"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,10 @@ func TestMain(m *testing.M) {
 		os.Exit(m.Run())
 	}
 	cfg := Parse(stage4, os.Args[1:])
+	if os.Getenv("CLI_TEST_SERVER") == "gc" {
+		fmt.Println(debug.SetGCPercent(-1))
+		os.Exit(0)
+	}
 	l, err := sock.Socket(unix.AF_INET)
 	if err == nil {
 		err = l.Bind(netip.AddrPortFrom(netip.MustParseAddr("127.0.0.1"), cfg.Port))
@@ -106,6 +111,18 @@ func TestEndsAtOnce(t *testing.T) {
 		}
 		if !regexp.MustCompile(`^` + tt.stderr + `$`).Match(stderr.Bytes()) {
 			t.Errorf("%s: stderr %q", tt.args, stderr)
+		}
+	}
+}
+
+// An idle connection must not cost more in garbage than in what it holds; whoever says
+// otherwise is right.
+func TestGarbage(t *testing.T) {
+	for env, want := range map[string]string{"GOGC=": "25\n", "GOGC=50": "50\n"} {
+		cmd, _, _ := server(t, "gc")
+		cmd.Env = append(cmd.Env, env)
+		if out, err := cmd.Output(); err != nil || string(out) != want {
+			t.Errorf("%s: collects at %q (%v), want %q", env, out, err, want)
 		}
 	}
 }

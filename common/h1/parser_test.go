@@ -307,6 +307,27 @@ var accepted = []struct{ name, in string }{
 	{"trailers that mean nothing", chunks("0\r\nHost: other\r\nContent-Length: 7\r\nTransfer-Encoding: gzip\r\nExpect: it\r\n\r\n")},
 }
 
+// TestPath: what a target names, in each of its forms.
+func TestPath(t *testing.T) {
+	for target, want := range map[string]string{
+		"GET /":                "/",
+		"GET /a%62?/c":         "/ab",
+		"GET http://h":         "/",
+		"GET http://h?x":       "/",
+		"GET http://h/a?x":     "/a",
+		"OPTIONS *":            "*",
+		"OPTIONS http://h":     "*", // RFC 9112 §3.2.4
+		"OPTIONS http://h?x":   "/",
+		"OPTIONS http://h/":    "/",
+		"OPTIONS http://h/*?x": "/*",
+	} {
+		o := splitEveryWay(t, []byte(target+" HTTP/1.1\r\nHost: h\r\n\r\n"))
+		if o.err != nil || len(o.reqs) != 1 || !strings.Contains(o.reqs[0], "\npath "+want+"\n") {
+			t.Errorf("%s: %v, %q, want the path %s", target, o.err, o.reqs, want)
+		}
+	}
+}
+
 func TestParserAccepts(t *testing.T) {
 	for _, c := range accepted {
 		t.Run(c.name, func(t *testing.T) {
@@ -457,6 +478,7 @@ var refused = []struct {
 	{"coding: two words", with("Transfer-Encoding: x chunked\r\n¶"), ErrCoding},
 	{"coding: open parameter", with("Transfer-Encoding: gzip;a\r\n¶"), ErrCoding},
 	{"coding: open quote", with("Transfer-Encoding: gzip;a=\"b\r\n¶"), ErrCoding},
+	{"coding: no value", with("Transfer-Encoding: gzip;a=\r\n¶"), ErrCoding},
 	{"coding: no parameter", with("Transfer-Encoding: gzip;\r\n¶"), ErrCoding},
 	{"coding: unknown", with("Transfer-Encoding: gzip\r\n\r\n¶"), ErrCodingOther},
 	{"coding: unknown with parameters", with("Transfer-Encoding: x ; a = \"b\\\"\" ;c=d\r\n\r\n¶"), ErrCodingOther},

@@ -183,8 +183,6 @@ func (w *Response) appendHead(b, date []byte, closing, keepAlive bool) []byte {
 // (RFC 9110 §15), or "Status" for any other.
 func StatusText(status int) string {
 	switch status {
-	case 100:
-		return "Continue"
 	case 200:
 		return "OK"
 	case 204:

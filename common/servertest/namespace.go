@@ -272,16 +272,21 @@ func RunFamilies(t *testing.T, prog *Program) {
 			}
 		})
 	}
-	t.Run("port in use", func(t *testing.T) {
-		if !elsewhere(t, bothFamilies) {
-			return
-		}
-		root, err := NewRoot(t.TempDir())
-		if err != nil {
-			t.Fatal(err)
-		}
-		Trial{Name: "port in use", Run: portInUse}.play(t, prog, root)
-	})
+	for name, run := range map[string]func(*T){
+		"port in use":        portInUse,
+		"chosen port in use": chosenPortInUse,
+	} {
+		t.Run(name, func(t *testing.T) {
+			if !elsewhere(t, bothFamilies) {
+				return
+			}
+			root, err := NewRoot(t.TempDir())
+			if err != nil {
+				t.Fatal(err)
+			}
+			Trial{Name: name, Run: run}.play(t, prog, root)
+		})
+	}
 }
 
 // familyRow is what must become of a server with a value of --bind.
@@ -395,6 +400,34 @@ func portInUse(t *T) {
 					bind, taken.family, status, time.Since(start), port, indent(stdout), indent(stderr))
 			}
 		}
+	}
+}
+
+// chosenPortInUse has another program hold, in one family, every fourth of the ports that the kernel chooses
+// from. Who needs the same port in both has to try again now and then; ten tries in a row all
+// fail once in a million starts.
+func chosenPortInUse(t *T) {
+	const low, high = 40_000, 40_063
+	if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", fmt.Appendf(nil, "%d %d", low, high), 0); err != nil {
+		t.Fatalf("%v", err)
+	}
+	for port := low + 1; port < high; port += 8 { // bind(2) chooses odd ones as long as there are any
+		l, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", port))
+		if err != nil {
+			t.Fatalf("%v", err)
+		}
+		t.onEnd(func() { _ = l.Close() })
+	}
+	for range 16 {
+		s := t.Begin(Config{Flags: []string{"--bind", "separate"}})
+		for _, ipv6 := range []bool{false, true} {
+			conn, err := s.dial(DialOptions{IPv6: ipv6})
+			if err != nil {
+				t.Fatalf("%s: %v", s.Start, err)
+			}
+			_ = conn.Close()
+		}
+		s.Kill()
 	}
 }
 

@@ -41,6 +41,29 @@ func (c *cache) paths() []string {
 	return all
 }
 
+// TestReadAgain: content belongs to the stamp beside it, also where the entry had other content before.
+func TestReadAgain(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	var e entry
+	for i, want := range []string{"old", "new", "longer"} {
+		if err := os.WriteFile(name, []byte(want), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		when := time.Unix(int64(1000+i), 0)
+		if err := os.Chtimes(name, when, when); err != nil {
+			t.Fatal(err)
+		}
+		f, err := os.Open(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if kind := e.read(f); kind != regular || string(e.content) != want || e.size != int64(len(want)) {
+			t.Errorf("kind %v with %q, %d bytes, want %q", kind, e.content, e.size, want)
+		}
+		f.Close()
+	}
+}
+
 func TestCacheLooksOncePerAge(t *testing.T) {
 	c, loads := fakeCache(4, nil)
 	for now := int64(0); now <= 2*maxAge; now += maxAge / 10 {

@@ -82,6 +82,27 @@ func TestEpollWait(t *testing.T) {
 	}
 }
 
+// A process without a free descriptor is told so.
+func TestNoDescriptors(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	none := unix.Rlimit{Cur: 0, Max: limit.Max}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &none); err != nil {
+		t.Fatal(err)
+	}
+	_, errEventfd := NewEventfd()
+	_, errEpoll := NewEpoll()
+	_, errSocket := Socket(unix.AF_INET)
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	wantCall(t, errEventfd, "eventfd", unix.EMFILE)
+	wantCall(t, errEpoll, "epoll_create1", unix.EMFILE)
+	wantCall(t, errSocket, "socket", unix.EMFILE)
+}
+
 func TestEventfd(t *testing.T) {
 	f, err := NewEventfd()
 	if err != nil {
