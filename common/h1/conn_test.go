@@ -748,3 +748,69 @@ func TestPoolIsBounded(t *testing.T) {
 		t.Errorf("%d exchanges are kept, want %d", n, keepFree)
 	}
 }
+
+// stopwatch is a Logger that keeps how long requests took.
+type stopwatch struct{ took []time.Duration }
+
+func (s *stopwatch) Log(e *Entry)      { s.took = append(s.took, e.Took) }
+func (s *stopwatch) Panic(any, []byte) {}
+
+// A request takes from its first byte to the end of its response, however long its client was idle
+// before, and whichever other request came in the same segment.
+func TestTook(t *testing.T) {
+	s := newSetup(t, true)
+	var log stopwatch
+	s.cfg.Log = &log
+	conn, client := s.pair()
+	defer conn.Close()
+	turn := func(send string) (begin, end time.Time) {
+		begin = time.Now()
+		client.send(send)
+		conn.Ready()
+		if err := serve(conn); err != sock.ErrAgain {
+			t.Fatalf("serve: %v", err)
+		}
+		return begin, time.Now()
+	}
+	pause := func() { time.Sleep(5 * time.Millisecond) } // what is to be counted, or not
+	want := func(what string, least, most time.Duration) {
+		t.Helper()
+		if len(log.took) == 0 {
+			t.Fatalf("%s: nothing is logged", what)
+		}
+		if got := log.took[0]; got < least || got > most {
+			t.Errorf("%s took %v, want %v to %v", what, got, least, most)
+		}
+		log.took = log.took[1:]
+	}
+	const whole = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
+	pause()
+	begin, came := turn(whole[:1])
+	pause()
+	last, end := turn(whole[1:])
+	want("a request in two pieces", last.Sub(came), end.Sub(begin))
+	pause()
+	begin, end = turn(whole)
+	want("one behind an idle time", 0, end.Sub(begin))
+	begin, came = turn(whole + whole + whole[:1])
+	want("the first of three", 0, came.Sub(begin))
+	want("the second", 0, came.Sub(begin))
+	pause()
+	last, end = turn(whole[1:])
+	want("the third, which came with them in part", last.Sub(came), end.Sub(begin))
+}
+
+// The phrases are those of RFC 9110 §15 and RFC 6585 §5.
+func TestStatusText(t *testing.T) {
+	for status, want := range map[int]string{
+		200: "OK", 204: "No Content", 206: "Partial Content", 301: "Moved Permanently", 304: "Not Modified",
+		400: "Bad Request", 403: "Forbidden", 404: "Not Found", 405: "Method Not Allowed", 408: "Request Timeout",
+		412: "Precondition Failed", 413: "Content Too Large", 414: "URI Too Long", 416: "Range Not Satisfiable",
+		417: "Expectation Failed", 431: "Request Header Fields Too Large", 500: "Internal Server Error",
+		501: "Not Implemented", 503: "Service Unavailable", 505: "HTTP Version Not Supported", 299: "Status",
+	} {
+		if got := StatusText(status); got != want {
+			t.Errorf("%d %q, want %q", status, got, want)
+		}
+	}
+}
