@@ -280,7 +280,7 @@ var accepted = []struct{ name, in string }{
 	{"hosts: IPv6", "GET / HTTP/1.1\r\nHost: [::1]\r\n\r\n"},
 	{"hosts: IPv6 and port", "GET / HTTP/1.1\r\nHost: [2001:DB8::1]:80\r\n\r\n"},
 	{"hosts: the longest IPv6", "GET / HTTP/1.1\r\nHost: [ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]:80\r\n\r\n"},
-	{"hosts: every byte of a name", "GET / HTTP/1.1\r\nHost: a-._~!$&'()*+,;=%20\r\n\r\n"},
+	{"hosts: every byte of a name", "GET / HTTP/1.1\r\nHost: a-._~!$&'()*+,;=%20%0a%A0%fF\r\n\r\n"},
 	{"values: tab and high bytes", "GET / HTTP/1.1\r\nHost: h\r\nX: a\tb\x80\xFFc\r\n\r\n"},
 	{"values: long, with tabs", "GET / HTTP/1.1\r\nHost: h\r\nX: 0123456\t       \t!!!!!!!!~~~~~~~~\t\t\t\r\n\r\n"},
 	{"spaces around a value", "GET / HTTP/1.1\r\nHost:\t \th \t\t\r\n\r\n"},

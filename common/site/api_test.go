@@ -55,7 +55,8 @@ func TestEcho(t *testing.T) {
 			lines = []string{tt.sent, "", tt.body}
 		}
 		r := f.do("POST", "/echo", lines...)
-		if r.Status != 200 || r.get("Content-Type") != tt.kind || r.Body != tt.body {
+		if r.Status != 200 || r.get("Content-Type") != tt.kind || r.Body != tt.body ||
+			r.get("X-Content-Type-Options") != "nosniff" || r.get("Cache-Control") != "no-store" {
 			t.Errorf("%q, %.20q: %d %q, %d bytes", tt.sent, tt.body, r.Status, r.Fields, len(r.Body))
 		}
 	}

@@ -2,6 +2,8 @@ package site
 
 import (
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"math"
 	"math/rand/v2"
 	"strconv"
@@ -126,7 +128,10 @@ func serveRanges(w *h1.Response, e *entry, ranges []byteRange) {
 	// 128 random bits, new for each response: nobody can put a boundary into a file
 	// before it is used.
 	var memory [32]byte
-	boundary := appendHex64(appendHex64(memory[:0], rand.Uint64()), rand.Uint64())
+	var random [16]byte
+	binary.NativeEndian.PutUint64(random[:8], rand.Uint64())
+	binary.NativeEndian.PutUint64(random[8:], rand.Uint64())
+	boundary := hex.AppendEncode(memory[:0], random[:])
 	w.RawFields(e.fields[:e.untyped])
 	var kind [80]byte
 	w.FieldBytes("Content-Type", append(append(kind[:0], "multipart/byteranges; boundary="...), boundary...))
@@ -161,11 +166,4 @@ func appendContentRange(b []byte, r byteRange, size int64) []byte {
 	b = strconv.AppendInt(b, r.last, 10)
 	b = append(b, '/')
 	return strconv.AppendInt(b, size, 10)
-}
-
-func appendHex64(b []byte, n uint64) []byte {
-	for shift := 60; shift >= 0; shift -= 4 {
-		b = append(b, "0123456789abcdef"[n>>shift&15])
-	}
-	return b
 }
