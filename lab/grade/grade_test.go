@@ -306,6 +306,7 @@ func TestHints(t *testing.T) {
 	for log, want := range map[string]string{
 		"the server does not start: /x -p 0 -a: it exits at start: exit status 2\n| error: unrecognized arguments: -a": "does not know a flag",
 		`response: "\r\nHTTP/1.1 200 OK" is no status line`:                                                            "bytes lie behind",
+		`response: "HTTP/1.0 404 File not found" is no status line`:                                                    "every answer begins with",
 		"read tcp: i/o timeout": "the server waits too",
 	} {
 		if got := hintFor([]string{"some-claim"}, log); !strings.Contains(got, want) {
