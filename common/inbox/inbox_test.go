@@ -1,6 +1,7 @@
 package inbox
 
 import (
+	"errors"
 	"sync"
 	"testing"
 	"time"
@@ -107,5 +108,22 @@ func TestNothingIsLost(t *testing.T) {
 	}
 	if next != [threads]int{each, each, each, each} {
 		t.Errorf("values of each thread: %v", next)
+	}
+}
+
+func TestNoDescriptors(t *testing.T) {
+	var limit unix.Rlimit
+	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: 0, Max: limit.Max}); err != nil {
+		t.Fatal(err)
+	}
+	_, errNew := New[int]()
+	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	if !errors.Is(errNew, unix.EMFILE) {
+		t.Errorf("an inbox without a descriptor: %v, want EMFILE", errNew)
 	}
 }

@@ -76,6 +76,17 @@ func TestLoadavg(t *testing.T) {
 	}
 }
 
+// TestNoStatistics: a machine that does not tell is no error of the server's.
+func TestNoStatistics(t *testing.T) {
+	f := serveSite(t, Config{}, nil)
+	_, _ = f.site.loadavg.Close(), f.site.meminfo.Close()
+	for _, target := range []string{"/loadavg", "/meminfo"} {
+		if r := f.get(target); r.Status != 404 || !strings.Contains(r.Body, "this system does not tell") {
+			t.Errorf("%s: %d %q", target, r.Status, r.Body)
+		}
+	}
+}
+
 func TestMeminfo(t *testing.T) {
 	for text, want := range map[string]string{
 		"MemTotal:       16315168 kB\nActive(anon):    10 kB\nHugePages_Total:       0\n": `{"MemTotal":16315168,"Active(anon)":10,"HugePages_Total":0}`,
