@@ -8,8 +8,8 @@
 // The client's address (without its port, as log readers expect), the time in UTC at
 // which the response was complete, the request line, the status, the bytes that the
 // kernel took (with the head, unlike Apache's %b) and the seconds since the request's first
-// byte. A response that did not get out whole has the word "cut" behind it. Where
-// no request line could be read there is "-" in its place.
+// byte. A response that did not get out whole has the word "cut" behind it. Of a request
+// line that could not be read to its end there is what was: "GET /x", say, or "-" for nothing.
 package accesslog
 
 import (
@@ -170,12 +170,14 @@ func (l *Logger) append(b []byte, e *h1.Entry) []byte {
 	b = append(b, ` "`...)
 	if len(e.Method) > 0 {
 		b = appendEscaped(b, e.Method)
-		b = append(b, ' ')
-		b = appendEscaped(b, e.Target)
-		b = append(b, " HTTP/1."...)
-		b = strconv.AppendInt(b, int64(e.Minor), 10)
 	} else {
 		b = append(b, '-')
+	}
+	for _, part := range [...][]byte{e.Target, e.Version} {
+		if len(part) > 0 {
+			b = append(b, ' ')
+			b = appendEscaped(b, part)
+		}
 	}
 	b = append(b, `" `...)
 	b = strconv.AppendInt(b, int64(e.Status), 10)

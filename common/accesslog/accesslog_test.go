@@ -17,14 +17,14 @@ import (
 
 func entry() *h1.Entry {
 	return &h1.Entry{
-		Peer:   netip.MustParseAddrPort("192.0.2.7:4711"),
-		Time:   time.Date(2026, 11, 23, 5, 30, 0, 0, time.UTC),
-		Took:   123 * time.Microsecond,
-		Method: []byte("GET"),
-		Target: []byte("/x"),
-		Minor:  1,
-		Status: 200,
-		Bytes:  1234,
+		Peer:    netip.MustParseAddrPort("192.0.2.7:4711"),
+		Time:    time.Date(2026, 11, 23, 5, 30, 0, 0, time.UTC),
+		Took:    123 * time.Microsecond,
+		Method:  []byte("GET"),
+		Target:  []byte("/x"),
+		Version: []byte("HTTP/1.1"),
+		Status:  200,
+		Bytes:   1234,
 	}
 }
 
@@ -60,8 +60,16 @@ func TestLine(t *testing.T) {
 			`192.0.2.7` + stamp + `"GET /x HTTP/1.1" 200 1234 0.000123`,
 		},
 		{
-			"no request line", func(e *h1.Entry) { e.Method, e.Target, e.Status = nil, nil, 408 },
+			"no request line", func(e *h1.Entry) { e.Method, e.Target, e.Version, e.Status = nil, nil, nil, 408 },
 			`192.0.2.7` + stamp + `"-" 408 1234 0.000123`,
+		},
+		{
+			"a method alone", func(e *h1.Entry) { e.Target, e.Version, e.Status = nil, nil, 408 },
+			`192.0.2.7` + stamp + `"GET" 408 1234 0.000123`,
+		},
+		{
+			"half a request line", func(e *h1.Entry) { e.Version, e.Status = nil, 408 },
+			`192.0.2.7` + stamp + `"GET /x" 408 1234 0.000123`,
 		},
 		{
 			"cut", func(e *h1.Entry) { e.Cut = true },
@@ -88,7 +96,7 @@ func TestLine(t *testing.T) {
 			`192.0.2.7` + stamp + `"GET /x HTTP/1.1" 200 1234 0.000000`,
 		},
 		{
-			"HTTP/1.0", func(e *h1.Entry) { e.Minor = 0 },
+			"HTTP/1.0", func(e *h1.Entry) { e.Version = []byte("HTTP/1.0") },
 			`192.0.2.7` + stamp + `"GET /x HTTP/1.0" 200 1234 0.000123`,
 		},
 	} {

@@ -45,13 +45,13 @@ type Logger interface {
 
 // Entry is one line of the access log.
 type Entry struct {
-	Peer   netip.AddrPort // the client
-	Time   time.Time      // when the response was complete, or cut off
-	Took   time.Duration  // since the request's first byte
-	Method []byte         // as sent; empty if the request line could not be read. Valid during the call
-	Target []byte         // likewise
-	Minor  int            // the 1 of HTTP/1.1
-	Status int            // what was answered
-	Bytes  int64          // bytes of the response that the kernel took, head included
-	Cut    bool           // the response did not get out whole
+	Peer    netip.AddrPort // the client
+	Time    time.Time      // when the response was complete, or cut off
+	Took    time.Duration  // since the request's first byte
+	Method  []byte         // as sent; empty if the request line could not be read. Valid during the call
+	Target  []byte         // likewise
+	Version []byte         // likewise: "HTTP/1.1"
+	Status  int            // what was answered
+	Bytes   int64          // bytes of the response that the kernel took, head included
+	Cut     bool           // the response did not get out whole
 }

@@ -519,7 +519,7 @@ func (c *Conn) log(cut bool) {
 	e := &c.worker.entry
 	*e = Entry{
 		Peer: c.sock.Peer, Time: time.Now(), Took: time.Duration(now() - ex.began),
-		Method: ex.req.bytes(ex.req.method), Target: ex.req.Target(), Minor: ex.req.Minor,
+		Method: ex.req.bytes(ex.req.method), Target: ex.req.Target(), Version: ex.req.bytes(ex.req.version),
 		Status: ex.res.Status, Bytes: ex.sent, Cut: cut,
 	}
 	logger.Log(e)

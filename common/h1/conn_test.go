@@ -27,27 +27,27 @@ func TestKeepAlive(t *testing.T) {
 		conn     string // the Connection field of the first answer
 		log      []string
 	}{
-		{"two requests", get("/a") + get("/b"), nil, []string{"200 GET /a", "200 GET /b", "200 GET /last"}, "", []string{"GET /a 1.1 200", "GET /b 1.1 200", "GET /last 1.1 200"}},
+		{"two requests", get("/a") + get("/b"), nil, []string{"200 GET /a", "200 GET /b", "200 GET /last"}, "", []string{"GET /a HTTP/1.1 200", "GET /b HTTP/1.1 200", "GET /last HTTP/1.1 200"}},
 		{"Connection: close", "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", nil, []string{"200 GET /a"}, "close", nil},
-		{"HTTP/1.0", get10(""), nil, []string{"200 GET /a"}, "close", []string{"GET /a 1.0 200"}},
+		{"HTTP/1.0", get10(""), nil, []string{"200 GET /a"}, "close", []string{"GET /a HTTP/1.0 200"}},
 		{"HTTP/1.0, keep-alive", get10("Connection: keep-alive\r\n"), nil, []string{"200 GET /a", "200 GET /last"}, "keep-alive", nil},
 		{"HTTP/1.0, both", get10("Connection: keep-alive, close\r\n"), nil, []string{"200 GET /a"}, "close", nil},
-		{"HTTP/1.3", strings.Replace(get("/a"), "1.1", "1.3", 1), nil, []string{"200 GET /a", "200 GET /last"}, "", []string{"GET /a 1.3 200", "GET /last 1.1 200"}},
+		{"HTTP/1.3", strings.Replace(get("/a"), "1.1", "1.3", 1), nil, []string{"200 GET /a", "200 GET /last"}, "", []string{"GET /a HTTP/1.3 200", "GET /last HTTP/1.1 200"}},
 		{"the handler closes", get("/close"), nil, []string{"200 GET /close"}, "close", nil},
 		{"HEAD", strings.Replace(get("/a"), "GET", "HEAD", 1), []string{"HEAD"}, []string{"200 ", "200 GET /last"}, "", nil},
 		{"204", get("/204"), nil, []string{"204 ", "200 GET /last"}, "", nil},
 		{"304", get("/304"), nil, []string{"304 ", "200 GET /last"}, "", nil},
-		{"an unknown method", strings.Replace(get("/a"), "GET", "BREW", 1), nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", []string{"BREW /a 1.1 501", "GET /last 1.1 200"}},
+		{"an unknown method", strings.Replace(get("/a"), "GET", "BREW", 1), nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", []string{"BREW /a HTTP/1.1 501", "GET /last HTTP/1.1 200"}},
 		{"CONNECT", "CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", nil},
 		{"a body", post("/a", "hello"), nil, []string{"200 POST /a hello", "200 GET /last"}, "", nil},
 		{"a body on GET", strings.Replace(post("/a", "GET / HTTP/1.1\r\n\r\n"), "POST", "GET", 1), nil, []string{"200 GET /a GET / HTTP/1.1\r\n\r\n", "200 GET /last"}, "", nil},
 		{"a chunked body", chunks("3\r\nabc\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\n"), nil, []string{"200 POST / abcde", "200 GET /last"}, "", nil},
 		{"an unknown method with a body", strings.Replace(post("/a", "GET "), "POST", "BREW", 1), nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", nil},
 		{"empty lines between", get("/a") + "\r\n\r\n", nil, []string{"200 GET /a", "200 GET /last"}, "", nil},
-		{"a refusal", "GET / HTTP/2.0\r\n", nil, []string{"505 505 HTTP Version Not Supported: only HTTP/1.0 and HTTP/1.1 are spoken here\n"}, "close", []string{"GET / 1.0 505"}},
+		{"a refusal", "GET / HTTP/2.0\r\n", nil, []string{"505 505 HTTP Version Not Supported: only HTTP/1.0 and HTTP/1.1 are spoken here\n"}, "close", []string{"GET / HTTP/2.0 505"}},
 		{"a refusal of a HEAD", "HEAD / HTTP/1.1\r\n\r\n", []string{"HEAD"}, []string{"400 "}, "close", nil},
-		{"a refusal behind a request", get("/a") + "G(\r\n\r\n", nil, []string{"200 GET /a", "400 400 Bad Request: the method is not a token\n"}, "", []string{"GET /a 1.1 200", "  1.0 400"}},
-		{"a refusal in a body", chunks("x\r\n"), nil, []string{"400 400 Bad Request: a chunk does not begin with 1 to 16 hex digits\n"}, "close", []string{"POST / 1.1 400"}},
+		{"a refusal behind a request", get("/a") + "G(\r\n\r\n", nil, []string{"200 GET /a", "400 400 Bad Request: the method is not a token\n"}, "", []string{"GET /a HTTP/1.1 200", "   400"}},
+		{"a refusal in a body", chunks("x\r\n"), nil, []string{"400 400 Bad Request: a chunk does not begin with 1 to 16 hex digits\n"}, "close", []string{"POST / HTTP/1.1 400"}},
 		{"a refusal in a body that nobody wants", strings.Replace(chunks("x\r\n"), "POST", "BREW", 1), nil, []string{"400 400 Bad Request: a chunk does not begin with 1 to 16 hex digits\n"}, "close", nil},
 		{"an unknown coding", with("Transfer-Encoding: gzip\r\n\r\n"), nil, []string{"501 501 Not Implemented: the only transfer coding known here is chunked\n"}, "close", nil},
 		{"a body too large", with("Content-Length: 1048577\r\n\r\n"), nil, []string{"413 413 Content Too Large: the body is larger than 1 MiB\n"}, "close", nil},
@@ -537,7 +537,7 @@ func TestCutOff(t *testing.T) {
 		if file.released != 2 {
 			t.Errorf("the files were given back %d times", file.released)
 		}
-		if got := s.journal().entries; !slices.Equal(got, []string{"GET / 1.1 200 cut"}) {
+		if got := s.journal().entries; !slices.Equal(got, []string{"GET / HTTP/1.1 200 cut"}) {
 			t.Errorf("log: %q", got)
 		}
 		if len(s.worker.free) != 1 {
@@ -565,7 +565,7 @@ func TestShrunkFile(t *testing.T) {
 		if !strings.HasSuffix(head, "Content-Length: 10") || body != "0123" {
 			t.Errorf("%q: want the announced length, and no more than there is", got)
 		}
-		if !slices.Equal(s.journal().entries, []string{"GET / 1.1 200 cut"}) || file.released != 1 {
+		if !slices.Equal(s.journal().entries, []string{"GET / HTTP/1.1 200 cut"}) || file.released != 1 {
 			t.Errorf("log %q, given back %d times", s.journal().entries, file.released)
 		}
 	})

@@ -90,12 +90,13 @@ func TestExpire(t *testing.T) {
 	}{
 		{"a new connection", "", ClassIdle, "", ""},
 		{"empty lines", "\r\n\r\n", ClassIdle, "", ""},
-		{"behind an answer", get("/a"), ClassIdle, "", "GET /a 1.1 200"},
-		{"one byte", "G", ClassHead, "408", "  1.0 408"},
-		{"all but the last byte", strings.TrimSuffix(get("/a"), "\n"), ClassHead, "408", "GET /a 1.1 408"},
-		{"no body", with("Content-Length: 3\r\n\r\n"), ClassBody, "408", "POST / 1.1 408"},
-		{"half a chunk", chunks("3\r\na"), ClassBody, "408", "POST / 1.1 408"},
-		{"half a trailer", chunks("0\r\nA: "), ClassBody, "408", "POST / 1.1 408"},
+		{"behind an answer", get("/a"), ClassIdle, "", "GET /a HTTP/1.1 200"},
+		{"one byte", "G", ClassHead, "408", "   408"},
+		{"half a request line", "GET / HT", ClassHead, "408", "GET /  408"},
+		{"all but the last byte", strings.TrimSuffix(get("/a"), "\n"), ClassHead, "408", "GET /a HTTP/1.1 408"},
+		{"no body", with("Content-Length: 3\r\n\r\n"), ClassBody, "408", "POST / HTTP/1.1 408"},
+		{"half a chunk", chunks("3\r\na"), ClassBody, "408", "POST / HTTP/1.1 408"},
+		{"half a trailer", chunks("0\r\nA: "), ClassBody, "408", "POST / HTTP/1.1 408"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Run("nonblocking", func(t *testing.T) {
@@ -133,7 +134,7 @@ func TestExpire(t *testing.T) {
 					t.Error(err)
 				}
 				before := ""
-				if strings.HasPrefix(c.log, "GET /a 1.1 200") {
+				if strings.HasPrefix(c.log, "GET /a HTTP/1.1 200") {
 					before, got = got, ""
 				}
 				checkExpired(t, s, before, got, c.want, c.log)
@@ -349,7 +350,7 @@ func TestWriteTimeout(t *testing.T) {
 		if _, err := io.Copy(io.Discard, client); !errors.Is(err, syscall.ECONNRESET) {
 			t.Errorf("the client sees %v, want a reset", err)
 		}
-		if got := s.journal().entries; len(got) != 1 || got[0] != "GET / 1.1 200 cut" {
+		if got := s.journal().entries; len(got) != 1 || got[0] != "GET / HTTP/1.1 200 cut" {
 			t.Errorf("log %q", got)
 		}
 	})

@@ -35,7 +35,7 @@ type journal struct {
 func (j *journal) Log(e *Entry) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	line := fmt.Sprintf("%s %s 1.%d %d", e.Method, e.Target, e.Minor, e.Status)
+	line := fmt.Sprintf("%s %s %s %d", e.Method, e.Target, e.Version, e.Status)
 	if e.Cut {
 		line += " cut"
 	}

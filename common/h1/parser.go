@@ -224,7 +224,7 @@ func target(p *Parser, data []byte) (int, error) {
 	if err := p.req.setTarget(s, p.query); err != nil {
 		return n, err
 	}
-	p.req.version.from = s.to + 1
+	p.req.version = span{s.to + 1, s.to + 1} // nothing, until it is complete
 	p.state, p.at = version, 0
 	return n + 1, nil
 }
