@@ -67,7 +67,7 @@ spec: build ## docs/spec.md, claim by claim, against every stage or STAGE=n
 
 pitfall: ## one pitfall, P=short-read: the bug beside the real server; without P the list
 	@cd lab && $(GO) build -o ../bin/lab .
-	@bin/lab pitfall $(or $(P),--list)
+	@bin/lab pitfall $(if $(P),'$(P)',--list)
 
 matrix: ## every pitfall against every server; writes docs/pitfalls.md
 	@cd lab && $(GO) build -o ../bin/lab .

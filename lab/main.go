@@ -3,6 +3,7 @@ package main
 
 import (
 	"context"
+	"os"
 	"os/signal"
 	"syscall"
 
@@ -38,5 +39,9 @@ func main() {
 		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
-	k.FatalIfErrorf(k.Run())
+	err := k.Run()
+	if err != nil && ctx.Err() != nil { // Ctrl-C is no error, and needs no words
+		os.Exit(130)
+	}
+	k.FatalIfErrorf(err)
 }

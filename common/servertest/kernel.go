@@ -158,10 +158,15 @@ func listeners(port int) iter.Seq[diagSocket] {
 // an IPv6 socket.
 func serverEnd(conn net.Conn) (diagSocket, error) {
 	local, remote := conn.RemoteAddr().(*net.TCPAddr), conn.LocalAddr().(*net.TCPAddr)
+	d, err := diagSocket{}, errNoSocket
 	if remote.IP.To4() != nil {
-		if d, err := diag(unix.AF_INET, local, remote); err == nil {
-			return d, nil
-		}
+		d, err = diag(unix.AF_INET, local, remote)
 	}
-	return diag(unix.AF_INET6, local, remote)
+	if err != nil {
+		d, err = diag(unix.AF_INET6, local, remote)
+	}
+	if err == nil && d.state == unix.BPF_TCP_LISTEN {
+		return diagSocket{}, errNoSocket // where there is no connection the kernel finds who would take it
+	}
+	return d, err
 }

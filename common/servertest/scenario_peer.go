@@ -49,6 +49,9 @@ func (s *S) ConnectWith(name string, o DialOptions) *Peer {
 	if o.IPv6 {
 		what = " by IPv6"
 	}
+	if o.RecvBuf > 0 {
+		what += fmt.Sprintf(", with a receive buffer of %d bytes", o.RecvBuf)
+	}
 	s.Step("%s connects%s", name, what)
 	p := s.join(name, o)
 	if p.conn == nil {
@@ -224,7 +227,11 @@ func (p *Peer) Answer() (resp *Response, err error) { return p.AnswerTo("GET") }
 func (p *Peer) AnswerTo(method string) (resp *Response, err error) {
 	p.s.Step("%s reads the answer", p.Name)
 	resp, err = p.Take(method)
-	p.s.Saw("%s", sawAnswer(resp, err))
+	saw := sawAnswer(resp, err)
+	if err != nil && resp != nil && len(resp.Body) > 0 {
+		saw = fmt.Sprintf("%d %s, %d of %s bytes, then %s", resp.Status, resp.Reason, len(resp.Body), resp.Get("Content-Length"), saw)
+	}
+	p.s.Saw("%s", saw)
 	if err != nil {
 		return nil, err
 	}

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"os"
+	"regexp"
 	"runtime"
 	"slices"
 	"strconv"
@@ -207,6 +208,12 @@ func (s *Server) ended() string {
 	return state
 }
 
+// fewThreads is how many lines may be about single clients.
+const fewThreads = 8
+
+// oneClient is a client's name in the words of S.descriptor.
+var oneClient = regexp.MustCompile(`client \S+`)
+
 // threads says in lines what the server's threads are doing, the busy ones first.
 func (s *S) threads() []string {
 	if s.Server.Exited() {
@@ -220,6 +227,9 @@ func (s *S) threads() []string {
 	var groups []group
 	for _, task := range s.Server.tasks() {
 		what, rank := s.thread(task)
+		if what == "" {
+			continue
+		}
 		i := slices.IndexFunc(groups, func(g group) bool { return g.what == what })
 		if i < 0 {
 			groups = append(groups, group{what: what, rank: rank})
@@ -228,6 +238,21 @@ func (s *S) threads() []string {
 		groups[i].n++
 	}
 	slices.SortStableFunc(groups, func(a, b group) int { return a.rank - b.rank })
+	if len(groups) > fewThreads { // then it is the number that matters, and not who they are
+		var merged []group
+		for _, g := range groups {
+			g.what = oneClient.ReplaceAllString(g.what, "a client")
+			if i := slices.IndexFunc(merged, func(m group) bool { return m.what == g.what }); i >= 0 {
+				merged[i].n += g.n
+			} else {
+				merged = append(merged, g)
+			}
+		}
+		groups = merged
+	}
+	if len(groups) == 0 {
+		return []string{"none: the server is gone"}
+	}
 	var lines []string
 	for _, g := range groups {
 		lines = append(lines, fmt.Sprintf("%d × %s", g.n, g.what))
@@ -235,14 +260,17 @@ func (s *S) threads() []string {
 	return lines
 }
 
-// thread says what one thread is doing, and how interesting that is.
+// thread says what one thread is doing, and how interesting that is; "" is one that has ended.
 func (s *S) thread(task string) (what string, rank int) {
 	dir := fmt.Sprintf("/proc/%d/task/%s/", s.Server.PID(), task)
 	name, args := s.Server.call(task)
 	state := stat(dir + "stat")
+	if len(state) == 0 || state[0] == "Z" || state[0] == "X" {
+		return "", 0
+	}
 	if name == "" { // not ours to look at: the state must do
 		wchan, _ := os.ReadFile(dir + "wchan")
-		if len(state) > 0 && state[0] == "R" {
+		if state[0] == "R" {
 			return "running", 0
 		}
 		return "asleep in " + string(wchan), 2
@@ -254,7 +282,7 @@ func (s *S) thread(task string) (what string, rank int) {
 	case "futex":
 		return "futex: parked by the Go runtime", 9
 	case "nanosleep", "clock_nanosleep":
-		return name + ": the Go runtime's watchman", 8
+		return name + ": the Go runtime's monitor (sysmon)", 8
 	case "accept", "accept4":
 		return name + ": waits for the next client", 3
 	case "poll":
@@ -269,8 +297,22 @@ func (s *S) thread(task string) (what string, rank int) {
 		return name + ": reads from " + fd(0), 1
 	case "sendto", "sendmsg", "write", "writev", "sendfile":
 		return name + ": waits until " + fd(0) + " takes more", 1
+	case "open", "openat":
+		return name + ": waits for " + s.text(args[len(name)/6]) + " to be opened", 1 // openat has a folder first
 	}
 	return name, 2
+}
+
+// text reads a string of C out of the server's memory, a path for instance; what cannot be read is "something".
+func (s *S) text(at uint64) string {
+	buf := make([]byte, 256)
+	local := unix.Iovec{Base: &buf[0]}
+	local.SetLen(len(buf))
+	n, _ := unix.ProcessVMReadv(s.Server.PID(), []unix.Iovec{local}, []unix.RemoteIovec{{Base: uintptr(at), Len: len(buf)}}, 0)
+	if text, _, ok := bytes.Cut(buf[:max(n, 0)], []byte{0}); ok && len(text) > 0 {
+		return strconv.Quote(string(text))
+	}
+	return "something"
 }
 
 // theListener is how a descriptor is named that accepts connections.

@@ -77,7 +77,7 @@ func stage1Scenarios() []Scenario {
 					}
 					return nil
 				})
-				s.Assert(n == 100, "of 100 pipelined requests %d are answered", n)
+				s.Assert(n == 100, "%d of 100 pipelined requests answered", n)
 			},
 		},
 		{
@@ -483,7 +483,7 @@ func stage1Scenarios() []Scenario {
 		{
 			ID: "reset-eats-response", Stage: 1,
 			Bug:      "the server closes while bytes that it has not read are arriving",
-			Question: "A pipelines 20 requests and an upload that is too large, and reads when it has sent. The server sends 20 answers and a 413, then closes, with the upload half read. What does A get?",
+			Question: "A pipelines 20 requests of 1 KB each and an upload of 2 MB, which is too large, and reads nothing before it has sent 100 KB of that. It has room for some 4 KB. The server sends 20 answers and a 413, of which most must wait in its own kernel, and closes, though it has not read all that came. What does A get?",
 			Choices:  []string{"20 answers and the 413", "20 answers, but not the 413", "a few answers, then a reset"},
 			Answer:   2, Assertion: "the-413-arrives",
 			Usually: "that close(2) with unread bytes resets the connection, and what was sent but not yet taken is lost: shut down the sending side, read on for a while, then close",
@@ -496,7 +496,7 @@ func stage1Scenarios() []Scenario {
 				a := s.ConnectWith("A", DialOptions{RecvBuf: 4096}) // a slow client's window
 				small := request("GET", "/k.txt", "")
 				upload := "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n" + strings.Repeat("x", 100_000)
-				a.SendLater("GET /k.txt 20 times, then POST /echo with 2 MB, of which 100 KB come", strings.Repeat(small, 20)+upload)
+				a.SendLater("GET /k.txt 20 times, then 100 KB of a POST /echo with 2 MB", strings.Repeat(small, 20)+upload)
 				s.Step("A does not read before the server has ended its side")
 				s.Until(func() bool {
 					end, err := serverEnd(a.conn)

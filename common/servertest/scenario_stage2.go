@@ -74,17 +74,14 @@ func stage2Scenarios() []Scenario {
 				if resp, err := a.Answer(); err != nil || resp.Status != 200 {
 					s.Fatalf("not answered: %s", sawAnswer(resp, err))
 				}
-				s.Crowd("B", 100, DialOptions{})
+				const clients = 100
+				s.Crowd("B", clients, DialOptions{})
 				s.Step("how many connections does the server hold, with 2 workers?")
 				// Two are served, two are in the queue, one is in the acceptor's hand.
 				const most = 5
-				s.Until(func() bool { return s.Server.Connections() > most })
+				s.Until(func() bool { return s.Server.Connections() > clients })
 				n := s.Server.Connections()
-				if n <= most {
-					s.Saw("%d at most", most)
-				} else {
-					s.Saw("more than %d", most)
-				}
+				s.Saw("%d", n)
 				s.Assert(n <= most, "2 workers, and the server holds %d connections", n)
 			},
 		},
@@ -123,13 +120,9 @@ func (s *S) countThreads(n int) {
 	}
 	const most = 8 + 20 // the workers, and what a runtime has besides
 	s.Crowd("B", n, DialOptions{})
-	s.Step("how many threads has the server?")
-	s.Until(func() bool { return s.Server.Threads() > n*3/4 })
+	s.Step("how many threads has the server? A Go program has some beside its workers")
+	s.Until(func() bool { return s.Server.Threads() > n })
 	threads := s.Server.Threads()
-	if threads <= most {
-		s.Saw("fewer than %d", most+1)
-	} else {
-		s.Saw("%d", threads)
-	}
+	s.Saw("%d", threads)
 	s.Assert(threads <= most, "%d idle clients, and the server has %d threads", n, threads)
 }

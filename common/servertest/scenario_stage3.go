@@ -152,7 +152,7 @@ func stage3Scenarios() []Scenario {
 				default:
 					s.Fatalf("there is nobody in the log:%s", indent(log))
 				}
-				s.Assert(!mapped, "an IPv4 client has an IPv6 name in the log:%s", indent(log))
+				s.Assert(!mapped, "an IPv4 client has an IPv6 name in the log: %s", strings.TrimSpace(log))
 			},
 		},
 	}

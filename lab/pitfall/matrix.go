@@ -51,7 +51,11 @@ func (m *Matrix) Run(ctx context.Context) error {
 		return nil
 	}
 	path := filepath.Join(repo.Root, filepath.FromSlash(m.Doc))
-	text := document(rows)
+	notes, err := notes(repo)
+	if err != nil {
+		return err
+	}
+	text := document(rows, notes)
 	if !m.Check {
 		return os.WriteFile(path, []byte(text), 0o644)
 	}
@@ -173,7 +177,7 @@ func table(rows []*row) string {
 var stageTitles = []string{"", "Stage 1: one client at a time", "Stage 2: a pool of threads", "Stage 3: both families", "Stage 4: event loops"}
 
 // document is the matrix for the book. It holds nothing that is another one in the next run.
-func document(rows []*row) string {
+func document(rows []*row, notes []note) string {
 	var b strings.Builder
 	b.WriteString(`# Pitfalls
 
@@ -196,6 +200,10 @@ is about it. To see one: ` + "`make pitfall P=short-read`" + `.
 			fmt.Fprintf(&b, " %s |", c)
 		}
 		b.WriteByte('\n')
+	}
+	b.WriteString("\n## Go itself, and measuring\n\nThese no client meets in a server: there is none to play. A test proves what each says.\n\n| pitfall | what goes wrong | test |\n|---|---|---|\n")
+	for _, n := range notes {
+		fmt.Fprintf(&b, "| [%s](../%s/README.md) | %s | %s |\n", n.ID, n.Dir, strings.ReplaceAll(n.Bug, "|", "\\|"), n.Test)
 	}
 	return b.String()
 }

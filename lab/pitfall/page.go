@@ -16,9 +16,10 @@ import (
 
 // A page is what is printed about one pitfall.
 type page struct {
-	out    io.Writer
-	width  int
-	colour bool
+	out       io.Writer
+	width     int
+	codeWidth int // of code, which is folded to it; 0 does not fold
+	colour    bool
 }
 
 func isTerminal(f *os.File) bool {
@@ -112,7 +113,10 @@ func (g *page) columns(mark, left, right string, paintLeft, paintRight func(stri
 		if i > 0 {
 			mark = ""
 		}
-		fmt.Fprintf(g.out, "%s%s %s %s\n", g.bold(pad(mark, margin)), paintLeft(pad(l, each)), g.dim("│"), paintRight(r))
+		if r != "" {
+			r = " " + paintRight(r)
+		}
+		fmt.Fprintf(g.out, "%s%s %s%s\n", g.bold(pad(mark, margin)), paintLeft(pad(l, each)), g.dim("│"), r)
 	}
 }
 
@@ -190,7 +194,7 @@ func (g *page) parting(broken, fixed *servertest.Transcript) {
 	name, at, a, b := differ(broken.Streams, fixed.Streams)
 	switch {
 	case name == "":
-		g.paragraph("", where+". The clients have received the same bytes up to there: what differs is what was counted.")
+		g.paragraph("", where+", and not in what a client received: the bytes are the same in both runs.")
 	case at == len(a.Bytes) && at == len(b.Bytes):
 		g.paragraph("", fmt.Sprintf("%s. With the bug %s received %d bytes, without it %d.", where, name, a.Total, b.Total))
 	case at == len(a.Bytes):
@@ -203,6 +207,9 @@ func (g *page) parting(broken, fixed *servertest.Transcript) {
 		g.paragraph("", fmt.Sprintf("%s. The first byte that differs is number %d of those that %s received:", where, at+1, name))
 		g.bytes("with the bug", a.Bytes, at, g.red)
 		g.bytes("without it", b.Bytes, at, g.green)
+	}
+	if bytes.Contains(a.Bytes[max(0, min(at-20, len(a.Bytes))):], []byte("****")) || bytes.Contains(b.Bytes[max(0, min(at-20, len(b.Bytes))):], []byte("****")) {
+		g.paragraph(strings.Repeat(" ", margin), "(▸ is the place. Stars stand for what is another one in every run.)")
 	}
 	fmt.Fprintln(g.out)
 }
@@ -277,16 +284,19 @@ func threadsAt(tr *servertest.Transcript, step int) []string {
 }
 
 func (g *page) verdict(p *servertest.Pitfall, broken, fixed *servertest.Transcript, expects string) {
-	if expects != "" {
-		switch {
-		case len(p.Choices) == 0:
-			g.paragraph("You expected: ", expects)
-		case int(expects[0]-'a') == p.Answer:
-			g.paragraph("You expected: ", p.Choices[p.Answer]+" — so it was.")
-		default:
-			g.paragraph("You expected: ", p.Choices[expects[0]-'a'])
-			g.paragraph("It was:       ", p.Choices[p.Answer])
-		}
+	switch {
+	case len(p.Choices) == 0 && expects != "":
+		g.paragraph("You expected: ", expects)
+	case len(p.Choices) == 0:
+	case expects == "":
+		g.paragraph("The answer: ", p.Choices[p.Answer])
+	case int(expects[0]-'a') == p.Answer:
+		g.paragraph("You expected: ", p.Choices[p.Answer]+" — so it was.")
+	default:
+		g.paragraph("You expected: ", p.Choices[expects[0]-'a'])
+		g.paragraph("It was:       ", p.Choices[p.Answer])
+	}
+	if len(p.Choices) > 0 || expects != "" {
 		fmt.Fprintln(g.out)
 	}
 	g.paragraph("Assertion     ", p.Assertion)
@@ -324,10 +334,20 @@ func (g *page) bug(repo *servertest.Repo, p *servertest.Pitfall) {
 	}
 	for _, f := range files {
 		fmt.Fprintln(g.out, g.bold("The bug, in "+f.Path))
-		for _, h := range f.Hunks {
-			for _, l := range h.Lines {
+		for i, h := range f.Hunks {
+			lines := h.Lines
+			for len(lines) > 0 && strings.TrimSpace(lines[0]) == "" {
+				lines = lines[1:]
+			}
+			for n := len(lines); n > 0 && strings.TrimSpace(lines[n-1]) == ""; n = len(lines) {
+				lines = lines[:n-1]
+			}
+			if i > 0 {
+				fmt.Fprintln(g.out, g.dim("  ⋮"))
+			}
+			for _, l := range lines {
 				paint := map[byte]func(string) string{'-': g.green, '+': g.red, ' ': g.dim}[l[0]]
-				for _, l := range fold(strings.ReplaceAll(l, "\t", "    "), g.width-2) {
+				for _, l := range fold(strings.TrimRight(strings.ReplaceAll(l, "\t", "    "), " "), g.codeWidth-2) {
 					fmt.Fprintln(g.out, "  "+paint(l))
 				}
 			}
@@ -336,14 +356,26 @@ func (g *page) bug(repo *servertest.Repo, p *servertest.Pitfall) {
 	fmt.Fprintln(g.out)
 }
 
-// fold breaks a line of code that is too long; the rest goes below, further to the right.
+// fold breaks a line of code that is too long, at a blank where there is one; the rest goes below, further to the
+// right. It does nothing where there is no width.
 func fold(line string, width int) []string {
 	r := []rune(line)
-	indent := len(r) - len([]rune(strings.TrimLeft(line[1:], " "))) + 8
+	if width <= 0 || len(r) == 0 {
+		return []string{line}
+	}
+	indent := len(r) - len([]rune(strings.TrimLeft(string(r[1:]), " "))) + 8
 	var lines []string
 	for len(r) > width && indent < width/2 {
-		lines = append(lines, string(r[:width]))
-		r = append([]rune(strings.Repeat(" ", indent)), r[width:]...)
+		at := width
+		for k := width; k > indent+width/4; k-- {
+			if r[k] == ' ' {
+				at = k
+				break
+			}
+		}
+		lines = append(lines, strings.TrimRight(string(r[:at]), " "))
+		rest := strings.TrimLeft(string(r[at:]), " ")
+		r = []rune(strings.Repeat(" ", indent) + rest)
 	}
 	return append(lines, string(r))
 }
@@ -358,10 +390,10 @@ func (g *page) where(repo *servertest.Repo, p *servertest.Pitfall) {
 		if place.Func != "" {
 			at += "  " + place.Func
 		}
-		g.paragraph(label, at)
+		fmt.Fprintln(g.out, label+at) // to be copied: it is not wrapped
 		label = strings.Repeat(" ", len(label))
 	}
 	if dir, err := filepath.Rel(repo.Root, p.Dir); err == nil {
-		g.paragraph("Half a page on it  ", filepath.ToSlash(dir)+"/README.md")
+		fmt.Fprintln(g.out, "Half a page on it  "+filepath.ToSlash(dir)+"/README.md")
 	}
 }

@@ -13,6 +13,9 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"unicode"
+
+	"github.com/agnivade/levenshtein"
 
 	"fourways.example/common/servertest"
 )
@@ -23,7 +26,7 @@ type Command struct {
 	List  bool   `short:"l" help:"List the pitfalls."`
 	Yes   bool   `short:"y" help:"Do not ask what you expect."`
 	Renew bool   `help:"Make bug.patch anew for the sources as they are now."`
-	Width int    `placeholder:"COLUMNS" help:"How wide to print; the terminal's width if not given."`
+	Width int    `placeholder:"COLUMNS" help:"How wide to print; if not given, the terminal's width, but not more than 100."`
 }
 
 // Run shows one pitfall.
@@ -37,12 +40,13 @@ func (c *Command) Run(ctx context.Context) error {
 		return err
 	}
 	if c.List || c.ID == "" {
-		list(os.Stdout, pitfalls, c.width())
-		return nil
+		notes, err := notes(repo)
+		list(os.Stdout, pitfalls, notes, c.width())
+		return err
 	}
 	i := slices.IndexFunc(pitfalls, func(p servertest.Pitfall) bool { return p.ID == c.ID })
 	if i < 0 {
-		return fmt.Errorf("there is no pitfall %q: lab pitfall --list names them", c.ID)
+		return unknownID(repo, c.ID, pitfalls)
 	}
 	p := &pitfalls[i]
 	if c.Renew {
@@ -58,33 +62,52 @@ func (c *Command) width() int {
 	return min(terminalWidth(os.Stdout), 100)
 }
 
-func list(out io.Writer, pitfalls []servertest.Pitfall, width int) {
+func list(out io.Writer, pitfalls []servertest.Pitfall, notes []note, width int) {
+	column := 0
+	for _, p := range pitfalls {
+		column = max(column, len(p.ID))
+	}
+	for _, n := range notes {
+		column = max(column, len(n.ID))
+	}
+	one := func(id, bug string) {
+		for _, line := range wrap(bug, width-column-4) {
+			fmt.Fprintf(out, "  %-*s  %s\n", column, id, line)
+			id = ""
+		}
+	}
 	stage := 0
 	for _, p := range pitfalls {
 		if p.Stage != stage {
 			stage = p.Stage
 			fmt.Fprintf(out, "%s\n", servertest.StageDirs[stage])
 		}
-		for i, line := range wrap(p.Bug, width-28) {
-			id := ""
-			if i == 0 {
-				id = p.ID
-			}
-			fmt.Fprintf(out, "  %-24s  %s\n", id, line)
-		}
+		one(p.ID, p.Bug)
+	}
+	if len(notes) > 0 {
+		fmt.Fprintln(out, "to read: no server is played")
+	}
+	for _, n := range notes {
+		one(n.ID, n.Bug)
 	}
 }
 
 // show asks, runs both servers and prints what was seen.
 func (c *Command) show(ctx context.Context, repo *servertest.Repo, p *servertest.Pitfall) error {
 	page := &page{out: os.Stdout, width: c.width(), colour: isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""}
+	if isTerminal(os.Stdout) {
+		page.codeWidth = terminalWidth(os.Stdout)
+	}
 	page.title(p)
+	page.paragraph("", p.Question)
+	fmt.Fprintln(page.out)
 	var expects string
 	if !c.Yes && isTerminal(os.Stdin) && isTerminal(os.Stdout) {
 		var err error
-		if expects, err = page.ask(os.Stdin, p); err != nil {
+		if expects, err = page.ask(ctx, os.Stdin, p); err != nil {
 			return err
 		}
+		fmt.Fprintln(page.out)
 	}
 	if page.colour {
 		fmt.Fprint(os.Stderr, "\n", page.dim("building both servers, running them …"))
@@ -173,31 +196,89 @@ func renew(repo *servertest.Repo, p *servertest.Pitfall) error {
 	return nil
 }
 
-// ask puts the question and returns the answer: the letter of a choice, or free text.
-func (g *page) ask(in io.Reader, p *servertest.Pitfall) (string, error) {
-	g.paragraph("", p.Question)
-	fmt.Fprintln(g.out)
+// ask lets the reader choose, and returns the answer: the letter of a choice, or free text; "" is no answer.
+func (g *page) ask(ctx context.Context, in io.Reader, p *servertest.Pitfall) (string, error) {
 	for i, choice := range p.Choices {
 		g.paragraph(fmt.Sprintf("  %c  ", 'a'+i), choice)
 	}
-	lines := bufio.NewReader(in)
+	prompt := "What do you expect to see? (Enter alone shows it) "
+	if n := len(p.Choices); n > 0 {
+		prompt = fmt.Sprintf("What do you expect? (a to %c; Enter alone shows it) ", 'a'+n-1)
+	}
+	lines := make(chan string)
+	go func() { // a read of a terminal cannot be called off: it is left behind
+		defer close(lines)
+		for r := bufio.NewReader(in); ; {
+			line, err := r.ReadString('\n')
+			if err != nil {
+				return
+			}
+			lines <- strings.TrimSpace(line)
+		}
+	}()
+	fmt.Fprint(g.out, "\n", g.bold(prompt))
 	for {
-		prompt := "\nWhat do you expect to see? "
-		if n := len(p.Choices); n > 0 {
-			prompt = fmt.Sprintf("\nWhat do you expect? a to %c: ", 'a'+n-1)
-		}
-		fmt.Fprint(g.out, g.bold(prompt))
-		line, err := lines.ReadString('\n')
-		if err != nil {
+		select {
+		case <-ctx.Done():
 			fmt.Fprintln(g.out)
-			return "", nil // who says nothing is shown it all the same
-		}
-		line = strings.TrimSpace(line)
-		switch {
-		case len(p.Choices) == 0 || line == "":
-			return line, nil
-		case len(line) == 1 && int(line[0]|0x20)-'a' >= 0 && int(line[0]|0x20)-'a' < len(p.Choices):
-			return strings.ToLower(line), nil
+			return "", ctx.Err()
+		case line, more := <-lines:
+			if !more {
+				fmt.Fprintln(g.out) // who says nothing is shown it all the same
+			}
+			if len(p.Choices) == 0 || line == "" {
+				return line, nil
+			}
+			if letter := chosen(line, p.Choices); letter != "" {
+				return letter, nil
+			}
+			fmt.Fprintf(g.out, "%q is none of them; a letter, a to %c. Ctrl-C ends this. ", line, 'a'+len(p.Choices)-1)
 		}
 	}
+}
+
+// chosen is the letter of the choice that an answer means: "b", "B)", or the words of the choice. It is "" if the
+// answer means none.
+func chosen(answer string, choices []string) string {
+	answer = strings.ToLower(strings.Trim(answer, " ().:"))
+	for i, choice := range choices {
+		if letter := string(rune('a' + i)); answer == letter || answer == strings.ToLower(choice) {
+			return letter
+		}
+	}
+	return ""
+}
+
+// unknownID is the error for a name that no pitfall has: it says which ones look like it.
+func unknownID(repo *servertest.Repo, id string, pitfalls []servertest.Pitfall) error {
+	all, err := notes(repo)
+	if err != nil {
+		return err
+	}
+	for _, n := range all {
+		if n.ID == id {
+			dir, pkg := n.module()
+			return fmt.Errorf("%s is not about a server, so there is none to play: read %s/README.md; `cd %s && go test -v -run %s %s` proves it",
+				id, n.Dir, dir, n.Test, pkg)
+		}
+	}
+	letters := func(s string) string {
+		return strings.Map(func(r rune) rune {
+			if unicode.IsLetter(r) {
+				return unicode.ToLower(r)
+			}
+			return -1
+		}, s)
+	}
+	var like []string
+	for _, p := range pitfalls {
+		a, b := letters(p.ID), letters(id)
+		if b != "" && (strings.Contains(a, b) || strings.Contains(b, a)) || levenshtein.ComputeDistance(a, b) <= 2 {
+			like = append(like, p.ID)
+		}
+	}
+	if len(like) > 0 {
+		return fmt.Errorf("there is no pitfall %q; did you mean %s?", id, strings.Join(like, " or "))
+	}
+	return fmt.Errorf("there is no pitfall %q; `make pitfall` (or `lab pitfall --list`) names them all", id)
 }
