@@ -40,7 +40,7 @@ func listen(addr netip.AddrPort, cfg *cli.Config) (*sock.Listener, error) {
 	for _, step := range []func() error{
 		l.ReuseAddr,
 		l.NoDelay,
-		func() error { return l.SendTimeout(cfg.HTTP.WriteTimeout) },
+		func() error { return l.SendTimeout(cfg.HTTP.SendTimeout()) },
 		func() error { return l.Bind(addr) },
 		func() error { return l.Listen(backlog) },
 	} {

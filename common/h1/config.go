@@ -24,6 +24,16 @@ type Config struct {
 	memory atomic.Int64 // bytes that bodies hold now, in all connections together
 }
 
+// SendTimeout is for SO_SNDTIMEO on blocking sockets: how long one wait in a send lasts until
+// it is asked whether the client has taken anything meanwhile. sendfile(2) may
+// wait several times in one call, so this is a small part of WriteTimeout.
+func (cfg *Config) SendTimeout() time.Duration {
+	return max(cfg.WriteTimeout/64, time.Millisecond)
+}
+
+// askTime is how long an event loop waits until it asks the same.
+func (cfg *Config) askTime() time.Duration { return cfg.WriteTimeout / 16 }
+
 func (cfg *Config) stopping() bool { return cfg.Stop != nil && cfg.Stop.Stopping() }
 
 // Stop is how connections learn that the server is stopping.

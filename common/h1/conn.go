@@ -68,6 +68,7 @@ type Conn struct {
 	ex       *exchange  // the request under way; nil while idle
 	received stream.Pos // bytes received before ex
 	since    int64      // when the time-out that is running began, as now() says
+	looked   int64      // while a response is under way: when it was last asked for progress
 	drained  int32      // bytes read since the refusal
 	turn     int32      // calls left in this turn, if turns are bounded
 	want     Want
@@ -104,8 +105,12 @@ func (c *Conn) spend() bool {
 	return true
 }
 
-// Deadline tells which time-out is running and when it ends.
+// Deadline tells which time-out is running and when to call Expire: when it ends, or, while
+// a response is under way, when it is time to ask for progress.
 func (c *Conn) Deadline() (Class, time.Time) {
+	if c.class == ClassWrite {
+		return c.class, start.Add(time.Duration(c.looked) + c.worker.cfg.askTime())
+	}
 	return c.class, start.Add(time.Duration(c.since) + c.timeout())
 }
 
@@ -128,20 +133,24 @@ func (c *Conn) timeout() time.Duration {
 func (c *Conn) enter(class Class) {
 	if c.class != class {
 		c.class, c.since = class, now()
+		c.looked = c.since
 	}
 }
 
-// Expire does what follows from the time-out that ran out; Want tells what that is. A
-// response goes on if the client took any of it meanwhile: the kernel reports room only
-// when a third of its queue is free, so a client that reads slowly can look like one that
-// does not read at all.
+// Expire does what follows where the Deadline is over; Want tells what that is. A response
+// goes on if the client took any of it within the time-out, which is asked now and
+// then: the kernel reports room only when a third of its queue is free, so a client that
+// reads slowly can look like one that does not read at all.
 func (c *Conn) Expire() {
 	switch c.class {
 	case ClassHead, ClassBody:
 		c.refuse(errTooSlow)
 	case ClassWrite:
+		c.looked = now()
 		if c.progressed() {
-			c.since = now()
+			c.since = c.looked
+		}
+		if c.looked-c.since < int64(c.timeout()) {
 			return
 		}
 		_ = c.sock.Abort() // if it fails the kernel keeps the bytes a while longer, no more
@@ -417,6 +426,7 @@ func (c *Conn) Flush() error {
 	c.ex.sent += int64(n)
 	if c.ex.outSent < len(c.ex.out) || c.ex.part < len(c.ex.res.parts) {
 		c.since = now()
+		c.looked = c.since
 		if n < offered && !c.sock.Nonblocking() { // SO_SNDTIMEO ran out in the middle
 			c.progressed() // for Expire, should the next call get nothing out
 		}

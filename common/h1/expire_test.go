@@ -69,7 +69,7 @@ func TestDeadlines(t *testing.T) {
 	if err := serve(conn); err != ErrYield {
 		t.Fatal(err)
 	}
-	wantClass(t, conn, ClassWrite, 4*time.Hour)
+	wantClass(t, conn, ClassWrite, 15*time.Minute) // then it asks for progress
 	conn.Grant(100)
 	if err := serve(conn); err != sock.ErrAgain {
 		t.Fatal(err)
@@ -318,6 +318,12 @@ const large = 16 << 20
 
 func sendLarge(w *Response, _ *Request) { w.Bytes(make([]byte, large)) }
 
+// age makes it later for a connection, without waiting.
+func age(conn *Conn, by time.Duration) {
+	conn.since -= int64(by)
+	conn.looked -= int64(by)
+}
+
 func TestWriteTimeout(t *testing.T) {
 	t.Run("nonblocking", func(t *testing.T) {
 		s := newSetup(t, true)
@@ -337,14 +343,20 @@ func TestWriteTimeout(t *testing.T) {
 		for range 3 { // a client that reads, however little, is waited for
 			untilAcknowledged(t, conn, client)
 			_, before := conn.Deadline()
+			age(conn, s.cfg.WriteTimeout)
 			conn.Expire()
 			if _, after := conn.Deadline(); conn.Want() != Write || !after.After(before) {
 				t.Fatalf("a client that reads was given up: want %v", conn.Want())
 			}
 		}
-		conn.Expire()
-		if conn.Want() != Close {
-			t.Fatal("a client that does not read is waited for")
+		for asked := 1; conn.Want() == Write; asked++ { // each time that the Deadline is over
+			if asked > 16 {
+				t.Fatal("a client that does not read is waited for")
+			}
+			age(conn, s.cfg.askTime())
+			if conn.Expire(); conn.Want() == Close && asked < 16 {
+				t.Fatalf("given up when asked for the %d. time, before its time was over", asked)
+			}
 		}
 		conn.Close()
 		if _, err := io.Copy(io.Discard, client); !errors.Is(err, syscall.ECONNRESET) {
@@ -375,6 +387,7 @@ func TestWriteTimeout(t *testing.T) {
 		conn.progressed()
 		for range 3 {
 			untilAcknowledged(t, conn, client)
+			age(conn, s.cfg.WriteTimeout)
 			if flush(); conn.Want() != Write {
 				t.Fatal("a client that reads was given up")
 			}
@@ -385,6 +398,10 @@ func TestWriteTimeout(t *testing.T) {
 				return
 			}
 		})
+		if flush(); conn.Want() != Write {
+			t.Fatal("given up before its time was over")
+		}
+		age(conn, s.cfg.WriteTimeout)
 		if flush(); conn.Want() != Close {
 			t.Fatal("a client that does not read is waited for")
 		}
@@ -422,11 +439,13 @@ func TestWriteTimeoutBehindEarlierAnswers(t *testing.T) {
 		}
 	}
 	conn.ex.sent = 0 // as if the kernel had taken nothing of the large one yet
+	age(conn, s.cfg.WriteTimeout)
 	conn.Expire()
 	if conn.Want() != Write {
 		t.Fatal("given up before anything was asked")
 	}
 	untilAcknowledged(t, conn, client)
+	age(conn, s.cfg.WriteTimeout)
 	conn.Expire()
 	if conn.Want() != Write {
 		t.Fatal("given up although the client reads")
@@ -602,28 +621,30 @@ func TestMove(t *testing.T) {
 	}
 }
 
-// A client that reads nothing at all is given up with the first blocking send that gets
-// nothing out behind one that got only a part out.
-func TestWriteTimeoutCountsFromThePart(t *testing.T) {
+// One blocking sendfile(2) waits for SO_SNDTIMEO several times. That is no reason for the whole of it to
+// last several time-outs: a client that reads nothing is given up after 64 waits and a few more.
+func TestWriteTimeoutIsOne(t *testing.T) {
 	s := newSetup(t, false)
-	s.cfg.Handler = sendLarge
-	conn, client := s.pair()
+	s.cfg.WriteTimeout = 640 * time.Millisecond
+	file := newFile(t, make([]byte, large))
+	s.cfg.Handler = func(w *Response, _ *Request) { w.File(file, 0, large) }
+	conn, client := s.tcp(s.cfg.SendTimeout())
 	defer conn.Close()
-	tv := unix.NsecToTimeval(int64(10 * time.Millisecond))
-	if err := unix.SetsockoptTimeval(conn.FD(), unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv); err != nil {
+	client.send(get("/"))
+	if err := conn.Fill(); err != nil {
 		t.Fatal(err)
 	}
-	client.send(get("/"))
-	for call, f := range []func() error{conn.Fill, conn.Flush, conn.Flush, conn.Flush} { // the head, a part, nothing
-		if conn.Want() == Close {
-			t.Fatalf("given up before call %d", call)
-		}
-		if err := f(); err != nil {
+	start, calls := time.Now(), 0
+	for ; conn.Want() == Write; calls++ {
+		if err := conn.Flush(); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if conn.Want() != Close {
-		t.Error("it goes on without any progress")
+	if took := time.Since(start); conn.Want() != Close || took < s.cfg.WriteTimeout {
+		t.Errorf("after %v it wants %v", took, conn.Want())
+	}
+	if calls > 64+16 { // the first ones fill the buffers
+		t.Errorf("it took %d calls to see that nobody reads", calls)
 	}
 }
 

@@ -2,6 +2,7 @@ package h1
 
 import (
 	"bytes"
+	"iter"
 	"math"
 )
 
@@ -17,10 +18,7 @@ func (p *Parser) meaning(f field) error {
 		}
 	case len("Expect"):
 		if equalFold(name, "Expect") {
-			// A second one is not the only one: RFC 9110 §10.1.1 knows no other.
-			p.examined += int64(len(value))
-			p.badExpect = p.badExpect || !equalFold(value, "100-continue")
-			p.expect = true
+			p.expectField(value)
 		}
 	case len("Connection"):
 		if equalFold(name, "Connection") {
@@ -63,14 +61,8 @@ func (p *Parser) hostField(value span) error {
 // connectionField reads a list of options (RFC 9110 §7.6.1).
 func (p *Parser) connectionField(value []byte) {
 	p.examined += 2 * int64(len(value)) // the search for the comma, and the option itself
-	for len(value) > 0 {
-		option := value
-		if i := bytes.IndexByte(value, ','); i >= 0 {
-			option, value = value[:i], value[i+1:]
-		} else {
-			value = nil
-		}
-		switch option = TrimOWS(option); {
+	for option := range elements(value) {
+		switch {
 		case equalFold(option, "close"):
 			p.req.close = true
 		case equalFold(option, "keep-alive"):
@@ -78,6 +70,32 @@ func (p *Parser) connectionField(value []byte) {
 		}
 	}
 }
+
+// expectField reads a list of expectations, of which RFC 9110 §10.1.1 knows one. A list
+// with another beside it is refused, too.
+func (p *Parser) expectField(value []byte) {
+	p.examined += 2 * int64(len(value))
+	for e := range elements(value) {
+		p.expect = true
+		p.badExpect = p.badExpect || !equalFold(e, "100-continue")
+	}
+}
+
+// elements yields what stands between the commas of a list, without the white space
+// around it. What is empty is no element (RFC 9110 §5.6.1.2).
+func elements(list []byte) iter.Seq[[]byte] {
+	return func(yield func([]byte) bool) {
+		for rest, more := list, true; more; {
+			var e []byte
+			e, rest, more = bytes.Cut(rest, comma)
+			if e = TrimOWS(e); len(e) > 0 && !yield(e) {
+				return
+			}
+		}
+	}
+}
+
+var comma = []byte(",")
 
 // lengthField reads Content-Length: digits and nothing else, for a sign, a list or
 // white space in between is where two implementations begin to disagree about where

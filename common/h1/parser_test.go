@@ -291,6 +291,8 @@ var accepted = []struct{ name, in string }{
 	{"a body on GET", "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nGET"},
 	{"a body in HTTP/1.0", "POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc"},
 	{"Expect", with("Expect: 100-Continue\r\nContent-Length: 1\r\n\r\nx")},
+	{"Expect, a list", with("Expect: ,100-continue, 100-Continue ,\r\nContent-Length: 1\r\n\r\nx")},
+	{"Expect, nothing", with("Expect:\r\nExpect: ,\r\nContent-Length: 1\r\n\r\nx")},
 	{"any Expect in HTTP/1.0", "POST / HTTP/1.0\r\nExpect: much\r\nContent-Length: 1\r\n\r\nx"},
 	{"chunk: none", chunks("0\r\n\r\n")},
 	{"chunk: many zeros", chunks("0000000000000000\r\n\r\n")},
@@ -449,7 +451,7 @@ var refused = []struct {
 	// What the protocol depends on.
 	{"two Content-Types", with("Content-Type: a/b\r\ncontent-type: a/b\r\n¶"), ErrTypeTwice},
 	{"another expectation", with("Expect: tea\r\n\r\n¶"), ErrExpectation},
-	{"an empty expectation", with("Expect:\r\n\r\n¶"), ErrExpectation},
+	{"another expectation in a list", with("Expect: 100-continue, tea\r\n\r\n¶"), ErrExpectation},
 	{"two expectations", with("Expect: 100-continue\r\nExpect: tea\r\n\r\n¶"), ErrExpectation},
 	{"length: empty", with("Content-Length:\r\n¶"), ErrLength},
 	{"length: plus", with("Content-Length: +5\r\n¶"), ErrLength},

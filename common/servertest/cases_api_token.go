@@ -135,7 +135,7 @@ func tokenCases() []Case {
 			}
 			t.nobody(tokens)
 		}},
-		{Name: "token-alg", IDs: []string{"token-alg"}, Env: account, Run: func(t *T) {
+		{Name: "token-alg", IDs: []string{"token-alg", "token-crit"}, Env: account, Run: func(t *T) {
 			claims := payload(time.Now(), time.Hour)
 			tokens := map[string]string{}
 			for _, alg := range []string{"HS384", "HS512", "RS256", "ES256", "PS256", "EdDSA", "hs256", "HS256 ", "HS1", "HMAC", "dir"} {
@@ -159,6 +159,10 @@ func tokenCases() []Case {
 				tokens[name] = sign(secret, header, claims)
 			}
 			t.nobody(tokens)
+			t.nobody(map[string]string{ // RFC 7515 §4.1.11
+				"crit":         sign(secret, `{"alg":"HS256","crit":["x"],"x":1}`, claims),
+				"crit for b64": sign(secret, `{"alg":"HS256","b64":false,"crit":["b64"]}`, claims),
+			})
 		}},
 		{Name: "token-tampered", IDs: []string{"token-tampered", "env-secret"}, Env: account, Run: func(t *T) {
 			now := time.Now()

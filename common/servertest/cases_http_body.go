@@ -58,6 +58,13 @@ func bodyCases() []Case {
 			}
 			<-sent
 			c.WantKept()
+			// Small ones come along with all of the next request: what one read has brought is more than the body.
+			c = t.Dial()
+			c.Send(strings.Repeat(sized("5", "hello"), 20))
+			for range 20 {
+				c.WantBody(200, "hello")
+			}
+			c.WantKept()
 		}},
 		{Name: "body-length-digits", IDs: []string{"body-length-digits"}, Run: func(t *T) {
 			for _, v := range []string{
@@ -72,6 +79,7 @@ func bodyCases() []Case {
 				echoed("005", sized("005", "hello"), "hello"),
 				echoed("30 digits", sized(strings.Repeat("0", 29)+"5", "hello"), "hello"),
 				ok("000", sized("000", "")),
+				echoed("010, which is no octal number", sized("010", "0123456789"), "0123456789"),
 			)
 		}},
 		{Name: "body-length-two", IDs: []string{"body-length-two"}, Run: func(t *T) {
@@ -114,6 +122,14 @@ func bodyCases() []Case {
 			)
 			c := t.Dial()
 			c.SendLater(sized("1048577", strings.Repeat("x", mib+1)))
+			c.WantRefused(413)
+			c.Close()
+			// The body comes when the answer is there already.
+			c = t.Dial()
+			c.Send(sized("1048577", ""))
+			c.AwaitFIN()
+			c.Send(strings.Repeat("x", 100_000))
+			c.AwaitRead()
 			c.WantRefused(413)
 		}},
 		{Name: "body-chunked", IDs: []string{"body-chunked"}, Run: func(t *T) {
@@ -163,6 +179,7 @@ func bodyCases() []Case {
 				bad("length first", post+"Content-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 				bad("coding first", post+"Transfer-Encoding: chunked\r\nContent-Length: 15\r\n\r\n"+five),
 				bad("a length of 0", post+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"+five),
+				bad("a length of 0 first", post+"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 				bad("an unknown coding", post+"Transfer-Encoding: gzip\r\nContent-Length: 15\r\n\r\n"+five),
 			)
 		}},
@@ -317,6 +334,15 @@ func chunkCases() []Case {
 			if got := resp.Get("Content-Type"); got != "text/x-head" {
 				t.Errorf("Content-Type is %q, want text/x-head", got)
 			}
+			// Nor are they fields of the request for whoever answers it.
+			resp = c.Send(chunked(chunk("2", "ok")+"0\r\nContent-Type: text/x-trailer\r\n\r\n")).WantBody(200, "ok")
+			if got := resp.Get("Content-Type"); got == "text/x-trailer" {
+				t.Errorf("the Content-Type of the trailers came back")
+			}
+			for _, line := range []string{"If-None-Match: *", "If-Match: \"other\"", "Range: bytes=0-1"} {
+				c.Send("GET /plain.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"+line+"\r\n\r\n").WantBody(200, Texts["plain.txt"])
+			}
+			c.WantKept()
 		}},
 		{Name: "chunk-trailer-rules", IDs: []string{"chunk-trailer-rules", "field-value-control"}, Run: func(t *T) {
 			for _, lines := range []string{
@@ -366,6 +392,7 @@ func expectCases() []Case {
 				"a length":       {"Content-Length: 5\r\n", "hello"},
 				"chunks":         {"Transfer-Encoding: chunked\r\n", chunk("5", "hello") + last},
 				"spelled LOUDLY": {"Content-Length: 5\r\nExpect: 100-CONTINUE\r\n", "hello"},
+				"twice, a list":  {"Content-Length: 5\r\nExpect: 100-continue, 100-continue\r\n", "hello"},
 			} {
 				t.sub(name, func(t *T) {
 					c := t.Dial()

@@ -52,6 +52,19 @@ func refusalCases() []Case {
 					c.WantEnd()
 				})
 			}
+			// These end with the byte that makes them hopeless: nothing is waiting when the answer goes out.
+			for name, head := range map[string]string{
+				"400": "GET /\x01", "505": "GET / HTTP/2.0\r\n", "414": "GET /" + strings.Repeat("a", 8<<10), "431": get + strings.Repeat("X: y\r\n", 199) + "X",
+				"413": sized("1048577", ""), "417": get + "Expect: x\r\n\r\n",
+			} {
+				t.sub(name+", and then more", func(t *T) {
+					c := t.Dial()
+					c.Send(head).AwaitFIN()
+					c.Send(strings.Repeat("x", 100_000)).AwaitRead()
+					c.Read()
+					c.WantEnd()
+				})
+			}
 		}},
 		{Name: "refuse-drain-bound", IDs: []string{"refuse-drain-bound"}, Alone: true, Run: func(t *T) {
 			c := t.Dial()

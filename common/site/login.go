@@ -6,6 +6,7 @@ import (
 	"crypto/subtle"
 	"encoding/base64"
 	"encoding/json"
+	"errors"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -97,6 +98,9 @@ func (a *account) issue() (string, error) {
 	}).SignedString(a.secret)
 }
 
+// errCritical is for a header that demands what is not understood here (RFC 7515 §4.1.11).
+var errCritical = errors.New("site: a token with critical extensions")
+
 // valid tells whether token is one of ours and not expired. Why it is not makes no
 // difference: the request is then nobody's.
 func (a *account) valid(token []byte) bool {
@@ -109,7 +113,12 @@ func (a *account) valid(token []byte) bool {
 		return a.now().Before(last.expires)
 	}
 	claims := jwt.MapClaims{} // in which a date is a number, and not a string that holds one (RFC 7519 §2)
-	_, err := a.parser.ParseWithClaims(string(token), claims, func(*jwt.Token) (any, error) { return a.secret, nil })
+	_, err := a.parser.ParseWithClaims(string(token), claims, func(t *jwt.Token) (any, error) {
+		if _, ok := t.Header["crit"]; ok {
+			return nil, errCritical
+		}
+		return a.secret, nil
+	})
 	if err != nil {
 		return false
 	}

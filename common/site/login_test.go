@@ -103,6 +103,12 @@ func TestTokens(t *testing.T) {
 	}
 	secret := []byte(testSecret)
 	good := sign(jwt.SigningMethodHS256, secret, claims(nil))
+	withCrit := jwt.NewWithClaims(jwt.SigningMethodHS256, claims(nil))
+	withCrit.Header["crit"] = []string{"x"} // RFC 7515 §4.1.11
+	critical, err := withCrit.SignedString(secret)
+	if err != nil {
+		t.Fatal(err)
+	}
 	part := func(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 	parts := strings.Split(good, ".")
 
@@ -119,6 +125,7 @@ func TestTokens(t *testing.T) {
 		{"HS512", sign(jwt.SigningMethodHS512, secret, claims(nil)), false},
 		{"none", sign(jwt.SigningMethodNone, jwt.UnsafeAllowNoneSignatureType, claims(nil)), false},
 		{"None", part(`{"alg":"None"}`) + "." + parts[1] + ".", false},
+		{"critical extensions", critical, false},
 		{"no alg", part(`{}`) + "." + parts[1] + "." + parts[2], false},
 		{"expired", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["exp"] = now.Unix() - 1 })), false},
 		{"no exp", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { delete(c, "exp") })), false},
