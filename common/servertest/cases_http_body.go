@@ -58,6 +58,7 @@ func bodyCases() []Case {
 			}
 			<-sent
 			c.WantKept()
+			c.Close()
 			// Small ones come along with all of the next request: what one read has brought is more than the body.
 			c = t.Dial()
 			c.Send(strings.Repeat(sized("5", "hello"), 20))
