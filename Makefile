@@ -39,7 +39,7 @@ run: name = $(or $(one),$(lastword $(stages)))
 run: ## a server with the site of ROOT=docs/site on PORT=8080; STAGE=n picks one, ARGS=… adds flags
 	@mkdir -p bin
 	@cd $(name) && $(GO) build -o ../bin/$(name) .
-	@echo "open http://127.0.0.1:$(PORT)/ and log in as '$$USER_NAME' with the password '$$USER_PASS'; Ctrl-C stops"
+	@echo "http://127.0.0.1:$(PORT)/, where '$$USER_NAME' logs in with the password '$$USER_PASS'; Ctrl-C stops. (make run PORT=n ROOT=folder)"
 	@exec bin/$(name) -p $(PORT) -R $(ROOT) $(ARGS)
 
 test: ## all tests, or those of STAGE=n

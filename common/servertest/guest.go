@@ -19,7 +19,8 @@ import (
 // what such a program sends, but
 //
 //   - what it writes to stderr is its own affair, as are the words of a wrapper around it;
-//   - a missing /healthz costs the cases that ask for it, not every case there is;
+//   - an answer to /healthz that is not as it should be costs the cases about it, not every case that
+//     asks for a sign of life;
 //   - a server that a case is done with is ended without a judgement on how it goes, because the stop
 //     has its own cases;
 //   - patience runs out: see [Guest.patience];

@@ -55,7 +55,11 @@ func (r *Response) Has(name, token string) bool {
 }
 
 func (r *Response) String() string {
-	return fmt.Sprintf("%d %s, %d bytes of %s", r.Status, r.Reason, len(r.Body), r.Get("Content-Type"))
+	kind := "of " + r.Get("Content-Type")
+	if kind == "of " {
+		kind = "without a Content-Type"
+	}
+	return fmt.Sprintf("%d %s, %d bytes %s", r.Status, r.Reason, len(r.Body), kind)
 }
 
 // A malformed response is one that a strict reader would not accept. The Response is returned
@@ -132,6 +136,9 @@ func readHead(r *bufio.Reader) (*Response, []string, error) {
 	code, reason, ok := strings.Cut(rest, " ")
 	resp.Status, err = strconv.Atoi(code)
 	if version != "HTTP/1.1" || !ok || len(code) != 3 || err != nil || resp.Status < 100 || resp.Status > 599 {
+		if version == "HTTP/1.0" && ok {
+			return nil, nil, fmt.Errorf("response: %q is not of HTTP/1.1", line)
+		}
 		return nil, nil, fmt.Errorf("response: %q is no status line", line)
 	}
 	resp.Reason = reason

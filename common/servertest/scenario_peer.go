@@ -228,7 +228,7 @@ func (p *Peer) AnswerTo(method string) (resp *Response, err error) {
 	p.s.Step("%s reads the answer", p.Name)
 	resp, err = p.Take(method)
 	saw := sawAnswer(resp, err)
-	if err != nil && resp != nil && len(resp.Body) > 0 {
+	if bad := new(malformed); err != nil && resp != nil && len(resp.Body) > 0 && !errors.As(err, &bad) {
 		saw = fmt.Sprintf("%d %s, %d of %s bytes, then %s", resp.Status, resp.Reason, len(resp.Body), resp.Get("Content-Length"), saw)
 	}
 	p.s.Saw("%s", saw)

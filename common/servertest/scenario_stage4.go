@@ -107,6 +107,10 @@ func stage4Scenarios() []Scenario {
 				const n = 30
 				s.Step("A uploads %d bytes %d times, and compares what comes back", body.Len(), n)
 				data := request("POST", "/echo", body.String())
+				a.Put(request("POST", "/echo", "one"))
+				if resp, err := a.Take("POST"); err != nil || resp.Status != 200 || string(resp.Body) != "one" {
+					s.Fatalf("not even a small one comes back: %s", sawAnswer(resp, err))
+				}
 				for i := range n {
 					go a.Put(data)
 					resp, err := a.Take("POST")

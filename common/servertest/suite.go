@@ -372,8 +372,8 @@ func (s *Server) Healthy() error {
 	return err
 }
 
-// healthy also says whether a wait in vain was the reason. For a Guest the absence of /healthz is
-// a sign of life too.
+// healthy also says whether a wait in vain was the reason. Any answer is a sign of a Guest's life:
+// whether it is a good one is for the cases about it to say.
 func (s *Server) healthy() (silent bool, err error) {
 	if s.Exited() {
 		return false, fmt.Errorf("the server is gone: %v", s.cmd.ProcessState)
@@ -382,10 +382,12 @@ func (s *Server) healthy() (silent bool, err error) {
 	t.guest = s.guest
 	t.play(func(t *T) {
 		c := t.DialTo(s, DialOptions{}).Request("GET", "/healthz", "Connection: close")
+		if s.guest != nil {
+			c.AwaitAnswer()
+			return
+		}
 		resp, err := c.TryRead("GET")
 		switch {
-		case resp != nil && resp.Status == 404 && s.guest != nil:
-			return
 		case err != nil:
 			t.Fatalf("%v%s", err, c.about(resp))
 		case resp.Status != 200:

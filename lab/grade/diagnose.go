@@ -63,7 +63,7 @@ func diagnose(g *servertest.Greeting, single bool) (findings []string, hopeless 
 	}
 	for i, err := range g.Errs[:min(len(g.Errs), len(greetings)-1)] { // what is no HTTP may have any answer
 		if err != nil && g.Answers[i] != nil || err != nil && strings.Contains(err.Error(), "response: ") {
-			say("An answer is not as HTTP has it, so that most cases fail: to %q, %v", g.Requests[i], err)
+			say("An answer is not as docs/spec.md has it, which costs every case with an answer like that: to %q, %v", g.Requests[i], err)
 			break
 		}
 	}

@@ -26,7 +26,7 @@ import (
 
 // Command is `lab grade`.
 type Command struct {
-	Exec    string        `placeholder:"PROGRAM" help:"The server, or a wrapper around it: an executable with the command line of docs/spec.md (-p PORT -R ROOT …). It need not print a start line."`
+	Exec    string        `placeholder:"PROGRAM" help:"The server, or a wrapper around it: an executable with the command line of docs/spec.md (-p PORT -R ROOT …). What it prints at its start is its own affair, but for the cases about that."`
 	Stage   int           `placeholder:"N" help:"What the program claims to be, 1 to 4: cases that this stage does not claim do not count. If not given, the digit behind \"stage\" in the name of the program (or in $$SERVER's), or 4."`
 	Case    []string      `short:"t" placeholder:"CASE" help:"Only these cases: names of cases, claims, categories or pitfalls, or patterns with * in them. May be given several times."`
 	List    bool          `short:"l" help:"List the cases with their points, and run none."`

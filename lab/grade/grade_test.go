@@ -1,6 +1,7 @@
 package grade
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -306,12 +307,32 @@ func TestHints(t *testing.T) {
 	for log, want := range map[string]string{
 		"the server does not start: /x -p 0 -a: it exits at start: exit status 2\n| error: unrecognized arguments: -a": "does not know a flag",
 		`response: "\r\nHTTP/1.1 200 OK" is no status line`:                                                            "bytes lie behind",
-		`response: "HTTP/1.0 404 File not found" is no status line`:                                                    "every answer begins with",
+		`response: "HTTP/1.0 404 File not found" is not of HTTP/1.1`:                                                   "every answer begins with",
 		"read tcp: i/o timeout": "the server waits too",
 	} {
 		if got := hintFor([]string{"some-claim"}, log); !strings.Contains(got, want) {
 			t.Errorf("%q is hinted at with %q", log, got)
 		}
+	}
+}
+
+// TestHintOfTheFirstCause: what the suite says of the server behind a case is not why the case failed. A hint
+// is printed once.
+func TestHintOfTheFirstCause(t *testing.T) {
+	r := newReport(4, []weight{{points: 1, category: "All", patterns: []string{"*", "pitfall/*/*"}}}, nil)
+	const own, after = "answered 200 OK, want 408: i/o timeout", "after the case: it still holds 2 sockets more than at its start"
+	for name, log := range map[string]string{"host": own + "\n" + after, "conn-persistent": after, "conn-close": after} {
+		r.put(name, &entry{Outcome: failed, Log: log})
+	}
+	if got := r.entry("host").Hint; strings.Contains(got, "close(2)") || got == "" {
+		t.Errorf("%q is hinted at with %q", own, got)
+	}
+	var out bytes.Buffer
+	if err := r.print(&out, false, true); err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(out.String(), "close(2): look at"); n != 1 || !strings.Contains(out.String(), "the same as in conn-") {
+		t.Errorf("the hint is printed %d times:\n%s", n, out.String())
 	}
 }
 

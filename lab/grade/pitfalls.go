@@ -46,6 +46,9 @@ func playPitfalls(ctx context.Context, prog *servertest.Program, report *Report)
 				e.Log = "not tried: " + err.Error()
 			} else if ctx.Err() == nil {
 				e = played(servertest.Play(sc, prog, root))
+				if e.Outcome == failed && ctx.Err() != nil { // its server may have been taken away from it
+					e = &entry{Outcome: lost, Log: "cut short: " + fmt.Sprint(context.Cause(ctx))}
+				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -74,6 +77,9 @@ func played(tr *servertest.Transcript) *entry {
 		e.Outcome = failed
 	}
 	var b strings.Builder
+	if tr.Verdict == servertest.Unplayed {
+		b.WriteString("This could not be played to its end, so that nothing is known of the bug:\n")
+	}
 	for i, s := range tr.Steps {
 		fmt.Fprintf(&b, "%2d. %s", i+1, s.Did)
 		if s.Saw != "" {
@@ -84,6 +90,9 @@ func played(tr *servertest.Transcript) *entry {
 		}
 		b.WriteString("\n")
 	}
-	e.Log = fmt.Sprintf("%swant: %s\n%s", b.String(), tr.Scenario.Assertion, tr.Reason)
+	if tr.Verdict == servertest.Caught {
+		fmt.Fprintf(&b, "want: %s\n", tr.Scenario.Assertion)
+	}
+	e.Log = b.String() + tr.Reason
 	return e
 }

@@ -35,7 +35,8 @@ type Report struct {
 	Cases      []*entry    `json:"cases"`
 	Seconds    float64     `json:"seconds"`
 
-	words claims
+	words  claims
+	hinted map[string]string // the hints that are printed already, and with which case
 }
 
 type category struct {
@@ -65,7 +66,7 @@ type entry struct {
 
 // newReport has all cases that the stage claims, with what each is worth.
 func newReport(stage int, weights []weight, words claims) *Report {
-	r := &Report{Stage: stage, Findings: []string{}, words: words}
+	r := &Report{Stage: stage, Findings: []string{}, words: words, hinted: map[string]string{}}
 	counts := make([]int, len(weights))
 	var of []int
 	add := func(subject string, e *entry) {
@@ -90,7 +91,7 @@ func newReport(stage int, weights []weight, words claims) *Report {
 		if !sc.In(stage) || sc.FailsIn(stage) {
 			continue
 		}
-		add(fmt.Sprintf("pitfall/%d/%s", sc.Stage, sc.ID), &entry{Name: pitfallName(sc), Claims: []string{"it has the bug: " + sc.Bug}})
+		add(fmt.Sprintf("pitfall/%d/%s", sc.Stage, sc.ID), &entry{Name: pitfallName(sc), Claims: []string{"a server with this bug: " + sc.Bug}})
 	}
 	for i, e := range r.Cases {
 		if of[i] >= 0 {
@@ -168,6 +169,9 @@ func (r *Report) take(res servertest.Result) {
 	r.put(res.Case.Name, e)
 }
 
+// afterwards begins what the suite says of the server behind a case: the case's own failure is the first cause.
+const afterwards = "after the case: "
+
 // put completes an entry by how it went.
 func (r *Report) put(name string, how *entry) {
 	e := r.entry(name)
@@ -178,7 +182,11 @@ func (r *Report) put(name string, how *entry) {
 	if e.Outcome == failed {
 		e.Hint = how.Hint
 		if e.Hint == "" {
-			e.Hint = hintFor(e.ids, e.Log)
+			own, _, both := strings.Cut(e.Log, afterwards)
+			if both && strings.TrimSpace(own) == "" {
+				own = e.Log
+			}
+			e.Hint = hintFor(e.ids, own)
 		}
 	}
 }
@@ -339,6 +347,9 @@ func (r *Report) print(out io.Writer, asJSON, all bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
+	if n < len(servertest.Cases())+len(servertest.Scenarios()) {
+		p.printf("(What stage %d does not claim is not in the sums. lab grade -l lists what is.)\n", r.Stage)
+	}
 	return p.err
 }
 
@@ -356,14 +367,23 @@ func (r *Report) failures(p *printer, c *category, all bool) {
 		}
 		shown++
 		p.printf("\nFAIL %s (%s, %s)\n", e.Name, c.Name, worth(e.Max))
+		label := "claimed"
+		if len(e.ids) == 0 {
+			label = "pitfall"
+		}
 		for _, words := range e.Claims {
-			p.printf("  claimed  %s\n", strings.ReplaceAll(wrap(words, 100), "\n", "\n           "))
+			p.printf("  %s  %s\n", label, strings.ReplaceAll(wrap(words, 100), "\n", "\n           "))
 		}
 		p.printf("%s", block(e.Log))
 		if e.Crash != "" {
 			p.printf("  CRASHED  the server ended in this case: %s\n", strings.TrimSpace(e.Crash))
 		}
-		if e.Hint != "" {
+		switch before := r.hinted[e.Hint]; {
+		case e.Hint == "":
+		case before != "":
+			p.printf("  This usually means: the same as in %s\n", before)
+		default:
+			r.hinted[e.Hint] = e.Name
 			p.printf("  %s\n", strings.ReplaceAll(wrap("This usually means: "+e.Hint, 100), "\n", "\n  "))
 		}
 	}
@@ -411,8 +431,8 @@ func block(text string) string {
 	var b strings.Builder
 	for _, line := range lines {
 		line = strings.ReplaceAll(line, "\t", "  ")
-		if r := []rune(line); len(r) > 400 {
-			line = string(r[:400]) + "…"
+		if r := []rune(line); len(r) > 240 {
+			line = string(r[:240]) + "…"
 		}
 		b.WriteString("    " + line + "\n")
 	}

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,6 +31,9 @@ func (c *Command) Run(ctx context.Context) error {
 	path, err := filepath.Abs(c.Exec)
 	if err != nil {
 		return err
+	}
+	if _, err := exec.LookPath(path); err != nil {
+		return fmt.Errorf("--exec: %w: `make build` leaves the servers in bin/", err)
 	}
 	prog := &servertest.Program{Path: path, Stage: c.stage()}
 	keep, err := c.filter()
