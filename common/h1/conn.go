@@ -129,6 +129,9 @@ func (c *Conn) timeout() time.Duration {
 	return drainTime
 }
 
+// left is how much of the time-out that is running is left.
+func (c *Conn) left() time.Duration { return time.Duration(c.since-now()) + c.timeout() }
+
 // enter starts the time-out of a class, unless it is already running.
 func (c *Conn) enter(class Class) {
 	if c.class != class {
@@ -254,7 +257,7 @@ func (c *Conn) await() (ready bool, err error) {
 			fds[1].Fd = int32(stop.FD())
 		}
 	}
-	left := time.Duration(c.since-now()) + c.timeout()
+	left := c.left()
 	if left <= 0 && c.class != ClassIdle {
 		c.Expire() // even if there are bytes: who always sends some would never be late
 		return false, nil
@@ -414,7 +417,9 @@ func (c *Conn) Flush() error {
 	n, offered, err := c.send()
 	if err == sock.ErrAgain {
 		if !c.sock.Nonblocking() { // SO_SNDTIMEO ran out
-			c.Expire()
+			if c.class == ClassWrite || c.left() <= 0 { // a 100 Continue is sent in the body's time
+				c.Expire()
+			}
 			return nil
 		}
 		c.progressed()

@@ -648,6 +648,34 @@ func TestWriteTimeoutIsOne(t *testing.T) {
 	}
 }
 
+// A client that does not even read a 100 Continue has the time of a body, not that of one blocking send.
+func TestInviteThatBlocks(t *testing.T) {
+	s := newSetup(t, false)
+	conn, client := s.pair()
+	defer conn.Close()
+	tv := unix.NsecToTimeval(int64(5 * time.Millisecond))
+	if err := unix.SetsockoptTimeval(conn.FD(), unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv); err != nil {
+		t.Fatal(err)
+	}
+	for filler := make([]byte, 4096); ; { // the answers before, which it has not read
+		if err := unix.Sendto(conn.FD(), filler, unix.MSG_DONTWAIT, nil); err == unix.EAGAIN {
+			break
+		} else if err != nil {
+			t.Fatal(err)
+		}
+	}
+	client.send("POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
+	for call, f := range []func() error{conn.Fill, conn.Flush, conn.Flush} {
+		if err := f(); err != nil || conn.Want() != Write || !conn.interim {
+			t.Fatalf("call %d: %v, want %v, interim %v", call, err, conn.Want(), conn.interim)
+		}
+	}
+	age(conn, s.cfg.BodyTimeout)
+	if err := conn.Flush(); err != nil || conn.ex.res.Status != 408 {
+		t.Errorf("%v, %d: the body is late", err, conn.ex.res.Status)
+	}
+}
+
 // Bytes that nobody has read yet count even if they are still in the kernel.
 func TestCloseWithBytesInTheKernel(t *testing.T) {
 	for behind, want := range map[string]Want{"": Close, "x": Read} {
