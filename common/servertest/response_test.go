@@ -27,7 +27,7 @@ func TestStrict(t *testing.T) {
 		{"304", "GET", "HTTP/1.1 304 Not Modified\r\n" + date + "\r\n", ""},
 
 		{"nothing", "GET", "", "EOF"},
-		{"another version", "GET", swap("HTTP/1.1", "HTTP/1.0"), "no status line"},
+		{"another version", "GET", swap("HTTP/1.1", "HTTP/1.0"), "not of HTTP/1.1"},
 		{"no space behind the code", "GET", swap("200 OK", "200"), "no status line"},
 		{"two digits", "GET", swap("200", "20"), "no status line"},
 		{"LF", "GET", strings.ReplaceAll(good, "\r\n", "\n"), "does not end in CRLF"},
