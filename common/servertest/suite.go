@@ -352,7 +352,11 @@ func (l *lane) check(t *T, stderr int) (crash string, silent bool) {
 		t.Errorf("%v", err)
 		_, _, _ = s.Wait(100 * time.Millisecond) // a crash is slower than the reset that it brings
 	}
-	if !t.Failed() && !eventually(t.patience(), func() bool { return s.Connections() <= 0 || s.Exited() }) {
+	closes := t.patience()
+	if s.guest != nil {
+		closes = min(closes, impatience)
+	}
+	if !t.Failed() && !eventually(closes, func() bool { return s.Connections() <= 0 || s.Exited() }) {
 		t.Errorf("it still holds %d sockets more than at its start", s.Connections())
 	}
 	if err := unexpected(t.Case, s.Stderr.Since(stderr)); err != nil && s.guest == nil {

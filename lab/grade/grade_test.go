@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -26,6 +27,10 @@ var built = struct {
 }{done: map[string]string{}}
 
 func TestMain(m *testing.M) {
+	flag.Parse()
+	if err := flag.Set("test.parallel", "6"); err != nil { // most of them wait for bad programs, and do not work
+		panic(err)
+	}
 	status := m.Run()
 	if built.dir != "" {
 		_ = os.RemoveAll(built.dir)
@@ -126,6 +131,7 @@ func TestStages(t *testing.T) {
 
 // TestBadPrograms gives few points, for the right reason, and soon.
 func TestBadPrograms(t *testing.T) {
+	t.Parallel()
 	for _, tt := range []struct{ name, reason, more string }{
 		{"exits", "It never started", "exit status 3"},
 		{"hangs", "It hangs", "accepts connections"},
@@ -164,6 +170,7 @@ func TestBadPrograms(t *testing.T) {
 
 // TestSingleCase plays a case even where the whole is hopeless, and teaches.
 func TestSingleCase(t *testing.T) {
+	t.Parallel()
 	text, err := grade(t, Command{Exec: bad(t, "always200"), Case: []string{"host-missing"}})
 	if !errors.Is(err, errFailed) {
 		t.Errorf("%v", err)
