@@ -22,6 +22,7 @@ require (
 require (
 	github.com/agnivade/levenshtein v1.2.2
 	github.com/alecthomas/kong v1.17.0
+	github.com/google/go-cmp v0.7.0
 	golang.org/x/sys v0.49.0
 )
 
