@@ -288,15 +288,22 @@ func (s *Server) Stop() error {
 
 // freePort finds a port that is free. It is none of those that the kernel hands out (32768 and
 // up, ip_local_port_range): what was free a moment ago would be another suite's by now.
+//
+// A port that was given out is not given out again: it may be a while until somebody listens on it.
 func freePort() (int, error) {
 	for range 100 {
 		port := 10_000 + rand.IntN(22_000)
+		if _, given := givenPorts.LoadOrStore(port, true); given {
+			continue
+		}
 		if l, err := net.Listen("tcp", ":"+strconv.Itoa(port)); err == nil { // in both families
 			return port, l.Close()
 		}
 	}
 	return 0, errors.New("no free port from 10000 to 32000")
 }
+
+var givenPorts sync.Map // of int
 
 // An Output collects what a process writes, and lets others wait for it.
 type Output struct {
