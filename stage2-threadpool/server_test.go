@@ -4,10 +4,10 @@ import (
 	"io"
 	"net/netip"
 	"os"
-	"strings"
 	"testing"
 
 	"fourways.example/common/cli"
+	"fourways.example/common/servertest"
 )
 
 // TestListenFails: a socket that cannot listen is closed again.
@@ -19,13 +19,13 @@ func TestListenFails(t *testing.T) {
 	}
 	defer first.Close()
 	const tries = 100 // what earlier tests left behind may close some of its own meanwhile
-	before := sockets(t)
+	before := len(servertest.SocketsOf(os.Getpid()))
 	for range tries {
 		if _, err := listen(first.Addr(), cfg); err == nil {
 			t.Fatalf("%v can be listened on twice", first.Addr())
 		}
 	}
-	if more := sockets(t) - before; more > tries/2 {
+	if more := len(servertest.SocketsOf(os.Getpid())) - before; more > tries/2 {
 		t.Errorf("%d times it could not listen, and %d sockets more are open", tries, more)
 	}
 }
@@ -38,20 +38,4 @@ func newConfig(t *testing.T) *cli.Config {
 		t.Fatal(err)
 	}
 	return cfg
-}
-
-// sockets is how many this process has open.
-func sockets(t *testing.T) (n int) {
-	t.Helper()
-	const dir = "/proc/self/fd/"
-	all, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, fd := range all {
-		if to, err := os.Readlink(dir + fd.Name()); err == nil && strings.HasPrefix(to, "socket:") {
-			n++
-		}
-	}
-	return n
 }

@@ -19,11 +19,12 @@ import (
 
 // Sockets are the server's descriptors that are sockets, by inode.
 func (s *Server) Sockets() []string {
-	return socketsOf(s.PID())
+	return SocketsOf(s.PID())
 }
 
-// socketsOf are the descriptors of a process that are sockets.
-func socketsOf(pid int) []string {
+// SocketsOf are the descriptors of a process that are sockets, by inode: "socket:[1234]". There are none
+// where the process is gone, or not ours to look at.
+func SocketsOf(pid int) []string {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	fds, err := os.ReadDir(dir)
 	if err != nil {

@@ -24,7 +24,7 @@ func (s *Server) locate() {
 	}
 	inode := fmt.Sprintf("socket:[%d]", l.inode)
 	for _, pid := range append([]int{s.cmd.Process.Pid}, offspring(s.cmd.Process.Pid)...) {
-		if !slices.Contains(socketsOf(pid), inode) {
+		if !slices.Contains(SocketsOf(pid), inode) {
 			continue
 		}
 		if pid != s.cmd.Process.Pid {

@@ -305,14 +305,22 @@ func (s *S) thread(task string) (what string, rank int) {
 
 // text reads a string of C out of the server's memory, a path for instance; what cannot be read is "something".
 func (s *S) text(at uint64) string {
-	buf := make([]byte, 256)
-	local := unix.Iovec{Base: &buf[0]}
-	local.SetLen(len(buf))
-	n, _ := unix.ProcessVMReadv(s.Server.PID(), []unix.Iovec{local}, []unix.RemoteIovec{{Base: uintptr(at), Len: len(buf)}}, 0)
-	if text, _, ok := bytes.Cut(buf[:max(n, 0)], []byte{0}); ok && len(text) > 0 {
+	if text, _, ok := bytes.Cut(s.memory(at, 256), []byte{0}); ok && len(text) > 0 {
 		return strconv.Quote(string(text))
 	}
 	return "something"
+}
+
+// memory reads n bytes of the server's, or as many as can be read; n is not 0.
+func (s *S) memory(at, n uint64) []byte {
+	buf := make([]byte, n)
+	local := unix.Iovec{Base: &buf[0]}
+	local.SetLen(len(buf))
+	got, err := unix.ProcessVMReadv(s.Server.PID(), []unix.Iovec{local}, []unix.RemoteIovec{{Base: uintptr(at), Len: len(buf)}}, 0)
+	if err != nil {
+		return nil
+	}
+	return buf[:got]
 }
 
 // theListener is how a descriptor is named that accepts connections.
@@ -322,15 +330,11 @@ const theListener = "the listening socket"
 func (s *S) pollSet(args []uint64) string {
 	const size = 8 // struct pollfd: int fd; short events, revents
 	n := min(args[1], 16)
-	buf := make([]byte, n*size)
 	if n == 0 {
 		return "waits for nothing but the clock"
 	}
-	local := unix.Iovec{Base: &buf[0]}
-	local.SetLen(len(buf))
-	got, err := unix.ProcessVMReadv(s.Server.PID(), []unix.Iovec{local},
-		[]unix.RemoteIovec{{Base: uintptr(args[0]), Len: len(buf)}}, 0)
-	if err != nil || got < len(buf) {
+	buf := s.memory(args[0], n*size)
+	if uint64(len(buf)) < n*size {
 		return "waits for something"
 	}
 	var names []string

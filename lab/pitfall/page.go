@@ -208,7 +208,10 @@ func (g *page) parting(broken, fixed *servertest.Transcript) {
 		g.bytes("with the bug", a.Bytes, at, g.red)
 		g.bytes("without it", b.Bytes, at, g.green)
 	}
-	if bytes.Contains(a.Bytes[max(0, min(at-20, len(a.Bytes))):], []byte("****")) || bytes.Contains(b.Bytes[max(0, min(at-20, len(b.Bytes))):], []byte("****")) {
+	masked := func(s servertest.Stream) bool {
+		return bytes.Contains(s.Bytes[max(0, min(at-20, len(s.Bytes))):], []byte("****"))
+	}
+	if masked(a) || masked(b) {
 		g.paragraph(strings.Repeat(" ", margin), "(▸ is the place. Stars stand for what is another one in every run.)")
 	}
 	fmt.Fprintln(g.out)
