@@ -211,7 +211,7 @@ func (g *page) parting(broken, fixed *servertest.Transcript) {
 	masked := func(s servertest.Stream) bool {
 		return bytes.Contains(s.Bytes[max(0, min(at-20, len(s.Bytes))):], []byte("****"))
 	}
-	if masked(a) || masked(b) {
+	if name != "" && (masked(a) || masked(b)) {
 		g.paragraph(strings.Repeat(" ", margin), "(▸ is the place. Stars stand for what is another one in every run.)")
 	}
 	fmt.Fprintln(g.out)
