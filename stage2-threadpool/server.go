@@ -40,6 +40,7 @@ func listen(addr netip.AddrPort, cfg *cli.Config) (*sock.Listener, error) {
 	for _, step := range []func() error{
 		l.ReuseAddr,
 		l.NoDelay,
+		l.OOBInline,
 		func() error { return l.SendTimeout(cfg.HTTP.SendTimeout()) },
 		func() error { return l.Bind(addr) },
 		func() error { return l.Listen(backlog) },

@@ -104,6 +104,7 @@ func listen(addr netip.AddrPort, v6only bool, cfg *cli.Config) (*sock.Listener, 
 	for _, step := range []func() error{
 		l.ReuseAddr,
 		l.NoDelay,
+		l.OOBInline,
 		func() error { return l.SendTimeout(cfg.HTTP.SendTimeout()) },
 		func() error { return l.V6Only(v6only) },
 		func() error { return l.Bind(addr) },

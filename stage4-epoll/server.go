@@ -110,6 +110,7 @@ func listen(addr netip.AddrPort, v6only bool, cfg *cli.Config) (*sock.Listener, 
 	for _, step := range []func() error{
 		l.ReuseAddr,
 		l.NoDelay,
+		l.OOBInline,
 		func() error { return l.SendTimeout(cfg.HTTP.SendTimeout()) },
 		func() error { return l.V6Only(v6only) },
 		func() error { return l.Bind(addr) },
@@ -198,7 +199,8 @@ type client struct {
 	// will be: an event may concern a client that was closed earlier in the same batch.
 	number  uint64
 	conn    *h1.Conn
-	want    h1.Want // what the epoll set watches it for
+	fd      int     // its descriptor in the epoll set, or -1
+	want    h1.Want // what the set watches it for
 	timeout deadline.Entry[*client]
 }
 
@@ -273,10 +275,10 @@ func (l *loop) adopt() (last bool) {
 	accepted, last := l.inbox.Take()
 	for _, conn := range accepted {
 		l.number++
-		c := &client{number: l.number, conn: conn}
+		c := &client{number: l.number, conn: conn, fd: conn.FD()}
 		c.timeout.Value = c
 		l.clients[c.number] = c
-		if err := l.epoll.Add(conn.FD(), unix.EPOLLIN, c.number); err != nil {
+		if err := l.epoll.Add(c.fd, unix.EPOLLIN, c.number); err != nil {
 			l.cfg.Warn("cannot watch a connection: %v; it is closed", err)
 			l.drop(c)
 			continue
@@ -286,14 +288,17 @@ func (l *loop) adopt() (last bool) {
 	return last
 }
 
-// watch has the epoll set report what the client waits for, and arms its time-out.
+// watch has the epoll set report what the client waits for, if anything, and arms its
+// time-out.
 func (l *loop) watch(c *client) {
-	if want := c.conn.Want(); want != c.want {
+	if c.conn.FD() < 0 {
+		l.unwatch(c)
+	} else if want := c.conn.Want(); want != c.want {
 		events := uint32(unix.EPOLLIN)
 		if want == h1.Write {
 			events = unix.EPOLLOUT
 		}
-		if err := l.epoll.Mod(c.conn.FD(), events, c.number); err != nil {
+		if err := l.epoll.Mod(c.fd, events, c.number); err != nil {
 			panic(err) // the set holds every client
 		}
 		c.want = want
@@ -310,9 +315,17 @@ func (l *loop) drop(c *client) {
 	l.cfg.Slots.Give()
 }
 
+// unwatch takes a client's descriptor out of the epoll set.
+func (l *loop) unwatch(c *client) {
+	if c.fd >= 0 {
+		l.epoll.Del(c.fd)
+		c.fd = -1
+	}
+}
+
 // forget takes a client out of the loop.
 func (l *loop) forget(c *client) {
-	l.epoll.Del(c.conn.FD())
+	l.unwatch(c)
 	c.timeout.Remove()
 	delete(l.clients, c.number)
 	l.open.Add(-1)

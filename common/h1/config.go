@@ -2,6 +2,7 @@ package h1
 
 import (
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -21,7 +22,8 @@ type Config struct {
 	// Stop tells connections that the server is stopping; nil means never.
 	Stop Stop
 
-	memory atomic.Int64 // bytes that bodies hold now, in all connections together
+	memory    atomic.Int64 // bytes that requests hold beyond their first, in all connections together
+	exchanges sync.Pool    // of *exchange
 }
 
 // SendTimeout is for SO_SNDTIMEO on blocking sockets: how long one wait in a send lasts until
@@ -31,8 +33,8 @@ func (cfg *Config) SendTimeout() time.Duration {
 	return max(cfg.WriteTimeout/64, time.Millisecond)
 }
 
-// askTime is how long an event loop waits until it asks the same.
-func (cfg *Config) askTime() time.Duration { return cfg.WriteTimeout / 16 }
+// probeTime is how long an event loop waits until it asks the same.
+func (cfg *Config) probeTime() time.Duration { return max(cfg.WriteTimeout/16, time.Millisecond) }
 
 func (cfg *Config) stopping() bool { return cfg.Stop != nil && cfg.Stop.Stopping() }
 

@@ -5,9 +5,7 @@ package h1
 
 import (
 	"errors"
-	"math"
-	"runtime/debug"
-	"time"
+	"io"
 
 	"fourways.example/common/sock"
 	"fourways.example/common/stream"
@@ -23,27 +21,65 @@ const (
 	Close             // nothing: call Close
 )
 
-// Class is a class of time-out. All time-outs of one class are equally long.
-type Class uint8
+// connState is where a connection stands. This is the whole machine:
+//
+//	state        wants  time-out        what ends it → the next state
+//	idle         Read   idle            a request's first byte → readingHead, or further
+//	                                    time-out, end of the stream, stop → leave
+//	settling     Read   write, probed   all acknowledged → idle
+//	                                    a request's first byte → readingHead, or further
+//	                                    end of the stream, stop → leave; no progress → abort
+//	readingHead  Read   head            the head is complete → readingBody, continuing or responding
+//	                                    bad bytes, time-out, end of the stream → responding (refused)
+//	readingBody  Read   body            the body is complete → responding
+//	                                    bad bytes, time-out, end of the stream → responding (refused)
+//	continuing   Write  body            100 Continue is sent → readingBody
+//	                                    time-out → responding (refused), or leave where half of it is sent
+//	responding   Write  write, probed   the response is sent → idle or settling, and from there at once
+//	                                    further if the next request is here; or leave if it is the last
+//	                                    no progress → abort
+//	draining     Read   2 s             end of the stream → closed, or unheard
+//	                                    time-out, 1 MiB read → closed if all is acknowledged, else unheard
+//	lingering    Read   write, probed   all acknowledged → closed, or draining where the client sends
+//	                                    end of the stream → closed, or unheard; no progress → abort
+//	unheard      Read   write, probed   all acknowledged, or a reset → closed; no progress → abort
+//	closed       Close  none            the server calls Close
+//
+// An error of a system call closes the connection in every state. "Probed" means that the
+// kernel is asked now and then how much the client has acknowledged: no event tells.
+//
+// "Leave" is how a connection ends after its last response, see [Conn.leave]. It shuts down
+// the sending side and goes on as draining if the request was refused or there are unread
+// bytes, as lingering if much is unacknowledged, and is closed at once otherwise. "Abort"
+// is closed with a reset, so that the kernel drops what the client does not read.
+type connState uint8
 
 const (
-	ClassIdle  Class = iota // no request begun
-	ClassHead               // a head under way
-	ClassBody               // a body under way
-	ClassWrite              // a response under way, waiting for the client to take more
-	ClassDrain              // a refusal was sent; reading what the client still sends
-	Classes                 // how many there are
+	idle        connState = iota // no byte of a request has come, and the client has the responses
+	settling                     // as idle, but a large response is not acknowledged yet
+	readingHead                  // some bytes of a request have come
+	readingBody                  // its head is complete
+	continuing                   // sending 100 Continue before the body is read
+	responding                   // sending a response
+	draining                     // sent the last one: read and drop what the client still sends
+	lingering                    // the same, only until the client has acknowledged everything
+	unheard                      // waiting for that alone, and reading no more
+	closed                       // over
 )
 
+// wanted tells for each state what the connection wants.
+var wanted = [...]Want{
+	continuing: Write, responding: Write, closed: Close, // the others read
+}
+
 const (
-	drainTime  = 2 * time.Second
-	drainBytes = 1 << 20
-	// onePiece is how much of a body is copied behind the head, so that a small response
-	// leaves with one system call.
+	// onePiece is how much of a body is copied after the head, so that a small response
+	// leaves with one system call. It is also how much may be unacknowledged at a plain
+	// close(2): a client that loses so little was leaving, or is out of reach.
 	onePiece = 16 << 10
-	// sendfileStep bounds one sendfile(2), which would otherwise go on for as long as the
-	// client keeps up.
-	sendfileStep = 1 << 20
+	// drainBytes is how much is read and dropped after a refusal. A client that sends
+	// more does not listen.
+	drainBytes = 1 << 20
 )
 
 // Conn is one connection. It is made by [Worker.Open], belongs to that worker's
@@ -60,30 +96,38 @@ const (
 //
 // On a blocking socket Fill and Flush wait, and keep the time-outs. On a non-blocking
 // one they return [sock.ErrAgain] where they would have to wait: come back when what
-// Want says is possible, or call Expire at the Deadline. The connection remembers
+// Want says is possible on FD, or call Expire at the Deadline. The connection remembers
 // everything else.
 type Conn struct {
 	sock     sock.Conn
 	worker   *Worker
-	ex       *exchange  // the request under way; nil while idle
+	ex       *exchange  // the request under way; nil in idle and settling, unless empty lines came
 	received stream.Pos // bytes received before ex
-	since    int64      // when the time-out that is running began, as now() says
-	looked   int64      // while a response is under way: when it was last asked for progress
-	drained  int32      // bytes read since the refusal
+	sent     int64      // bytes that the kernel took, on the whole connection; the FIN is one
+	acked    int64      // of these, how many the client had acknowledged when last asked
+	since    int64      // when the time-out began, or the client last made progress, as now() says
+	probedAt int64      // when it was last asked what the client has acknowledged
+	drained  int32      // bytes read since the last response
 	turn     int32      // calls left in this turn, if turns are bounded
-	want     Want
-	class    Class
-	bounded  bool // Grant was called
-	closing  bool // this response is the last
-	refused  bool // … and what follows the request is not to be trusted
-	interim  bool // 100 Continue is being sent, the body follows
+	state    connState
+	probes   uint8 // since since was set by enter; it stops at probesSoon
+	bounded  bool  // Grant was called
+	closing  bool  // this response is the last
+	refused  bool  // … and what follows the request is not to be trusted
+	bulky    bool  // a response larger than one piece was sent, and is perhaps not acknowledged
 }
 
 // Want tells what the connection wants next.
-func (c *Conn) Want() Want { return c.want }
+func (c *Conn) Want() Want { return wanted[c.state] }
 
-// FD returns the connection's descriptor, to wait for.
-func (c *Conn) FD() int { return c.sock.FD() }
+// FD returns the descriptor to wait for, or -1 where there is nothing to wait for but the
+// Deadline: a client that has ended its stream would be reported for ever.
+func (c *Conn) FD() int {
+	if c.state == unheard {
+		return -1
+	}
+	return c.sock.FD()
+}
 
 // Ready says that the wait is over: an event came. Only non-blocking connections
 // need it.
@@ -105,87 +149,10 @@ func (c *Conn) spend() bool {
 	return true
 }
 
-// Deadline tells which time-out is running and when to call Expire: when it ends, or, while
-// a response is under way, when it is time to ask for progress.
-func (c *Conn) Deadline() (Class, time.Time) {
-	if c.class == ClassWrite {
-		return c.class, start.Add(time.Duration(c.looked) + c.worker.cfg.askTime())
-	}
-	return c.class, start.Add(time.Duration(c.since) + c.timeout())
-}
-
-func (c *Conn) timeout() time.Duration {
-	cfg := c.worker.cfg
-	switch c.class {
-	case ClassIdle:
-		return cfg.IdleTimeout
-	case ClassHead:
-		return cfg.HeaderTimeout
-	case ClassBody:
-		return cfg.BodyTimeout
-	case ClassWrite:
-		return cfg.WriteTimeout
-	}
-	return drainTime
-}
-
-// left is how much of the time-out that is running is left.
-func (c *Conn) left() time.Duration { return time.Duration(c.since-now()) + c.timeout() }
-
-// enter starts the time-out of a class, unless it is already running.
-func (c *Conn) enter(class Class) {
-	if c.class != class {
-		c.class, c.since = class, now()
-		c.looked = c.since
-	}
-}
-
-// Expire does what follows where the Deadline is over; Want tells what that is. A response
-// goes on if the client took any of it within the time-out, which is asked now and
-// then: the kernel reports room only when a third of its queue is free, so a client that
-// reads slowly can look like one that does not read at all.
-func (c *Conn) Expire() {
-	switch c.class {
-	case ClassHead, ClassBody:
-		c.refuse(errTooSlow)
-	case ClassWrite:
-		c.looked = now()
-		if c.progressed() {
-			c.since = c.looked
-		}
-		if c.looked-c.since < int64(c.timeout()) {
-			return
-		}
-		_ = c.sock.Abort() // if it fails the kernel keeps the bytes a while longer, no more
-		c.want = Close
-	case ClassIdle:
-		// Where it was the server that was late, what the client sent in time is read.
-		if n, err := c.sock.Unread(); err == nil && n > 0 {
-			c.sock.Ready()
-			return
-		}
-		c.want = Close
-	default:
-		c.want = Close
-	}
-}
-
-// progressed tells whether the client has acknowledged more of the response since
-// progressed was last asked.
-func (c *Conn) progressed() bool {
-	unsent, err := c.sock.Unsent()
-	if err != nil {
-		return false
-	}
-	before := c.ex.accepted
-	c.ex.accepted = c.ex.sent - int64(unsent)
-	return c.ex.accepted > before
-}
-
 // Move gives an idle connection to another worker, together with the idle time that is
 // running. It returns false, and does nothing, if there is a request under way.
 func (c *Conn) Move(to *Worker) bool {
-	if c.class != ClassIdle || c.ex != nil || c.want != Read {
+	if c.state != idle || c.ex != nil {
 		return false
 	}
 	c.worker = to
@@ -202,26 +169,39 @@ func (c *Conn) Fill() error {
 			return err
 		}
 	}
-	if c.class == ClassDrain {
-		return c.drain()
+	switch c.state {
+	case draining, lingering:
+		return c.discard()
+	case unheard:
+		return sock.ErrAgain
 	}
+	_, err := c.receive(&c.sock)
+	if err == nil {
+		return nil
+	}
+	if c.state == idle || c.state == settling {
+		if c.ex.parser.untouched() {
+			c.returnExchange()
+		}
+		if c.worker.cfg.stopping() { // and the client has not asked for anything
+			c.leave(0)
+			return nil
+		}
+	}
+	return c.again(err)
+}
+
+// receive reads once from r, which is the socket or a part of what is in it, and parses
+// what came.
+func (c *Conn) receive(r io.Reader) (n int, err error) {
 	ex := c.borrow()
 	if wants := ex.parser.wants(&ex.in); ex.in.Free() == 0 && wants > 0 {
 		ex.in.Grow(min(wants, ex.in.Cap()))
 	}
-	n, err := ex.in.Fill(&c.sock)
+	n, err = ex.in.Fill(r)
 	switch {
 	case err != nil:
-		if c.class == ClassIdle {
-			if ex.parser.untouched() {
-				c.giveBack()
-			}
-			if c.worker.cfg.stopping() { // and nobody has asked for anything
-				c.want = Close
-				return nil
-			}
-		}
-		return c.again(err)
+		return n, err
 	case n == 0:
 		c.endOfStream()
 	default:
@@ -230,7 +210,7 @@ func (c *Conn) Fill() error {
 		}
 		c.parse()
 	}
-	return nil
+	return n, nil
 }
 
 // again lets ErrAgain through on non-blocking connections only: on a blocking one
@@ -242,24 +222,19 @@ func (c *Conn) again(err error) error {
 	return err
 }
 
-// await waits in poll(2) until there is something to read, the time-out ends, or the
-// server stops, of which only an idle connection takes notice. ready is false where Fill
+// await waits in poll(2) until there is something to read, the Deadline comes, or the
+// server stops, which only an idle connection takes notice of. ready is false where Fill
 // has nothing more to do.
 func (c *Conn) await() (ready bool, err error) {
 	fds := &c.worker.poll
-	fds[0] = unix.PollFd{Fd: int32(c.sock.FD()), Events: unix.POLLIN}
+	fds[0] = unix.PollFd{Fd: int32(c.FD()), Events: unix.POLLIN}
 	fds[1] = unix.PollFd{Fd: -1, Events: unix.POLLIN} // -1: ignored
-	if c.class == ClassIdle {
-		if c.ex != nil && c.ex.parser.untouched() {
-			c.giveBack()
-		}
-		if stop := c.worker.cfg.Stop; stop != nil {
-			fds[1].Fd = int32(stop.FD())
-		}
+	if stop := c.worker.cfg.Stop; stop != nil && (c.state == idle || c.state == settling) {
+		fds[1].Fd = int32(stop.FD())
 	}
 	left := c.left()
-	if left <= 0 && c.class != ClassIdle {
-		c.Expire() // even if there are bytes: who always sends some would never be late
+	if left <= 0 && c.state != idle {
+		c.Expire() // even if there are bytes: otherwise a client that keeps sending would never time out
 		return false, nil
 	}
 	n, err := sock.Poll(fds[:], max(0, left))
@@ -271,40 +246,22 @@ func (c *Conn) await() (ready bool, err error) {
 	case n == 0:
 		c.Expire()
 	default:
-		c.want = Close // the stop
+		c.leave(0) // the stop
 	}
 	return false, nil
 }
 
-// endOfStream answers a client that has shut down its sending side. Whoever asks
-// nothing more has nothing to wait for; whoever stopped in mid-request may still read
-// what was wrong.
+// endOfStream answers a client that has shut down its sending side. Between two requests
+// it has nothing to wait for; in the middle of one it may still read what was wrong.
 func (c *Conn) endOfStream() {
 	if c.ex.parser.phase == phaseBefore {
-		c.want = Close
+		c.leave(0)
 		return
 	}
 	c.refuse(errTruncated)
 }
 
-// drain reads what a refused client is still sending and drops it.
-func (c *Conn) drain() error {
-	w := c.worker
-	if w.scratch == nil {
-		w.scratch = make([]byte, baseBuffer)
-	}
-	n, err := c.sock.Read(w.scratch)
-	if err != nil {
-		return c.again(err)
-	}
-	c.drained += int32(n)
-	if n == 0 || c.drained > drainBytes {
-		c.want = Close
-	}
-	return nil
-}
-
-// parse reads on in what was received, and answers if a request is complete.
+// parse goes on parsing what was received, and answers if a request is complete.
 func (c *Conn) parse() {
 	ex := c.ex
 	done, err := ex.parser.Parse(&ex.in)
@@ -323,232 +280,25 @@ func (c *Conn) parse() {
 		c.respond()
 		return
 	}
-	c.want = Read
 	switch ex.parser.phase {
 	case phaseHead:
-		c.enter(ClassHead)
+		c.enter(readingHead)
 	case phaseBody:
-		if c.class != ClassBody && ex.parser.expect && ex.in.Pos() == ex.parser.bodyStart {
-			c.invite()
+		if c.state != readingBody && ex.parser.expect && ex.in.Pos() == ex.parser.bodyStart {
+			c.sendContinue()
+			return
 		}
-		c.enter(ClassBody)
+		c.enter(readingBody)
 	}
 }
 
-// invite sends 100 Continue to a client that waits for it (RFC 9110 §10.1.1).
-func (c *Conn) invite() {
-	ex := c.ex
-	ex.out = append(ex.out[:0], "HTTP/1.1 100 Continue\r\n\r\n"...)
-	ex.outSent, ex.part = 0, 0
-	c.interim = true
-	c.want = Write
-}
-
-// respond runs the handler and queues what it described.
-func (c *Conn) respond() {
-	ex := c.ex
-	ex.res.reset()
-	if ex.req.Method == Unknown {
-		ex.res.Error(501, "the method is not known here")
-	} else {
-		c.handle()
-	}
-	c.queue()
-}
-
-// handle is the one place that recovers from a panic: a mistake in a handler costs
-// one response, not the server.
-func (c *Conn) handle() {
-	defer func() {
-		if v := recover(); v != nil {
-			if log := c.worker.cfg.Log; log != nil {
-				log.Panic(v, debug.Stack())
-			}
-			c.ex.res.Error(500, "")
-		}
-	}()
-	c.worker.cfg.Handler(&c.ex.res, &c.ex.req)
-}
-
-// refuse queues an answer behind which nothing on this connection is believed.
-func (c *Conn) refuse(e *Error) {
-	if c.interim && c.ex.outSent > 0 { // half a 100 Continue is out: an answer would be garbage
-		c.want = Close
-		return
-	}
-	c.ex.res.Error(e.Status, e.Reason)
-	c.closing, c.refused, c.interim = true, true, false
-	c.queue()
-}
-
-// queue turns the described response into bytes: the head, and behind it as much of
-// the body as fits into one piece.
-func (c *Conn) queue() {
-	ex, w := c.ex, c.worker
-	res, req := &ex.res, &ex.req
-	if res.Status == 0 {
-		res.Status = 200
-	}
-	c.closing = c.closing || res.close || req.close || w.cfg.stopping()
-	ex.out = res.appendHead(ex.out[:0], w.today(), c.closing, req.keep10)
-	ex.outSent, ex.part, ex.sent = 0, 0, 0
-	ex.accepted = math.MinInt64 // not asked yet: earlier responses may still be on their way
-	if req.Method == HEAD || res.Status == 204 || res.Status == 304 {
-		res.dropBody()
-	}
-	for ex.part < len(res.parts) && len(ex.out)+int(res.parts[ex.part].n) <= onePiece {
-		p := &res.parts[ex.part]
-		if p.file != nil {
-			break
-		}
-		ex.out = append(ex.out, res.memory(p)...)
-		ex.part++
-	}
-	c.want = Write
-	c.enter(ClassWrite)
-}
-
-// Flush sends once. When the response is out, the next pipelined request is answered:
-// its bytes are here already, so no event would tell of them.
-func (c *Conn) Flush() error {
-	if !c.spend() {
-		return ErrYield
-	}
-	n, offered, err := c.send()
-	if err == sock.ErrAgain {
-		if !c.sock.Nonblocking() { // SO_SNDTIMEO ran out
-			if c.class == ClassWrite || c.left() <= 0 { // a 100 Continue is sent in the body's time
-				c.Expire()
-			}
-			return nil
-		}
-		c.progressed()
-		return err
-	}
-	if err != nil {
-		return err
-	}
-	c.ex.sent += int64(n)
-	if c.ex.outSent < len(c.ex.out) || c.ex.part < len(c.ex.res.parts) {
-		c.since = now()
-		c.looked = c.since
-		if n < offered && !c.sock.Nonblocking() { // SO_SNDTIMEO ran out in the middle
-			c.progressed() // for Expire, should the next call get nothing out
-		}
-		return nil
-	}
-	c.sentAll()
-	return nil
-}
-
-// errShrunk ends a connection: the length that was announced can no longer be kept.
-var errShrunk = errors.New("h1: the file became shorter while it was sent")
-
-// send makes one system call: for the head, or for the next part of the body. It
-// returns how many of the offered bytes the kernel took.
-func (c *Conn) send() (n, offered int, err error) {
-	ex := c.ex
-	parts := ex.res.parts
-	if ex.outSent < len(ex.out) {
-		offered = len(ex.out) - ex.outSent
-		n, err = c.sock.Send(ex.out[ex.outSent:], ex.part < len(parts) && !c.interim)
-		ex.outSent += n
-		return n, offered, err
-	}
-	p := &parts[ex.part]
-	last := ex.part == len(parts)-1
-	if p.file != nil {
-		offered = int(min(p.n, sendfileStep))
-		n, err = c.sock.Sendfile(p.file.FD(), &p.off, offered)
-		if n == 0 && err == nil {
-			err = errShrunk
-		}
-	} else {
-		offered = int(p.n)
-		n, err = c.sock.Send(ex.res.memory(p), !last)
-		p.skip(n)
-	}
-	if err != nil {
-		return n, offered, err
-	}
-	if p.n -= int64(n); p.n == 0 {
-		ex.part++
-	}
-	return n, offered, nil
-}
-
-// sentAll goes on behind a response that is out.
-func (c *Conn) sentAll() {
-	ex := c.ex
-	if c.interim {
-		c.interim = false
-		c.want = Read
-		return
-	}
-	c.log(false)
-	ex.res.reset()
-	if c.closing || c.worker.cfg.stopping() {
-		c.hangUp()
-		return
-	}
-	ex.in.Discard()
-	ex.parser.Reset(&ex.req, &ex.in)
-	c.enter(ClassIdle)
-	c.want = Read
-	ex.began = 0
-	if len(ex.in.Unread()) > 0 {
-		ex.began = now()
-		c.parse()
-	}
-}
-
-// hangUp ends the connection behind a response. Closing a socket while there are bytes
-// that were not read makes the kernel send a reset, which can overtake the response on
-// its way to the client's eyes (RFC 9112 §9.6): then only the sending side is shut down,
-// and the rest is read and dropped for a while.
-func (c *Conn) hangUp() {
-	waiting := len(c.ex.in.Unread())
-	if !c.refused && waiting == 0 {
-		waiting, _ = c.sock.Unread()
-	}
-	c.giveBack()
-	if !c.refused && waiting == 0 {
-		c.want = Close
-		return
-	}
-	if err := c.sock.ShutdownWrite(); err != nil {
-		c.want = Close // the client is gone
-		return
-	}
-	c.enter(ClassDrain)
-	c.want = Read
-}
-
-// log tells the access log of the response under way.
-func (c *Conn) log(cut bool) {
-	logger := c.worker.cfg.Log
-	if logger == nil {
-		return
-	}
-	ex := c.ex
-	e := &c.worker.entry
-	*e = Entry{
-		Peer: c.sock.Peer, Time: time.Now(), Took: time.Duration(now() - ex.began),
-		Method: ex.req.bytes(ex.req.method), Target: ex.req.Target(), Version: ex.req.bytes(ex.req.version),
-		Status: ex.res.Status, Bytes: ex.sent, Cut: cut,
-	}
-	logger.Log(e)
-}
-
-// Close gives back what the connection holds and closes it. A server that keeps the
+// Close returns what the connection holds and closes it. A server that keeps the
 // descriptor in a set or a table takes it out first: the kernel gives the number to the
 // next connection at once.
 func (c *Conn) Close() error {
-	if c.ex != nil {
-		if c.class == ClassWrite {
-			c.log(true)
-		}
-		c.giveBack()
+	if c.state == responding {
+		c.log(true)
 	}
+	c.returnExchange()
 	return c.sock.Close()
 }

@@ -35,15 +35,15 @@ func wantClass(t *testing.T, conn *Conn, class Class, length time.Duration) time
 	return at
 }
 
-// classes gives each class another time-out.
-func classes(s *setup) {
+// differ gives each class another time-out.
+func differ(s *setup) {
 	s.cfg.IdleTimeout, s.cfg.HeaderTimeout = time.Hour, 2*time.Hour
 	s.cfg.BodyTimeout, s.cfg.WriteTimeout = 3*time.Hour, 4*time.Hour
 }
 
 func TestDeadlines(t *testing.T) {
 	s := newSetup(t, true)
-	classes(s)
+	differ(s)
 	conn, client := s.pair()
 	defer conn.Close()
 	idle := wantClass(t, conn, ClassIdle, time.Hour)
@@ -159,17 +159,17 @@ func checkExpired(t *testing.T, s *setup, before, got, want, log string) {
 	}
 }
 
-// Who always has some bytes on the way must not be able to keep a thread for ever: it is
-// the time that counts, not whether there is something to read.
+// A client that keeps sending must not be able to keep a thread for ever: it is the time
+// that counts, not whether there is something to read.
 func TestExpireWhileBytesKeepComing(t *testing.T) {
-	for _, begun := range []string{"G", chunks("")} {
+	for begun, more := range map[string]string{"G": "E", chunks(""): "1;more\r\n"} {
 		s := newSetup(t, false)
 		conn, client := s.pair()
 		client.send(begun)
 		if err := conn.Fill(); err != nil || conn.Want() != Read {
 			t.Fatal(err, conn.Want())
 		}
-		client.send("1;more\r\n")
+		client.send(more)
 		conn.since -= int64(time.Hour) // as if it had been going on for so long
 		if err := conn.Fill(); err != nil || conn.Want() != Write {
 			t.Fatalf("%v, want %v: the time-out was not kept", err, conn.Want())
@@ -229,6 +229,11 @@ func TestDrain(t *testing.T) {
 		if again := wantClass(t, conn, ClassDrain, drainTime); again != at || conn.Want() != Read {
 			t.Error("more bytes moved the deadline")
 		}
+		conn.Expire() // but the client has not read the answer
+		if conn.Want() != Read || conn.FD() != -1 {
+			t.Errorf("want %v on descriptor %d", conn.Want(), conn.FD())
+		}
+		client.here()
 		conn.Expire()
 		if conn.Want() != Close {
 			t.Errorf("want %v", conn.Want())
@@ -283,7 +288,7 @@ func TestCloseWithUnreadBytes(t *testing.T) {
 // untilAcknowledged reads from the client until the server's kernel knows.
 func untilAcknowledged(t *testing.T, conn *Conn, client *client) {
 	t.Helper()
-	before, err := conn.sock.Unsent()
+	before, err := conn.sock.Unacked()
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -292,7 +297,7 @@ func untilAcknowledged(t *testing.T, conn *Conn, client *client) {
 		if _, err := client.Read(p); err != nil {
 			t.Fatal(err)
 		}
-		if now, _ := conn.sock.Unsent(); now < before {
+		if now, _ := conn.sock.Unacked(); now < before {
 			return
 		}
 	}
@@ -303,7 +308,7 @@ func settle(t *testing.T, conn *Conn, again func()) {
 	t.Helper()
 	for before := -1; ; {
 		again()
-		n, err := conn.sock.Unsent()
+		n, err := conn.sock.Unacked()
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -321,7 +326,7 @@ func sendLarge(w *Response, _ *Request) { w.Bytes(make([]byte, large)) }
 // age makes it later for a connection, without waiting.
 func age(conn *Conn, by time.Duration) {
 	conn.since -= int64(by)
-	conn.looked -= int64(by)
+	conn.probedAt -= int64(by)
 }
 
 func TestWriteTimeout(t *testing.T) {
@@ -337,7 +342,7 @@ func TestWriteTimeout(t *testing.T) {
 			}
 			conn.Expire() // looks at what was acknowledged, as serve did
 			if conn.Want() != Write {
-				conn.want = Write // it was settled already; the next round sees it
+				conn.state = responding // it was settled already; the next round sees it
 			}
 		})
 		for range 3 { // a client that reads, however little, is waited for
@@ -353,7 +358,7 @@ func TestWriteTimeout(t *testing.T) {
 			if asked > 16 {
 				t.Fatal("a client that does not read is waited for")
 			}
-			age(conn, s.cfg.askTime())
+			age(conn, s.cfg.probeTime())
 			if conn.Expire(); conn.Want() == Close && asked < 16 {
 				t.Fatalf("given up when asked for the %d. time, before its time was over", asked)
 			}
@@ -382,7 +387,7 @@ func TestWriteTimeout(t *testing.T) {
 		}
 		settle(t, conn, func() {
 			flush()
-			conn.want = Write
+			conn.state = responding
 		})
 		conn.progressed()
 		for range 3 {
@@ -612,8 +617,8 @@ func TestMove(t *testing.T) {
 	}
 	step(t, conn, client, get("/c"))
 	wantAnswers(t, answers(t, client.here()), "200 GET /a", "200 GET /b", "200 GET /c")
-	if len(s.worker.free) != 1 || len(other.free) != 1 {
-		t.Errorf("%d and %d exchanges", len(s.worker.free), len(other.free))
+	if conn.worker != other {
+		t.Error("it did not move")
 	}
 	step(t, conn, client, "(")
 	if conn.Move(other) {
@@ -666,8 +671,8 @@ func TestInviteThatBlocks(t *testing.T) {
 	}
 	client.send("POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n")
 	for call, f := range []func() error{conn.Fill, conn.Flush, conn.Flush} {
-		if err := f(); err != nil || conn.Want() != Write || !conn.interim {
-			t.Fatalf("call %d: %v, want %v, interim %v", call, err, conn.Want(), conn.interim)
+		if err := f(); err != nil || conn.Want() != Write || conn.state != continuing {
+			t.Fatalf("call %d: %v, want %v, state %v", call, err, conn.Want(), conn.state)
 		}
 	}
 	age(conn, s.cfg.BodyTimeout)

@@ -140,6 +140,7 @@ func (s *setup) tcp(sendTimeout time.Duration) (*Conn, *client) {
 	must(err)
 	defer l.Close()
 	must(l.NoDelay())
+	must(l.OOBInline())
 	must(l.SendTimeout(sendTimeout))
 	must(l.Bind(netip.MustParseAddrPort("127.0.0.1:0")))
 	must(l.Listen(1))
@@ -212,7 +213,7 @@ func (c *client) all() string {
 	c.t.Helper()
 	b, err := io.ReadAll(c)
 	if err != nil {
-		c.t.Fatalf("the client reads %q, then %v", b, err)
+		c.t.Fatalf("the client reads %d bytes, %.1000q, then %v", len(b), b, err)
 	}
 	return string(b)
 }

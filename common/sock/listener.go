@@ -39,6 +39,15 @@ func (l *Listener) NoDelay() error {
 		unix.SetsockoptInt(l.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
+// OOBInline sets SO_OOBINLINE, which accepted connections inherit: a byte that was sent
+// with MSG_OOB stays in its place in the stream (RFC 6093 §6). Otherwise a read stops
+// before it, and the kernel counts neither it nor what follows as unread, but resets the
+// connection for it at a close.
+func (l *Listener) OOBInline() error {
+	return os.NewSyscallError("setsockopt SO_OOBINLINE",
+		unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1))
+}
+
 // SendTimeout sets SO_SNDTIMEO, which accepted connections inherit: a blocking send
 // returns after this time, short if the kernel took some bytes, with ErrAgain if it
 // took none, see socket(7). Non-blocking connections do not notice it.

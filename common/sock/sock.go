@@ -131,17 +131,28 @@ func (c *Conn) Sendfile(file int, offset *int64, n int) (int, error) {
 	return sent, nil
 }
 
-// Unsent is ioctl(SIOCOUTQ), see tcp(7): bytes that were written and that the client
-// has not acknowledged yet.
-func (c *Conn) Unsent() (int, error) {
+// Unacked is ioctl(SIOCOUTQ), see tcp(7): bytes that were written and that the client
+// has not acknowledged yet. After ShutdownWrite the FIN counts as one.
+func (c *Conn) Unacked() (int, error) {
 	n, err := unix.IoctlGetInt(int(c.fd), unix.SIOCOUTQ)
 	return n, os.NewSyscallError("ioctl SIOCOUTQ", err)
 }
 
-// Unread is ioctl(SIOCINQ): bytes that were received and not read yet.
+// Unread is ioctl(SIOCINQ): bytes that were received and not read yet. It counts urgent
+// bytes and what follows them only with [Listener.OOBInline].
 func (c *Conn) Unread() (int, error) {
 	n, err := unix.IoctlGetInt(int(c.fd), unix.SIOCINQ)
 	return n, os.NewSyscallError("ioctl SIOCINQ", err)
+}
+
+// Err is getsockopt(SO_ERROR), see socket(7): an error that came by itself, such as a
+// reset by the client. The kernel tells it once.
+func (c *Conn) Err() error {
+	errno, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
+	if err == nil && errno != 0 {
+		err = unix.Errno(errno)
+	}
+	return os.NewSyscallError("getsockopt SO_ERROR", err)
 }
 
 // ShutdownWrite is shutdown(2) with SHUT_WR: the client reads the end of the stream

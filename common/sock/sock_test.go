@@ -212,7 +212,7 @@ func TestSendRemembersThatNothingFits(t *testing.T) {
 		}
 	}
 	sent := fill(false)
-	if n, err := accepted.Unsent(); n == 0 || err != nil {
+	if n, err := accepted.Unacked(); n == 0 || err != nil {
 		t.Errorf("Unsent: %d, %v", n, err)
 	}
 	drain(sent)
@@ -317,7 +317,7 @@ func TestErrorsNameTheirCall(t *testing.T) {
 		wantCall(t, err, "recv", unix.EBADF)
 		_, err = none.Send([]byte("x"), true)
 		wantCall(t, err, "send", unix.EBADF)
-		_, err = none.Unsent()
+		_, err = none.Unacked()
 		wantCall(t, err, "ioctl SIOCOUTQ", unix.EBADF)
 		_, err = none.Unread()
 		wantCall(t, err, "ioctl SIOCINQ", unix.EBADF)
@@ -367,7 +367,7 @@ func TestQueues(t *testing.T) {
 	if n, err := a.Unread(); n != 3 || err != nil {
 		t.Errorf("socketpair: Unread: %d, %v", n, err)
 	}
-	if n, err := b.Unsent(); n == 0 || err != nil {
+	if n, err := b.Unacked(); n == 0 || err != nil {
 		t.Errorf("socketpair: Unsent: %d, %v", n, err)
 	}
 	accepted, client := tcp(t, 0)
@@ -379,7 +379,7 @@ func TestQueues(t *testing.T) {
 		t.Errorf("TCP: Unread: %d, %v", n, err)
 	}
 	for { // until it is acknowledged, which needs no reading
-		n, err := client.Unsent()
+		n, err := client.Unacked()
 		if err != nil {
 			t.Fatal(err)
 		}
