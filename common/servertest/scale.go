@@ -91,6 +91,8 @@ func Trials() []Trial {
 		{Name: "resets-1000", Run: resets1000},
 		{Name: "out-of-descriptors", Stderr: `cannot accept: .*too many open files`, Run: outOfDescriptors},
 		{Name: "stop-under-load", Run: stopUnderLoad},
+		{Name: "memory-budget", Stages: In(2, 3, 4), Run: memoryBudget},
+		{Name: "idle-after-turn", Stages: In(4), Files: 1500, Run: idleAfterTurn},
 	}
 }
 

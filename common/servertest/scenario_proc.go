@@ -109,6 +109,16 @@ func (s *Server) awake() bool {
 	return false
 }
 
+// suspended says whether all threads are stopped by a signal.
+func (s *Server) suspended() bool {
+	for _, tid := range s.tasks() {
+		if f := stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid)); len(f) > 0 && f[0] != "T" {
+			return false
+		}
+	}
+	return true
+}
+
 // CPU is how much CPU time the server has used, in steps of 10 ms.
 func (s *Server) CPU() time.Duration {
 	f := stat(fmt.Sprintf("/proc/%d/stat", s.PID()))

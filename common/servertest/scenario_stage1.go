@@ -28,7 +28,7 @@ func stage1Scenarios() []Scenario {
 			Answer:   1, Assertion: "answered-whatever-the-split",
 			Usually: "that the code believes in messages: read(2) returns what has come so far, and a request ends where its syntax says so",
 			Where: []Place{
-				{Dir: "common/h1", Func: "Conn.parse", Has: "c.want = Read"},
+				{Dir: "common/h1", Func: "Conn.parse", Has: "c.enter(readingHead)"},
 				{Dir: "common/h1", Func: "Parser.Parse"},
 			},
 			Run: func(s *S) {
@@ -89,7 +89,7 @@ func stage1Scenarios() []Scenario {
 			Usually: "that the code is afraid to read too much: a buffer that lives as long as the connection makes it harmless",
 			Where: []Place{
 				{Dir: "common/stream", Func: "Buffer.Fill", Has: "r.Read("},
-				{Dir: "common/h1", Func: "Conn.Fill", Has: "ex.in.Fill"},
+				{Dir: "common/h1", Func: "Conn.receive", Has: "ex.in.Fill"},
 			},
 			Strace: []string{"recvfrom", "recvmsg", "read", "readv"},
 			Run: func(s *S) {
@@ -278,7 +278,7 @@ func stage1Scenarios() []Scenario {
 			Answer:   2, Assertion: "next-client-served",
 			Usually: "that a return value of 0 is taken for \"nothing yet\": it is the end of the stream, and poll(2) will report it for ever",
 			Where: []Place{
-				{Dir: "common/h1", Func: "Conn.Fill", Has: "case n == 0"},
+				{Dir: "common/h1", Func: "Conn.receive", Has: "case n == 0"},
 				{Dir: "common/h1", Func: "Conn.endOfStream"},
 			},
 			Run: func(s *S) {
@@ -298,7 +298,7 @@ func stage1Scenarios() []Scenario {
 			Answer:   1, Assertion: "descriptor-freed",
 			Usually: "that all errors are treated alike: EINTR and EAGAIN are worth another try, EPIPE and ECONNRESET never are",
 			Where: []Place{
-				{Dir: "common/h1", Func: "Conn.Flush", Has: "if err != nil"},
+				{Dir: "common/h1", Func: "Conn.Flush", Has: "case err != nil"},
 				{Dir: "STAGE", Func: "handle"},
 			},
 			Run: func(s *S) {
@@ -488,8 +488,8 @@ func stage1Scenarios() []Scenario {
 			Answer:   2, Assertion: "the-413-arrives",
 			Usually: "that close(2) with unread bytes resets the connection, and what was sent but not yet taken is lost: shut down the sending side, read on for a while, then close",
 			Where: []Place{
-				{Dir: "common/h1", Func: "Conn.hangUp"},
-				{Dir: "common/h1", Func: "Conn.drain"},
+				{Dir: "common/h1", Func: "Conn.leave"},
+				{Dir: "common/h1", Func: "Conn.discard"},
 				{Dir: "common/sock", Func: "Conn.ShutdownWrite"},
 			},
 			Run: func(s *S) {
@@ -514,6 +514,34 @@ func stage1Scenarios() []Scenario {
 			},
 		},
 		{
+			ID: "close-eats-response", Stage: 1,
+			Bug:      "the server closes while its last response is on its way, because nothing is unread",
+			Question: "A asks for 1 MB with Connection: close, and has room for some 4 KB. The kernel takes all of it, the server has read everything that A sent, and closes. Then A sends two bytes more, CR LF, and reads. What does A get?",
+			Choices:  []string{"the whole response", "a part of it, then a reset", "nothing"},
+			Answer:   1, Assertion: "the-last-response-arrives",
+			Usually: "that a closed socket answers whatever still comes with a reset, which drops what the client has not acknowledged: shut down the sending side, and wait until everything is acknowledged",
+			Where: []Place{
+				{Dir: "common/h1", Func: "Conn.leave", Has: "onePiece"},
+				{Dir: "common/h1", Func: "Conn.expectProgress"},
+				{Dir: "common/sock", Func: "Conn.Unacked"},
+			},
+			Run: func(s *S) {
+				const size = 1_000_000
+				a := s.ConnectWith("A", DialOptions{RecvBuf: 4096})
+				a.Send("GET /big.bin, the first 1,000,000 bytes, with Connection: close", request("GET", "/big.bin", "", "Range: bytes=0-999999", "Connection: close"))
+				s.Step("A does not read before the server has ended its side")
+				s.Until(func() bool {
+					end, err := serverEnd(a.conn)
+					return err != nil || end.state != unix.BPF_TCP_ESTABLISHED
+				})
+				a.Send("CR LF", "\r\n")
+				resp, err := a.Answer()
+				s.Assert(err == nil && resp.Status == 206 && len(resp.Body) == size, "a client that sends two bytes more before it reads gets: %s", sawAnswer(resp, err))
+				err = a.End()
+				s.Assert(err == nil, "the response does not end in order: %v", err)
+			},
+		},
+		{
 			ID: "extra-read-blocks", Stage: 1,
 			Bug:      "behind a whole request the server reads once more, to be sure",
 			Question: "The server reads until there is nothing more to read. A sends one request, keeps the connection open and waits. What does A get?",
@@ -522,7 +550,7 @@ func stage1Scenarios() []Scenario {
 			Usually: "that the end of a request is sought in the stream: a persistent connection has no end, so only the syntax tells when to stop reading",
 			Where: []Place{
 				{Dir: "common/h1", Func: "Conn.parse", Has: "if done"},
-				{Dir: "common/h1", Func: "Conn.Fill"},
+				{Dir: "common/h1", Func: "Conn.receive"},
 			},
 			Run: func(s *S) {
 				a := s.Connect("A")

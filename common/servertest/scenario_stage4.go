@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -322,6 +323,40 @@ func stage4Scenarios() []Scenario {
 			},
 		},
 		{
+			ID: "late-loop", Stage: 4,
+			Bug:      "a time-out is believed, though the server was late itself",
+			Question: "A has sent half a head, B a head and half a body. Then the server is stopped, as by a busy machine or a laptop's lid. Meanwhile A and B send the rest, and their 1.5 s are over. The server goes on, and its loop looks at the time-outs. What do A and B get?",
+			Choices:  []string{"their pages: they were in time", "408: they are late", "nothing"},
+			Answer:   1, Assertion: "in-time-is-in-time",
+			Usually: "that a time-out says only when the server looked: read what has arrived before you call it late, once, or a client that keeps sending is never late",
+			Where:   []Place{{Dir: "common/h1", Func: "Conn.catchUp"}, {Dir: "common/h1", Func: "Conn.Expire"}, at("loop.work", "Expired(")},
+			Stages:  In(2, 3, 4), Flags: []string{"-n", "2", "--header-timeout", lateTimeout.String(), "--body-timeout", lateTimeout.String()},
+			Run: func(s *S) {
+				head, body := plainGet, request("POST", "/echo", "hello")
+				a := s.Connect("A")
+				a.Send("half of GET /plain.txt", head[:len(head)/2])
+				a.AwaitRead()
+				b := s.Connect("B")
+				b.Send("POST /echo with half of its body", body[:len(body)-3])
+				b.AwaitRead()
+				s.UntilAfter(0, func() bool { return !s.Server.awake() })
+				over := time.Now().Add(lateTimeout + 300*time.Millisecond)
+				s.Step("the server is stopped (SIGSTOP); A and B send the rest; when their time is over it goes on (SIGCONT)")
+				s.Server.Signal(syscall.SIGSTOP)
+				if !eventually(patience, s.Server.suspended) {
+					s.Fatalf("the server does not stop")
+				}
+				a.Put(head[len(head)/2:])
+				b.Put(body[len(body)-3:])
+				time.Sleep(time.Until(over)) // the server's clock goes on
+				s.Server.Signal(syscall.SIGCONT)
+				for _, p := range []*Peer{a, b} {
+					resp, err := p.Answer()
+					s.Assert(err == nil && resp.Status == 200, "a client that sent everything in time gets: %s", sawAnswer(resp, err))
+				}
+			},
+		},
+		{
 			ID: "slowloris", Stage: 4,
 			Bug:      "the time-out for a head begins anew with each byte",
 			Question: "50 clients send a head, a byte now and then. The time-out for a head is 0.5 s, and begins anew with each read. When are they closed?",
@@ -362,6 +397,9 @@ func stage4Scenarios() []Scenario {
 		},
 	}
 }
+
+// lateTimeout is long enough for both clients of late-loop to have begun before.
+const lateTimeout = 1500 * time.Millisecond
 
 // staleTimeout is long enough for the loop of stale-event to be stopped before.
 const staleTimeout = 1500 * time.Millisecond

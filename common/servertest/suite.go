@@ -16,7 +16,7 @@ import (
 // groups are all cases, by topic.
 var groups = []func() []Case{
 	cliCases, timeoutCases, stopCases,
-	connectionCases, refusalCases, lineCases, targetCases, fieldCases, methodCases,
+	connectionCases, closeCases, refusalCases, lineCases, targetCases, fieldCases, methodCases,
 	bodyCases, chunkCases, expectCases, responseCases,
 	typeCases, nameCases, contentCases, rangeCases, conditionCases, fallbackCases,
 	loginCases, tokenCases, privateCases, dataCases, manyCases,
