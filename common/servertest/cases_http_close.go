@@ -24,7 +24,7 @@ func closeCases() []Case {
 		t.Helper()
 		t.Eventually(what, func() bool {
 			end, err := serverEnd(c.conn)
-			return err != nil || end.state != unix.BPF_TCP_ESTABLISHED
+			return err != nil || end.state != unix.BPF_TCP_ESTABLISHED && end.state != unix.BPF_TCP_CLOSE_WAIT
 		})
 	}
 	whole := func(t *T, c *Client) {
