@@ -6,10 +6,7 @@ import (
 	"fmt"
 	"io"
 	"math/rand/v2"
-	"net"
 	"os"
-	"strings"
-	"sync/atomic"
 	"time"
 )
 
@@ -53,7 +50,7 @@ func (c *Client) SendRandomly(data string, longest int, seed uint64) <-chan stru
 		defer close(done)
 		for data != "" {
 			n := min(len(data), 1+rng.IntN(longest))
-			if !c.write(data[:n]) {
+			if !c.Put(data[:n]) {
 				return
 			}
 			data = data[n:]
@@ -61,68 +58,6 @@ func (c *Client) SendRandomly(data string, longest int, seed uint64) <-chan stru
 	}()
 	return done
 }
-
-// EachSplit sends a request once for every place where it can be cut in two, all on one
-// persistent connection, and lets check read each response.
-func (t *T) EachSplit(raw string, check func(c *Client)) {
-	t.Helper()
-	c := t.Dial()
-	for at := 1; at < len(raw); at++ {
-		c.SendPieces(raw, at)
-		check(c)
-	}
-	c.WantKept()
-	c.Close()
-}
-
-// Idle makes n connections that never say a word.
-func (t *T) Idle(n int) []*Client {
-	t.Helper()
-	clients := make([]*Client, n)
-	for i := range clients {
-		clients[i] = t.Dial()
-	}
-	return clients
-}
-
-// A Flood pipelines requests without end, and reads what comes back as fast as it can.
-type Flood struct {
-	Answered atomic.Int64 // bytes of responses read so far
-	conn     *net.TCPConn
-}
-
-// Flood starts one. It ends with the case, or with Stop.
-func (t *T) Flood(raw string) *Flood {
-	t.Helper()
-	conn, err := t.Server.dial(DialOptions{})
-	if err != nil {
-		t.Fatalf("connect: %v", err)
-	}
-	f := &Flood{conn: conn}
-	many := strings.Repeat(raw, 1+16<<10/len(raw))
-	go func() {
-		for {
-			if _, err := io.WriteString(conn, many); err != nil {
-				return
-			}
-		}
-	}()
-	go func() {
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := conn.Read(buf)
-			f.Answered.Add(int64(n))
-			if err != nil {
-				return
-			}
-		}
-	}()
-	t.onEnd(f.Stop)
-	return f
-}
-
-// Stop ends the flood.
-func (f *Flood) Stop() { _ = f.conn.Close() }
 
 // Digest reads a body and compares it with a SHA-256. For 24 MB this is faster to say than
 // where they differ.
@@ -199,7 +134,7 @@ func (c *Client) DripUntil(tick time.Duration, b string) {
 			return
 		}
 		_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
-		if !c.write(b) {
+		if !c.Put(b) {
 			return
 		}
 	}

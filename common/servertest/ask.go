@@ -2,8 +2,6 @@ package servertest
 
 import (
 	"cmp"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 )
@@ -28,14 +26,14 @@ func (a ask) title() string {
 	return strings.Join(append([]string{cmp.Or(a.method, "GET"), a.target}, a.fields...), " ")
 }
 
-// ask plays the asks on one connection, as far as the answers allow.
-func (t *T) ask(asks ...ask) {
+// askAll plays the asks on one connection, as far as the answers allow.
+func askAll(t *T, asks ...ask) {
 	t.Helper()
-	t.askOf(t.Server, asks...)
+	askAllOf(t, t.Server, asks...)
 }
 
-// askOf is ask for any server.
-func (t *T) askOf(s *Server, asks ...ask) {
+// askAllOf is ask for any server.
+func askAllOf(t *T, s *Server, asks ...ask) {
 	t.Helper()
 	var c *Client
 	for _, a := range asks {
@@ -44,7 +42,7 @@ func (t *T) askOf(s *Server, asks ...ask) {
 				c = t.connect(s, DialOptions{})
 			}
 			c.t = t
-			c.ask(a)
+			askOne(c, a)
 			c.WantKept()
 		}) && c != nil {
 			c.Close()
@@ -56,11 +54,11 @@ func (t *T) askOf(s *Server, asks ...ask) {
 	}
 }
 
-// ask sends one request and judges its answer.
-func (c *Client) ask(a ask) *Response {
+// askOne sends one request and judges its answer.
+func askOne(c *Client, a ask) *Response {
 	c.t.Helper()
 	method := cmp.Or(a.method, "GET")
-	c.Send(request(method, a.target, a.send, c.withTag(a.target, a.fields)...))
+	c.Send(request(method, a.target, a.send, withTag(c, a.target, a.fields)...))
 	resp := c.WantTo(method, a.want)
 	if resp.Has("Connection", "close") {
 		c.t.Errorf("Connection: close with a %d that keeps the connection%s", resp.Status, c.about(resp))
@@ -84,7 +82,7 @@ func (c *Client) ask(a ask) *Response {
 
 // withTag puts the entity tag of the target where $TAG stands. (Three letters alone are in a token in
 // base64 now and then.)
-func (c *Client) withTag(target string, fields []string) []string {
+func withTag(c *Client, target string, fields []string) []string {
 	c.t.Helper()
 	if !strings.Contains(strings.Join(fields, ""), "$TAG") {
 		return fields
@@ -97,57 +95,8 @@ func (c *Client) withTag(target string, fields []string) []string {
 	return filled
 }
 
-// folder makes a folder of its own for a case whose root must hold just this. What begins with
-// "->" is a symbolic link.
-func (t *T) folder(files map[string]string) *Root {
-	t.Helper()
-	top, err := os.MkdirTemp(filepath.Dir(t.Root.Dir), "folder-")
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	t.onEnd(func() { _ = os.RemoveAll(top) })
-	r := &Root{Dir: filepath.Join(top, "root")}
-	for _, dir := range []string{top, r.Dir} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			t.Fatalf("%v", err)
-		}
-		_ = os.Chmod(dir, 0o755)
-	}
-	for name, text := range files {
-		to, link := strings.CutPrefix(text, "->")
-		if !link {
-			err = r.put(name, []byte(text))
-		} else if err = os.MkdirAll(filepath.Dir(r.Path(name)), 0o755); err == nil {
-			err = os.Symlink(to, r.Path(name))
-		}
-		if err != nil {
-			t.Fatalf("%v", err)
-		}
-	}
-	return r
-}
-
-// file makes a file of the case's own in the shared root.
-func (t *T) file(suffix string, data string) (name string) {
-	t.Helper()
-	name, err := t.Root.Write(suffix, []byte(data))
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	t.onEnd(func() { _ = os.Remove(t.Root.Path(name)) })
-	return name
-}
-
-// must ends the case where something that is not the server's goes wrong.
-func (t *T) must(err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-}
-
 // try runs a command of the system, not the program.
-func (t *T) try(wrap []string, args ...string) (out string, status int) {
+func try(t *T, wrap []string, args ...string) (out string, status int) {
 	p := &Program{Path: wrap[0], Args: slices.Concat(wrap[1:], args)}
 	status, out, _, err := p.Exec(Config{})
 	if err != nil {

@@ -2,13 +2,8 @@ package servertest
 
 import (
 	"fmt"
-	"path/filepath"
 	"regexp"
-	"runtime"
-	"runtime/debug"
-	"slices"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -65,8 +60,6 @@ type T struct {
 	Program *Program
 	Root    *Root
 	Case    *Case
-
-	ends []func()
 }
 
 // Stage is the stage that is measured.
@@ -80,32 +73,8 @@ func (t *T) patience() time.Duration {
 	return t.Program.Guest.patience()
 }
 
-// onEnd registers what is done when the case has ended, last things first.
-func (t *T) onEnd(f func()) { t.ends = append(t.ends, f) }
-
-// play runs f in a goroutine of its own, which Fatalf ends, and then what onEnd has collected.
-func (t *T) play(f func(t *T)) {
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer t.end()
-		defer func() {
-			if p := recover(); p != nil {
-				t.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
-		f(t)
-	}()
-	<-done
-}
-
-func (t *T) end() {
-	for len(t.ends) > 0 {
-		last := t.ends[len(t.ends)-1]
-		t.ends = t.ends[:len(t.ends)-1]
-		last()
-	}
-}
+// play runs f as the case, to its end.
+func (t *T) play(f func(t *T)) { t.run(func() { f(t) }) }
 
 // Begin starts a server for this case alone. At the end of the case it is stopped, and must have
 // stopped well, with nothing on stderr that the case does not expect.
@@ -146,7 +115,7 @@ func (t *T) Exec(args ...string) (status int, stdout, stderr string) {
 		t.Fatalf("%v", err)
 	}
 	if status == -1 {
-		t.waitedInVain()
+		t.WaitedInVain()
 	}
 	if status == -1 && t.weary() {
 		t.Fatalf("%q: it does not end; nor did it before, so that other command lines are not tried", args)
@@ -158,7 +127,7 @@ func (t *T) Exec(args ...string) (status int, stdout, stderr string) {
 func (t *T) Eventually(what string, ok func() bool) {
 	t.Helper()
 	if !eventually(t.patience(), ok) {
-		t.waitedInVain()
+		t.WaitedInVain()
 		t.Fatalf("not within %v: %s", t.patience(), what)
 	}
 }
@@ -178,102 +147,31 @@ func unexpected(c *Case, stderr string) error {
 	return fmt.Errorf("unexpected on stderr:%s", indent(strings.Join(rest, "")))
 }
 
-// A recorder collects what a case has to say, so that it can be told to a test or to a program,
-// or be turned round where the case must fail.
-type recorder struct {
-	mu     sync.Mutex
-	failed bool
-	lines  []string
-	guest  *Guest // is told of waits in vain
-	vain   int    // how many there were
-	crash  string // how a guest's server ended by itself
-}
-
-// waitedInVain takes down that something did not happen in time.
-func (r *recorder) waitedInVain() {
-	r.guest.waited()
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.vain++
-}
-
-func (r *recorder) noteCrash(how string) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.crash = how
-}
-
-func (r *recorder) crashed() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.crash
-}
-
-// weary says that a case with many parts has waited in vain often enough.
-func (r *recorder) weary() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.guest != nil && r.vain >= silencesPerCase
-}
-
-// Helper is there so that a T can be used like a testing.T.
-func (r *recorder) Helper() {}
-
-// Logf notes something that is shown if the case fails.
-func (r *recorder) Logf(format string, args ...any) { r.note(format, args) }
-
-// Errorf fails the case and goes on.
-func (r *recorder) Errorf(format string, args ...any) {
-	r.note(format, args)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.failed = true
-}
-
-// Fatalf fails the case and ends it. It is for the case's own goroutine.
-func (r *recorder) Fatalf(format string, args ...any) {
-	r.note(format, args)
-	r.mu.Lock()
-	r.failed = true
-	r.mu.Unlock()
-	runtime.Goexit()
-}
-
-// Failed says whether the case has failed so far.
-func (r *recorder) Failed() bool {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.failed
-}
-
-func (r *recorder) note(format string, args []any) {
-	if slices.ContainsFunc(args, late) {
-		r.waitedInVain()
+// sub runs part of a case whose failure does not end the rest, and says whether it went well.
+func (t *T) sub(name string, f func(t *T)) bool {
+	t.Helper()
+	if t.Server != nil && t.Server.Exited() {
+		t.Fatalf("%s: the server is gone", name)
 	}
-	line := caseLine() + fmt.Sprintf(format, args...)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	r.lines = append(r.lines, line)
-}
-
-func (r *recorder) log() string {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return strings.Join(r.lines, "\n")
-}
-
-// caseLine finds the line of the case that is on the stack: the line in the client that noticed
-// something says nothing.
-func caseLine() string {
-	pcs := make([]uintptr, 32)
-	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
-	for {
-		f, more := frames.Next()
-		if base := filepath.Base(f.File); strings.HasPrefix(base, "cases_") || strings.HasPrefix(base, "pitfalls_") {
-			return fmt.Sprintf("%s:%d: ", base, f.Line)
+	part := &T{Server: t.Server, Program: t.Program, Root: t.Root, Case: t.Case}
+	part.guest, part.vain = t.guest, t.vain
+	part.play(f)
+	t.vain = part.vain
+	if part.Failed() {
+		t.Errorf("%s: %s", name, strings.TrimSpace(part.log()))
+		if t.weary() {
+			t.Fatalf("no answer for the second time: the rest of the case is not tried")
 		}
-		if !more {
-			return ""
-		}
+		return false
 	}
+	return true
+}
+
+func (t *T) freePort() int {
+	t.Helper()
+	port, err := freePort()
+	if err != nil {
+		t.Fatalf("%v", err)
+	}
+	return port
 }

@@ -45,12 +45,12 @@ func dataCases() []Case {
 			t.must(unix.Mkfifo(r.Path("fifo.mp4"), 0o644))
 			for _, flags := range [][]string{nil, {"-a"}} {
 				s := t.Begin(Config{Root: r.Dir, Flags: flags, Env: account})
-				for _, fields := range [][]string{nil, {"Cookie: " + t.login(s)}} { // the list is the same for all
+				for _, fields := range [][]string{nil, {"Cookie: " + loggedIn(t, s)}} { // the list is the same for all
 					c := t.DialTo(s, DialOptions{})
-					resp := c.ask(ask{target: "/api/video", fields: fields, want: 200, has: asJSON})
+					resp := askOne(c, ask{target: "/api/video", fields: fields, want: 200, has: asJSON})
 					c.WantKept()
 					c.Close()
-					videos := t.videos(resp)
+					videos := videos(t, resp)
 					for name, size := range want {
 						if got, ok := videos[name]; !ok || got != size {
 							t.Errorf("%q has %d bytes; in the list it is %d, %v", name, size, got, ok)
@@ -74,7 +74,7 @@ func dataCases() []Case {
 			t.must(r.put("grows.mp4", []byte("old")))
 			t.must(r.put("goes.mp4", []byte("old")))
 			is := func(want map[string]int64) func() bool {
-				return func() bool { return maps.Equal(t.videos(c.Request("GET", "/api/video").Want(200)), want) }
+				return func() bool { return maps.Equal(videos(t, c.Request("GET", "/api/video").Want(200)), want) }
 			}
 			if !eventually(3*time.Second, is(map[string]int64{"grows.mp4": 3, "goes.mp4": 3})) {
 				t.Errorf("two new videos are not in the list after 3 s")
@@ -88,12 +88,12 @@ func dataCases() []Case {
 		}},
 		{Name: "api-loadavg", IDs: []string{"api-loadavg", "api-aliases", "api-head"}, Run: func(t *T) {
 			for _, target := range []string{"/loadavg", "/api/loadavg"} {
-				t.sub(target, func(t *T) { t.statistic(target, compareLoad) })
+				t.sub(target, func(t *T) { statistic(t, target, compareLoad) })
 			}
 		}},
 		{Name: "api-meminfo", IDs: []string{"api-meminfo", "api-aliases", "api-head"}, Run: func(t *T) {
 			for _, target := range []string{"/meminfo", "/api/meminfo"} {
-				t.sub(target, func(t *T) { t.statistic(target, compareMemory) })
+				t.sub(target, func(t *T) { statistic(t, target, compareMemory) })
 			}
 		}},
 		{Name: "api-echo", IDs: []string{"api-echo"}, Run: func(t *T) {
@@ -101,7 +101,7 @@ func dataCases() []Case {
 				"text/plain", "text/plain; charset=utf-8", "application/json", "application/octet-stream", `multipart/form-data; boundary="a b"`, "text/html", "x/y;z=1",
 				"nonsense", "application/x-www-form-urlencoded", "image/svg+xml",
 			} {
-				t.ask(
+				askAll(t,
 					ask{
 						method: "POST", target: "/echo", send: "the body", fields: []string{"Content-Type: " + kind}, want: 200, body: "the body",
 						has: []string{"Content-Type: " + kind, "Content-Length: 8"},
@@ -166,7 +166,7 @@ func dataCases() []Case {
 			c.WantKept()
 		}},
 		{Name: "api-healthz", IDs: []string{"api-healthz"}, Run: func(t *T) {
-			t.ask(
+			askAll(t,
 				ask{target: "/healthz", want: 200, body: "ok", has: []string{"Content-Length: 2"}},
 				ask{target: "/healthz?x", want: 200, body: "ok"},
 				ask{target: "/%68ealthz", want: 200, body: "ok"},
@@ -180,10 +180,10 @@ func dataCases() []Case {
 				"/api/logi", "/api/loginx", "/api?x", "/%61pi/x", "/api%2Fx", "/api//login", "/api/./login", "/api/../plain.txt", "/api/private", "/api/loadavg/x", "/api/meminfo/",
 				"/API/login", "/loadavg/", "/meminfo/x", "/echo/", "/echo/x",
 			} {
-				t.ask(ask{target: target, want: 404}, ask{method: "HEAD", target: target, want: 404})
+				askAll(t, ask{target: target, want: 404}, ask{method: "HEAD", target: target, want: 404})
 			}
 			// Names that only begin like it are files.
-			t.ask(ask{target: "/api.txt", want: 200, body: fileTexts["api.txt"]}, ask{target: "/apix", want: 404})
+			askAll(t, ask{target: "/api.txt", want: 200, body: fileTexts["api.txt"]}, ask{target: "/apix", want: 404})
 			c := t.Dial()
 			for _, method := range []string{"POST", "PUT", "DELETE", "PATCH"} {
 				if resp := c.Send(request(method, "/api/nothing-there", "x")).ReadTo(method); resp.Status != 404 {
@@ -194,12 +194,12 @@ func dataCases() []Case {
 		}},
 		{Name: "api-methods", IDs: []string{"method-405", "method-options", "keep-405"}, Run: func(t *T) {
 			for _, target := range []string{"/healthz", "/loadavg", "/meminfo", "/api/loadavg", "/api/meminfo", "/api/video"} {
-				t.methods(target, "GET", "HEAD")
+				methods(t, target, "GET", "HEAD")
 			}
-			t.methods("/echo", "POST")
+			methods(t, "/echo", "POST")
 		}},
 		{Name: "api-head", IDs: []string{"api-head"}, Env: account, Run: func(t *T) {
-			cookie := "Cookie: " + t.login(t.Server)
+			cookie := "Cookie: " + loggedIn(t, t.Server)
 			for _, fields := range [][]string{nil, {cookie}} {
 				for _, target := range []string{"/api/login", "/healthz", "/api/video"} {
 					t.sub(fmt.Sprint(target, fields), func(t *T) {
@@ -218,7 +218,7 @@ func dataCases() []Case {
 }
 
 // videos reads the list: objects of a name and a size, no name twice.
-func (t *T) videos(resp *Response) map[string]int64 {
+func videos(t *T, resp *Response) map[string]int64 {
 	t.Helper()
 	var list []map[string]json.RawMessage
 	if err := json.Unmarshal(resp.Body, &list); err != nil || list == nil {
@@ -241,12 +241,12 @@ func (t *T) videos(resp *Response) map[string]int64 {
 
 // statistic asks for numbers that change, and for their HEAD. They must be what /proc says, before or
 // after: four tries, should they have changed twice meanwhile.
-func (t *T) statistic(target string, compare func(body []byte) error) {
+func statistic(t *T, target string, compare func(body []byte) error) {
 	t.Helper()
 	c := t.Dial()
 	var err error
 	for range 4 {
-		resp := c.ask(ask{target: target, want: 200, has: asJSON})
+		resp := askOne(c, ask{target: target, want: 200, has: asJSON})
 		if err = compare(resp.Body); err == nil {
 			break
 		}
@@ -254,8 +254,8 @@ func (t *T) statistic(target string, compare func(body []byte) error) {
 	if err != nil {
 		t.Errorf("%v", err)
 	}
-	c.ask(ask{method: "HEAD", target: target, want: 200, has: asJSON})
-	c.ask(ask{target: target + "?x", want: 200, has: asJSON})
+	askOne(c, ask{method: "HEAD", target: target, want: 200, has: asJSON})
+	askOne(c, ask{target: target + "?x", want: 200, has: asJSON})
 	c.WantKept()
 }
 

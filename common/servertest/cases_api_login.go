@@ -15,7 +15,7 @@ type claimSet struct {
 }
 
 // claimsOf reads an object that has the three claims and nothing else.
-func (t *T) claimsOf(resp *Response) (c claimSet) {
+func claimsOf(t *T, resp *Response) (c claimSet) {
 	t.Helper()
 	if kind := resp.Get("Content-Type"); kind != "application/json" {
 		t.Errorf("claims are %q", kind)
@@ -49,25 +49,25 @@ func loginCases() []Case {
 	emptyObject := ask{target: "/api/login", want: 200, body: "{}", has: []string{"Content-Type: application/json"}, hasnt: noCookie}
 	return []Case{
 		{Name: "api-login-get", IDs: []string{"api-login-get"}, Env: account, Run: func(t *T) {
-			t.ask(emptyObject, ask{target: "/api/login?x", want: 200, body: "{}"})
+			askAll(t, emptyObject, ask{target: "/api/login?x", want: 200, body: "{}"})
 		}},
-		{Name: "api-login-get-no-account", IDs: []string{"api-login-get"}, Run: func(t *T) { t.ask(emptyObject) }},
+		{Name: "api-login-get-no-account", IDs: []string{"api-login-get"}, Run: func(t *T) { askAll(t, emptyObject) }},
 		{Name: "api-login-get-claims", IDs: []string{"api-login-get-claims", "api-login-post"}, Env: account, Run: func(t *T) {
 			c := t.Dial()
 			resp := c.Post("/api/login", credentials).Want(200)
-			want := t.claimsOf(resp)
+			want := claimsOf(t, resp)
 			cookie, _, _ := strings.Cut(resp.Get("Set-Cookie"), ";")
 			for range 2 { // the second time it may know the token already
 				again := c.Request("GET", "/api/login", "Cookie: "+cookie).Want(200)
-				if got := t.claimsOf(again); got != want {
+				if got := claimsOf(t, again); got != want {
 					t.Errorf("logged in as %v, then known as %v", want, got)
 				}
 				if again.Get("Set-Cookie") != "" {
 					t.Errorf("a GET sets a cookie")
 				}
 			}
-			c.ask(emptyObject) // the connection itself is nobody
-			other := t.claimsOf(c.Request("GET", "/api/login", "Cookie: "+cookie).Want(200))
+			askOne(c, emptyObject) // the connection itself is nobody
+			other := claimsOf(t, c.Request("GET", "/api/login", "Cookie: "+cookie).Want(200))
 			if other != want {
 				t.Errorf("known as %v, then as %v", want, other)
 			}
@@ -76,7 +76,7 @@ func loginCases() []Case {
 		{Name: "api-login-claims", IDs: []string{"api-login-claims", "api-login-post"}, Env: account, Run: func(t *T) {
 			c := t.Dial()
 			before := time.Now().Unix()
-			claims := t.claimsOf(c.Post("/api/login", credentials).Want(200))
+			claims := claimsOf(t, c.Post("/api/login", credentials).Want(200))
 			after := time.Now().Unix()
 			if claims.Sub != "user0" || claims.Iat < before || claims.Iat > after || claims.Exp != claims.Iat+86400 {
 				t.Errorf("between %d and %d the claims are %+v", before, after, claims)
@@ -89,7 +89,7 @@ func loginCases() []Case {
 		}},
 		{Name: "api-login-any-order", IDs: []string{"api-login-any-order"}, Env: account, Run: func(t *T) {
 			const form = "Content-Type: application/x-www-form-urlencoded"
-			t.ask(
+			askAll(t,
 				post(`{"username": "user0", "password": "thepassword"}`, 200),
 				post(`{"password": "thepassword", "username": "user0"}`, 200),
 				post(`{"username":"user0","password":"thepassword"}`, 200),
@@ -114,7 +114,7 @@ func loginCases() []Case {
 				chunk("a", credentials[:10]) + chunk("1;x=y", credentials[10:11]) + chunk(fmt.Sprintf("%x", len(credentials)-11), credentials[11:]),
 			} {
 				c.Send("POST /api/login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + last)
-				if claims := t.claimsOf(c.Want(200)); claims.Sub != "user0" {
+				if claims := claimsOf(t, c.Want(200)); claims.Sub != "user0" {
 					t.Errorf("in chunks: the claims are %+v", claims)
 				}
 			}
@@ -126,14 +126,14 @@ func loginCases() []Case {
 				t.must(err)
 				return post(string(body), 403)
 			}
-			t.ask(
+			askAll(t,
 				login("user0", "wrong"), login("user0", ""), login("", "thepassword"), login("", ""), login("user0", "thepasswor"), login("user0", "thepassword "),
 				login("user0", "Thepassword"), login("User0", "thepassword"), login("user", "thepassword"), login("user00", "thepassword"),
 				login("thepassword", "user0"), login("user0\x00", "thepassword"), login("user0", "thepassword\x00"), login("user0thepassword", ""),
 				login("user0", strings.Repeat("thepassword", 1000)), login(" user0", "thepassword"), login("*", "*"), login("admin", "admin"),
 			)
 			// Wrong credentials take nothing away from a client that has a token, nor does it help.
-			t.ask(post(`{"username": "user0", "password": "wrong"}`, 403, "Cookie: "+t.login(t.Server)))
+			askAll(t, post(`{"username": "user0", "password": "wrong"}`, 403, "Cookie: "+loggedIn(t, t.Server)))
 		}},
 		{Name: "api-login-bad-json", IDs: []string{"api-login-bad-json"}, Env: account, Run: func(t *T) {
 			var asks []ask
@@ -153,7 +153,7 @@ func loginCases() []Case {
 			} {
 				asks = append(asks, post(body, 400))
 			}
-			t.ask(asks...)
+			askAll(t, asks...)
 			c := t.Dial()
 			c.Request("POST", "/api/login").Want(400) // no body
 			c.Send("POST /api/login HTTP/1.1\r\nHost: h\r\n\r\n").Want(400)
@@ -173,7 +173,7 @@ func loginCases() []Case {
 				t.must(err)
 				c := t.DialTo(s, DialOptions{})
 				resp := c.Post("/api/login", string(body)).Want(200)
-				if claims := t.claimsOf(resp); claims.Sub != a.user {
+				if claims := claimsOf(t, resp); claims.Sub != a.user {
 					t.Errorf("logged in as %q, known as %q", a.user, claims.Sub)
 				}
 				if token := cookieToken.FindStringSubmatch(resp.Get("Set-Cookie")); token == nil || !signedBy(a.secret, token[1]) {
@@ -185,11 +185,11 @@ func loginCases() []Case {
 			}
 		}},
 		{Name: "api-login-methods", IDs: []string{"api-login-methods", "method-options"}, Env: account, Run: func(t *T) {
-			t.methods("/api/login", "GET", "HEAD", "POST")
-			t.methods("/api/logout", "POST")
+			methods(t, "/api/login", "GET", "HEAD", "POST")
+			methods(t, "/api/logout", "POST")
 		}},
 		{Name: "api-logout", IDs: []string{"api-logout"}, Env: account, Run: func(t *T) {
-			for _, fields := range [][]string{nil, {"Cookie: " + t.login(t.Server)}, {"Cookie: auth_jwt=nonsense"}} {
+			for _, fields := range [][]string{nil, {"Cookie: " + loggedIn(t, t.Server)}, {"Cookie: auth_jwt=nonsense"}} {
 				t.sub(fmt.Sprint(fields), func(t *T) {
 					c := t.Dial()
 					resp := c.Post("/api/logout", "", fields...).Want(200)
@@ -219,7 +219,7 @@ func cookieIs(t *T, life int) {
 		t.Fatalf("Set-Cookie: %s", resp.Get("Set-Cookie"))
 	}
 	wantAttributes(t, resp, token[1], life)
-	claims := t.claimsOf(resp)
+	claims := claimsOf(t, resp)
 	if claims.Exp-claims.Iat != int64(life) {
 		t.Errorf("a token with the claims %+v, want a life of %d s", claims, life)
 	}
@@ -237,7 +237,7 @@ func wantAttributes(t *T, resp *Response, token string, life int) {
 }
 
 // methods holds all methods against those that a resource has.
-func (t *T) methods(target string, has ...string) {
+func methods(t *T, target string, has ...string) {
 	t.Helper()
 	known := map[string]bool{}
 	for _, method := range has {

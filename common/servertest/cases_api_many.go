@@ -2,7 +2,6 @@ package servertest
 
 import (
 	"fmt"
-	"os"
 	"time"
 )
 
@@ -16,7 +15,7 @@ func manyCases() []Case {
 			t.Dial().Request("GET", "/plain.txt").WantBody(200, Texts["plain.txt"])
 			t.end()
 			t.Eventually("the first client is gone", func() bool { return t.Server.Connections() <= 0 })
-			before := t.Server.descriptors()
+			before := len(t.Server.fds())
 			start := time.Now()
 			for i := range many {
 				one(t, i)
@@ -28,7 +27,7 @@ func manyCases() []Case {
 				t.Errorf("%d connections take %v", many, took)
 			}
 			after := 0
-			if !eventually(t.patience(), func() bool { after = t.Server.descriptors(); return after <= before }) {
+			if !eventually(t.patience(), func() bool { after = len(t.Server.fds()); return after <= before }) {
 				t.Errorf("it has %d descriptors, before it had %d", after, before)
 			}
 		}
@@ -55,10 +54,4 @@ func manyCases() []Case {
 		{Name: "many-dropped-in-line", IDs: []string{"conn-many-dropped"}, Alone: true, Flags: []string{"-s"}, Run: run(drop("GET /plain.tx"))},
 		{Name: "many-dropped-in-head", IDs: []string{"conn-many-dropped"}, Alone: true, Flags: []string{"-s"}, Run: run(drop(get + "X: y"))},
 	}
-}
-
-// descriptors is how many the server has, of whatever kind.
-func (s *Server) descriptors() int {
-	fds, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
-	return len(fds)
 }

@@ -15,7 +15,7 @@ func privateCases() []Case {
 			for _, target := range targets {
 				asks = append(asks, ask{target: target, want: 403, hasnt: []string{"ETag", "Last-Modified", "Content-Range", "Location"}})
 			}
-			t.ask(asks...)
+			askAll(t, asks...)
 		}
 	}
 	// with asks with a good token.
@@ -26,7 +26,7 @@ func privateCases() []Case {
 			asks[i].name = asks[i].title() + ", with a token"
 			asks[i].fields = append([]string{cookie}, asks[i].fields...)
 		}
-		t.ask(asks...)
+		askAll(t, asks...)
 	}
 	const there = "/private/secret.txt"
 	text := Texts[there[1:]]
@@ -38,7 +38,7 @@ func privateCases() []Case {
 				"/private/link-to-plain.txt", "/private/link-dir/page.html", "/private/.dot",
 			)(t)
 			// What is nobody's business is asked about no conditions.
-			t.ask(
+			askAll(t,
 				ask{target: there, fields: []string{"If-None-Match: *"}, want: 403},
 				ask{target: there, fields: []string{`If-Match: "other"`}, want: 403},
 				ask{target: there, fields: []string{"If-Modified-Since: " + modified}, want: 403},
@@ -90,8 +90,8 @@ func privateCases() []Case {
 				ask{method: "OPTIONS", target: there, want: 204},
 			)
 			// And just for the request that has it: the next one on the connection is nobody's.
-			t.ask(ask{target: there, want: 403})
-			cookie := "Cookie: " + t.login(t.Server)
+			askAll(t, ask{target: there, want: 403})
+			cookie := "Cookie: " + loggedIn(t, t.Server)
 			c := t.Dial()
 			c.Send(request("GET", there, "", cookie) + request("GET", there, "") + request("GET", there, "", cookie))
 			c.WantBody(200, text)
@@ -138,7 +138,7 @@ func privateCases() []Case {
 				with(t, ask{target: fmt.Sprintf(form, "secret.txt"), want: 404})
 			}
 			// And these are other names.
-			t.ask(
+			askAll(t,
 				ask{target: "/privately.txt", want: 200, body: fileTexts["privately.txt"]},
 				ask{target: "/private.txt", want: 200, body: fileTexts["private.txt"]},
 				ask{target: "/sub/private/open.txt", want: 200, body: fileTexts["sub/private/open.txt"]},
@@ -148,7 +148,7 @@ func privateCases() []Case {
 				"/private./secret.txt", "/private;x/secret.txt", "/%2570rivate/secret.txt", "/private%252Fsecret.txt", "/privatex/secret.txt", "/private%3F/secret.txt",
 				"/%EF%BD%90rivate/secret.txt", "/private%C0%AFsecret.txt", "/private*/secret.txt", "/~/private/secret.txt",
 			} {
-				t.ask(ask{target: target, want: 404})
+				askAll(t, ask{target: target, want: 404})
 			}
 			c := t.Dial()
 			c.Request("GET", "/private%00/secret.txt").WantRefused(400)
@@ -187,7 +187,7 @@ func privateCases() []Case {
 				)
 				forbidden("/link-private.txt", "/link-private-dir/secret.txt", "/link-private-chain.txt", "/private/link-dir/page.html", "/private-index/")(t)
 			}
-			t.ask(
+			askAll(t,
 				ask{target: "/link-private.txt", fields: []string{"If-None-Match: *"}, want: 403},
 				ask{target: "/link-private.txt", fields: []string{"Range: bytes=0-0"}, want: 403},
 				ask{method: "HEAD", target: "/link-private.txt", want: 403},
@@ -224,7 +224,7 @@ func privateCases() []Case {
 					if method == "POST" {
 						a.send = "a body that is dropped"
 					}
-					t.ask(a)
+					askAll(t, a)
 				}
 			}
 		}},
@@ -244,9 +244,9 @@ func privateCases() []Case {
 		{Name: "private-absent", IDs: []string{"private-missing"}, NoServer: true, Run: func(t *T) {
 			// Where there is no such folder at all, nobody is told.
 			s := t.Begin(Config{Root: t.folder(map[string]string{"index.html": "x"}).Dir, Env: account})
-			t.askOf(s, ask{target: "/private/x", want: 403}, ask{target: "/private", want: 403}, ask{target: "/private/", want: 403})
-			cookie := []string{"Cookie: " + t.login(s)}
-			t.askOf(s, ask{target: "/private/x", fields: cookie, want: 404}, ask{target: "/private/", fields: cookie, want: 404})
+			askAllOf(t, s, ask{target: "/private/x", want: 403}, ask{target: "/private", want: 403}, ask{target: "/private/", want: 403})
+			cookie := []string{"Cookie: " + loggedIn(t, s)}
+			askAllOf(t, s, ask{target: "/private/x", fields: cookie, want: 404}, ask{target: "/private/", fields: cookie, want: 404})
 		}},
 	}
 }

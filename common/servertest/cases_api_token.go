@@ -59,17 +59,17 @@ func payload(issued time.Time, life time.Duration) string {
 }
 
 // nobody holds tokens against the server that it must not accept.
-func (t *T) nobody(tokens map[string]string) {
+func nobody(t *T, tokens map[string]string) {
 	t.Helper()
 	for name, token := range tokens {
-		t.nobodyWith(name, "Cookie: auth_jwt="+token)
+		nobodyWith(t, name, "Cookie: auth_jwt="+token)
 	}
 }
 
 // nobodyWith asks with fields that must not make the client somebody.
-func (t *T) nobodyWith(name string, fields ...string) {
+func nobodyWith(t *T, name string, fields ...string) {
 	t.Helper()
-	t.ask(
+	askAll(t,
 		ask{name: name + ", GET /api/login", target: "/api/login", fields: fields, want: 200, body: "{}", hasnt: noCookie},
 		ask{name: name + ", /private", target: "/private/secret.txt", fields: fields, want: 403},
 		ask{name: name + ", /private, missing", target: "/private/nothing-there", fields: fields, want: 403},
@@ -77,7 +77,7 @@ func (t *T) nobodyWith(name string, fields ...string) {
 }
 
 // somebodyWith asks with fields that must make the client user0.
-func (t *T) somebodyWith(name string, fields ...string) {
+func somebodyWith(t *T, name string, fields ...string) {
 	t.Helper()
 	t.sub(name, func(t *T) {
 		c := t.Dial()
@@ -119,7 +119,7 @@ func tokenCases() []Case {
 				"made an hour ago":       sign(secret, hs256Header, payload(now.Add(-time.Hour), 2*time.Hour)),
 				"good for a hundred yrs": sign(secret, hs256Header, payload(now, 100*365*24*time.Hour)),
 			} {
-				t.somebodyWith(name, "Cookie: auth_jwt="+token)
+				somebodyWith(t, name, "Cookie: auth_jwt="+token)
 			}
 		}},
 		{Name: "token-none", IDs: []string{"token-none"}, Env: account, Run: func(t *T) {
@@ -133,7 +133,7 @@ func tokenCases() []Case {
 				tokens[alg+", signed by nothing"] = sign("", header, payload(time.Now(), time.Hour))
 				tokens[alg+", any signature"] = bare + ".x"
 			}
-			t.nobody(tokens)
+			nobody(t, tokens)
 		}},
 		{Name: "token-alg", IDs: []string{"token-alg", "token-crit"}, Env: account, Run: func(t *T) {
 			claims := payload(time.Now(), time.Hour)
@@ -158,8 +158,8 @@ func tokenCases() []Case {
 			} {
 				tokens[name] = sign(secret, header, claims)
 			}
-			t.nobody(tokens)
-			t.nobody(map[string]string{ // RFC 7515 §4.1.11
+			nobody(t, tokens)
+			nobody(t, map[string]string{ // RFC 7515 §4.1.11
 				"crit":         sign(secret, `{"alg":"HS256","crit":["x"],"x":1}`, claims),
 				"crit for b64": sign(secret, `{"alg":"HS256","b64":false,"crit":["b64"]}`, claims),
 			})
@@ -167,7 +167,7 @@ func tokenCases() []Case {
 		{Name: "token-tampered", IDs: []string{"token-tampered", "env-secret"}, Env: account, Run: func(t *T) {
 			now := time.Now()
 			token := good()
-			t.somebodyWith("untouched", "Cookie: auth_jwt="+token)
+			somebodyWith(t, "untouched", "Cookie: auth_jwt="+token)
 			parts := strings.Split(token, ".")
 			head, body, sig := parts[0], parts[1], parts[2]
 			raw, err := base64.RawURLEncoding.DecodeString(sig)
@@ -215,12 +215,12 @@ func tokenCases() []Case {
 				"signed over the payload only": head + "." + body + "." + mac(sha256.New, secret, body),
 				"signed over the JSON itself":  head + "." + body + "." + mac(sha256.New, secret, hs256Header+"."+payload(now, time.Hour)),
 			}
-			t.nobody(tokens)
-			t.somebodyWith("untouched, once more", "Cookie: auth_jwt="+token)
+			nobody(t, tokens)
+			somebodyWith(t, "untouched, once more", "Cookie: auth_jwt="+token)
 		}},
 		{Name: "token-expired", IDs: []string{"token-expired"}, Env: account, Run: func(t *T) {
 			now := time.Now()
-			t.nobody(map[string]string{
+			nobody(t, map[string]string{
 				"a second ago":      sign(secret, hs256Header, payload(now.Add(-time.Hour), time.Hour-time.Second)),
 				"a day ago":         sign(secret, hs256Header, payload(now.AddDate(0, 0, -2), 24*time.Hour)),
 				"in 1970":           sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":1}`),
@@ -260,7 +260,7 @@ func tokenCases() []Case {
 			} {
 				tokens[name] = sign(secret, hs256Header, claims)
 			}
-			t.nobody(tokens)
+			nobody(t, tokens)
 		}},
 		{Name: "token-cookie-name", IDs: []string{"token-cookie-name"}, Env: account, Run: func(t *T) {
 			token := good()
@@ -291,14 +291,14 @@ func tokenCases() []Case {
 				"50,000 bytes behind it":  pair + "; big=" + strings.Repeat("x", 50_000),
 				"50,000 bytes of cookies": strings.Repeat("a=b; ", 10_000) + pair,
 			} {
-				t.somebodyWith(name, "Cookie: "+cookie)
+				somebodyWith(t, name, "Cookie: "+cookie)
 			}
-			t.somebodyWith("50,000 bytes in another field", "Cookie: "+pair, "X: "+strings.Repeat("x", 50_000))
-			t.somebodyWith("50,000 bytes in another Cookie", "Cookie: big="+strings.Repeat("x", 50_000), "Cookie: "+pair)
-			t.somebodyWith("another Cookie before it", "Cookie: a=b; prefix_auth_jwt=wrong", "Cookie: "+pair)
-			t.somebodyWith("another Cookie behind it", "Cookie: "+pair, "Accept: */*", "Cookie: a=b")
-			t.somebodyWith("a field in small letters", "cookie: a=b; "+pair)
-			t.somebodyWith("no blank behind the colon", "Cookie:"+pair)
+			somebodyWith(t, "50,000 bytes in another field", "Cookie: "+pair, "X: "+strings.Repeat("x", 50_000))
+			somebodyWith(t, "50,000 bytes in another Cookie", "Cookie: big="+strings.Repeat("x", 50_000), "Cookie: "+pair)
+			somebodyWith(t, "another Cookie before it", "Cookie: a=b; prefix_auth_jwt=wrong", "Cookie: "+pair)
+			somebodyWith(t, "another Cookie behind it", "Cookie: "+pair, "Accept: */*", "Cookie: a=b")
+			somebodyWith(t, "a field in small letters", "cookie: a=b; "+pair)
+			somebodyWith(t, "no blank behind the colon", "Cookie:"+pair)
 
 			for name, cookie := range map[string]string{
 				"prefix_auth_jwt": "prefix_" + pair, "xauth_jwt": "x" + pair, "auth_jwt_suffix": "auth_jwt_suffix=" + token, "AUTH_JWT": "AUTH_JWT=" + token,
@@ -307,15 +307,15 @@ func tokenCases() []Case {
 				"behind a comma": "a=b," + pair, "in the quotes of another": `a="` + "auth_jwt=" + token + `"`, "a colon": "auth_jwt:" + token,
 				"$auth_jwt": "$" + pair, "escaped": "auth%5Fjwt=" + token,
 			} {
-				t.nobodyWith(name, "Cookie: "+cookie)
+				nobodyWith(t, name, "Cookie: "+cookie)
 			}
-			t.nobodyWith("another field", "Set-Cookie: "+pair, "X-Cookie: "+pair, "Cookies: "+pair, "Authorization: Bearer "+token, "Cookie2: "+pair)
-			t.nobodyWith("nothing but other ones", "Cookie: a=b; c=d")
+			nobodyWith(t, "another field", "Set-Cookie: "+pair, "X-Cookie: "+pair, "Cookies: "+pair, "Authorization: Bearer "+token, "Cookie2: "+pair)
+			nobodyWith(t, "nothing but other ones", "Cookie: a=b; c=d")
 		}},
 		{Name: "token-query", IDs: []string{"token-cookie-name"}, Env: account, Run: func(t *T) {
 			// A token counts nowhere else: where URLs are logged, tokens are not secret.
 			token := good()
-			t.ask(
+			askAll(t,
 				ask{target: "/private/secret.txt?auth_jwt=" + token, want: 403},
 				ask{target: "/api/login?auth_jwt=" + token, want: 200, body: "{}"},
 			)
@@ -331,13 +331,13 @@ func tokenCases() []Case {
 				"a number too large": sign("other", hs256Header, `{"exp":1e999}`),
 			}
 			for name, value := range values {
-				t.nobodyWith(name, "Cookie: auth_jwt="+value)
+				nobodyWith(t, name, "Cookie: auth_jwt="+value)
 			}
-			t.nobodyWith("no cookie at all", "Cookie:")
-			t.nobodyWith("nothing but ;", "Cookie: "+strings.Repeat(";", 1000))
-			t.nobodyWith("nothing but =", "Cookie: "+strings.Repeat("=", 1000))
-			t.nobodyWith("the name alone", "Cookie: auth_jwt")
-			t.nobodyWith("the name, many times", "Cookie: "+strings.Repeat("auth_jwt=x; ", 1000))
+			nobodyWith(t, "no cookie at all", "Cookie:")
+			nobodyWith(t, "nothing but ;", "Cookie: "+strings.Repeat(";", 1000))
+			nobodyWith(t, "nothing but =", "Cookie: "+strings.Repeat("=", 1000))
+			nobodyWith(t, "the name alone", "Cookie: auth_jwt")
+			nobodyWith(t, "the name, many times", "Cookie: "+strings.Repeat("auth_jwt=x; ", 1000))
 			// Signed by SECRET, but odd: what becomes of it is open, as long as it is an answer.
 			c := t.Dial()
 			for _, claims := range []string{
@@ -361,7 +361,7 @@ func tokenCases() []Case {
 					token := sign(key, hs256Header, payload(time.Now(), time.Hour))
 					unnamed := sign(key, hs256Header, strings.Replace(payload(time.Now(), time.Hour), "user0", "", 1))
 					for _, token := range []string{token, unnamed} {
-						t.askOf(s,
+						askAllOf(t, s,
 							ask{target: "/private/secret.txt", fields: []string{"Cookie: auth_jwt=" + token}, want: 403},
 							ask{target: "/api/login", fields: []string{"Cookie: auth_jwt=" + token}, want: 200, body: "{}"},
 						)
@@ -374,7 +374,7 @@ func tokenCases() []Case {
 			for _, env := range [][]string{account[:2], {account[0], account[1], "SECRET="}} {
 				s := t.Begin(Config{Env: env})
 				token := sign("", hs256Header, payload(time.Now(), time.Hour))
-				t.askOf(s,
+				askAllOf(t, s,
 					ask{target: "/private/secret.txt", fields: []string{"Cookie: auth_jwt=" + token}, want: 403},
 					ask{target: "/api/login", fields: []string{"Cookie: auth_jwt=" + token}, want: 200, body: "{}"},
 				)
@@ -382,7 +382,7 @@ func tokenCases() []Case {
 					t.Errorf("%q: it makes one up and says:%s", env[2:], indent(out))
 				}
 				// The one that it made up is good for its own tokens.
-				t.askOf(s, ask{target: "/private/secret.txt", fields: []string{"Cookie: " + t.login(s)}, want: 200, body: Texts["private/secret.txt"]})
+				askAllOf(t, s, ask{target: "/private/secret.txt", fields: []string{"Cookie: " + loggedIn(t, s)}, want: 200, body: Texts["private/secret.txt"]})
 			}
 		}},
 	}
@@ -394,7 +394,7 @@ func expires(t *T) (opened bool) {
 	c := t.Dial()
 	defer c.Close()
 	resp := c.Post("/api/login", credentials).Want(200)
-	claims := t.claimsOf(resp)
+	claims := claimsOf(t, resp)
 	if claims.Exp-claims.Iat != 1 || !strings.Contains(resp.Get("Set-Cookie"), "; Max-Age=1;") {
 		t.Errorf("with -e 1 the claims are %+v and Set-Cookie: %s", claims, resp.Get("Set-Cookie"))
 	}

@@ -25,7 +25,7 @@ func cliCases() []Case {
 			for _, flag := range []string{"-p", "--port"} {
 				port := t.freePort()
 				s := t.Begin(Config{Flags: []string{flag, strconv.Itoa(port)}, Port: port})
-				if err := s.Healthy(); err != nil {
+				if err := Healthy(s); err != nil {
 					t.Errorf("%s %d: %v", flag, port, err)
 				}
 				if !strings.Contains(s.Start, strconv.Itoa(port)) {
@@ -139,12 +139,12 @@ func cliCases() []Case {
 		}},
 		{Name: "cli-workers-absent", IDs: []string{"cli-workers-absent"}, Stages: In(1), NoServer: true, Run: func(t *T) {
 			for _, flag := range []string{"-n", "--workers"} {
-				t.refusedFlag([]string{flag, "4"}, flag, "(?i)stage.?2")
+				refusedFlag(t, []string{flag, "4"}, flag, "(?i)stage.?2")
 			}
 		}},
 		{Name: "cli-bind-absent", IDs: []string{"cli-bind-absent"}, Stages: In(1, 2), NoServer: true, Run: func(t *T) {
-			t.refusedFlag([]string{"--bind", "auto"}, "bind", "(?i)stage.?3")
-			t.refusedFlag([]string{"--bind=dual"}, "bind", "(?i)stage.?3")
+			refusedFlag(t, []string{"--bind", "auto"}, "bind", "(?i)stage.?3")
+			refusedFlag(t, []string{"--bind=dual"}, "bind", "(?i)stage.?3")
 		}},
 		{Name: "cli-bind-auto", IDs: []string{"cli-bind-auto"}, Stages: In(3, 4), NoServer: true, Run: bind(0, true, true, "", "auto")},
 		{Name: "cli-bind-dual", IDs: []string{"cli-bind-dual"}, Stages: In(3, 4), NoServer: true, Run: bind(1, true, true, "dual")},
@@ -234,7 +234,7 @@ func cliCases() []Case {
 			}
 			for _, flags := range [][]string{short, slices.Concat(long, times), equals} {
 				s := t.Begin(Config{Flags: flags})
-				if err := s.Healthy(); err != nil {
+				if err := Healthy(s); err != nil {
 					t.Errorf("%q: %v", flags, err)
 				}
 			}
@@ -259,15 +259,15 @@ func cliCases() []Case {
 				{"stray"},
 				{"-s", "stray"},
 			} {
-				t.refusedFlag(args, strings.TrimLeft(args[0], "-"), "")
+				refusedFlag(t, args, strings.TrimLeft(args[0], "-"), "")
 			}
 			if t.Stage() >= 2 {
-				t.refusedFlag([]string{"-n", "0"}, "n", "")
-				t.refusedFlag([]string{"-n", "-3"}, "n", "")
-				t.refusedFlag([]string{"--workers", "x"}, "workers", "")
+				refusedFlag(t, []string{"-n", "0"}, "n", "")
+				refusedFlag(t, []string{"-n", "-3"}, "n", "")
+				refusedFlag(t, []string{"--workers", "x"}, "workers", "")
 			}
 			if t.Stage() >= 3 {
-				t.refusedFlag([]string{"--bind", "5"}, "bind", "")
+				refusedFlag(t, []string{"--bind", "5"}, "bind", "")
 			}
 		}},
 		{Name: "cli-help", IDs: []string{"cli-help", "cli-port"}, NoServer: true, Run: func(t *T) {
@@ -321,7 +321,7 @@ func cliCases() []Case {
 			}
 			cookies := make([]string, len(servers))
 			for i, s := range servers {
-				cookies[i] = t.login(s)
+				cookies[i] = loggedIn(t, s)
 				if !strings.Contains(claims(s, cookies[i]), "user0") {
 					t.Errorf("server %d does not know its own token", i)
 				}
@@ -391,7 +391,7 @@ func cliCases() []Case {
 			if t.Stage() < 3 && strings.Contains(s.Start, "[::]") {
 				t.Errorf("%q names an address that nobody listens on", s.Start)
 			}
-			if err := s.Healthy(); err != nil {
+			if err := Healthy(s); err != nil {
 				t.Errorf("%v", err)
 			}
 			t.Eventually("the request is in the log", func() bool { return strings.Contains(s.Stdout.String(), "/healthz") })
@@ -402,7 +402,7 @@ func cliCases() []Case {
 			// One line is one line, whatever the root is called.
 			odd := t.folder(map[string]string{"two\nlines/plain.txt": "plain"})
 			s = t.Begin(Config{Root: odd.Path("two\nlines"), Flags: []string{"-s"}, Env: account})
-			if err := s.Healthy(); err != nil {
+			if err := Healthy(s); err != nil {
 				t.Errorf("%v", err)
 			}
 			if err := s.Stop(); err != nil {
@@ -433,18 +433,18 @@ func cliCases() []Case {
 			}
 			defer func() { _ = l.Close() }()
 			port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
-			t.refusedStart(1, []string{"-p", port, "-R", t.Root.Dir}, port)
+			refusedStart(t, 1, []string{"-p", port, "-R", t.Root.Dir}, port)
 
 			s := t.Begin(Config{})
-			t.refusedStart(1, []string{"-p", strconv.Itoa(s.Port), "-R", t.Root.Dir}, strconv.Itoa(s.Port))
-			if err := s.Healthy(); err != nil {
+			refusedStart(t, 1, []string{"-p", strconv.Itoa(s.Port), "-R", t.Root.Dir}, strconv.Itoa(s.Port))
+			if err := Healthy(s); err != nil {
 				t.Errorf("the first of two servers on one port: %v", err)
 			}
 		}},
 		{Name: "start-bad-root", IDs: []string{"start-bad-root"}, NoServer: true, Run: func(t *T) {
-			t.refusedStart(1, []string{"-p", "0", "-R", t.Root.Path("plain.txt")}, t.Root.Path("plain.txt"))
-			t.refusedStart(1, []string{"-p", "0", "-R", t.Root.Path("nothing-there")}, t.Root.Path("nothing-there"))
-			t.refusedStart(1, []string{"-p", "0", "-R", t.Root.Path("fifo")}, t.Root.Path("fifo"))
+			refusedStart(t, 1, []string{"-p", "0", "-R", t.Root.Path("plain.txt")}, t.Root.Path("plain.txt"))
+			refusedStart(t, 1, []string{"-p", "0", "-R", t.Root.Path("nothing-there")}, t.Root.Path("nothing-there"))
+			refusedStart(t, 1, []string{"-p", "0", "-R", t.Root.Path("fifo")}, t.Root.Path("fifo"))
 		}},
 	}
 }
@@ -507,8 +507,8 @@ func tokenLife(seconds int64) func(*T) {
 	}
 }
 
-// login logs in and returns the cookie as a client sends it back.
-func (t *T) login(s *Server) string {
+// loggedIn logs in and returns the cookie as a client sends it back.
+func loggedIn(t *T, s *Server) string {
 	t.Helper()
 	c := t.DialTo(s, DialOptions{})
 	defer c.Close()
@@ -518,16 +518,16 @@ func (t *T) login(s *Server) string {
 
 // refusedFlag runs the program with a command line that it must refuse: exit status 2 and one line
 // that names the culprit and matches says.
-func (t *T) refusedFlag(args []string, names, says string) {
+func refusedFlag(t *T, args []string, names, says string) {
 	t.Helper()
-	stderr := t.refusedStart(2, args, strings.TrimLeft(names, "-"))
+	stderr := refusedStart(t, 2, args, strings.TrimLeft(names, "-"))
 	if says != "" && !regexp.MustCompile(says).MatchString(stderr) {
 		t.Errorf("%q: %q does not match %s", args, stderr, says)
 	}
 }
 
 // refusedStart runs the program with a command line with which it cannot start.
-func (t *T) refusedStart(want int, args []string, names string) string {
+func refusedStart(t *T, want int, args []string, names string) string {
 	t.Helper()
 	status, stdout, stderr := t.Exec(args...)
 	switch {
@@ -543,13 +543,4 @@ func (t *T) refusedStart(want int, args []string, names string) string {
 		t.Errorf("%q: want one line on stderr that names %s, got:%s", args, names, indent(stderr))
 	}
 	return stderr
-}
-
-func (t *T) freePort() int {
-	t.Helper()
-	port, err := freePort()
-	if err != nil {
-		t.Fatalf("%v", err)
-	}
-	return port
 }

@@ -93,14 +93,14 @@ func nameCases() []Case {
 	missing := func(targets ...string) func(*T) {
 		return func(t *T) {
 			for _, target := range targets {
-				t.ask(ask{target: target, want: 404}, ask{method: "HEAD", target: target, want: 404})
+				askAll(t, ask{target: target, want: 404}, ask{method: "HEAD", target: target, want: 404})
 			}
 		}
 	}
 	return []Case{
 		{Name: "name-index", IDs: []string{"name-index"}, Run: func(t *T) {
 			html := []string{"Content-Type: text/html; charset=utf-8", "X-Content-Type-Options: nosniff"}
-			t.ask(
+			askAll(t,
 				ask{target: "/", want: 200, body: Texts["index.html"], has: html},
 				ask{target: "/?x=y", want: 200, body: Texts["index.html"], has: html},
 				ask{target: "/index.html", want: 200, body: Texts["index.html"], has: html},
@@ -114,7 +114,7 @@ func nameCases() []Case {
 			to := func(target, location string) ask {
 				return ask{target: target, want: 301, has: []string{"Location: " + location}}
 			}
-			t.ask(
+			askAll(t,
 				to("/sub", "/sub/"),
 				to("/videos", "/videos/"),
 				to("/empty", "/empty/"),
@@ -149,7 +149,7 @@ func nameCases() []Case {
 			"/.nothing-there",
 		)},
 		{Name: "name-well-known", IDs: []string{"name-well-known"}, Run: func(t *T) {
-			t.ask(
+			askAll(t,
 				ask{target: "/.well-known/x", want: 200, body: Texts[".well-known/x"]},
 				ask{target: "/%2Ewell-known/x", want: 200, body: Texts[".well-known/x"]},
 				ask{target: "/.well-known/nothing-there", want: 404},
@@ -163,7 +163,7 @@ func nameCases() []Case {
 			"/"+strings.Repeat("n", 255), "/"+strings.Repeat("n", 256), "/"+strings.Repeat("n", 5000), "/"+strings.Repeat("n/", 3000)+"x",
 		)},
 		{Name: "name-escapes", IDs: []string{"name-escapes"}, Run: func(t *T) {
-			t.ask(
+			askAll(t,
 				ask{target: "/blank%20name.txt", want: 200, body: Texts["blank name.txt"]},
 				ask{target: "/gr%C3%BC%c3%9Fe.txt", want: 200, body: Texts["grüße.txt"]},
 				ask{target: "/100%25.txt", want: 200, body: Texts["100%.txt"]},
@@ -180,7 +180,7 @@ func nameCases() []Case {
 		)},
 		{Name: "name-link-inside", IDs: []string{"name-link-inside"}, Run: func(t *T) {
 			plain := []string{"Content-Type: text/plain; charset=utf-8"}
-			t.ask(
+			askAll(t,
 				ask{target: "/link-in.txt", want: 200, body: Texts["plain.txt"], has: plain},
 				ask{method: "HEAD", target: "/link-in.txt", want: 200, has: plain},
 				ask{target: "/sub/link-up.txt", want: 200, body: Texts["plain.txt"], has: plain},
@@ -232,7 +232,7 @@ func nameCases() []Case {
 			defer func() { _ = f.Close() }()
 			_, err = f.WriteString("written")
 			t.must(err)
-			t.ask(ask{target: "/" + name, want: 404}, ask{target: "/" + name, fields: []string{"Range: bytes=0-3"}, want: 404})
+			askAll(t, ask{target: "/" + name, want: 404}, ask{target: "/" + name, fields: []string{"Range: bytes=0-3"}, want: 404})
 			rest := make([]byte, 20)
 			t.must(f.SetReadDeadline(time.Now().Add(patience)))
 			if n, _ := f.Read(rest); string(rest[:n]) != "written" {
@@ -249,7 +249,7 @@ func nameCases() []Case {
 			c := Config{Root: r.Dir}
 			if os.Geteuid() == 0 { // who reads everything, but for this
 				c.Wrap = []string{"setpriv", "--bounding-set=-dac_override,-dac_read_search"}
-				if _, status := t.try(c.Wrap, "true"); status != 0 {
+				if _, status := try(t, c.Wrap, "true"); status != 0 {
 					t.Logf("root cannot give up its right to read everything: nothing to see")
 					return
 				}
@@ -275,7 +275,7 @@ func nameCases() []Case {
 				"/sub%5Cpage.html", "/..%5Coutside%5Coutside.txt", "/%252e%252e/outside/outside.txt", "/..%252foutside%252foutside.txt",
 				"/..%c0%afoutside/outside.txt", "/%c0%ae%c0%ae/outside/outside.txt",
 			)(t)
-			t.ask(
+			askAll(t,
 				ask{target: "/private%2Fsecret.txt", want: 403},
 				ask{target: "/private%2F", want: 403},
 			)

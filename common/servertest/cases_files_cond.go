@@ -53,14 +53,14 @@ func conditionCases() []Case {
 					asks = append(asks, a)
 				}
 			}
-			t.ask(asks...)
+			askAll(t, asks...)
 		}
 	}
 	// These are for GET, as If-Range is.
 	ifRange := func(want int, body string, values ...string) func(*T) {
 		return func(t *T) {
 			for _, v := range values {
-				t.ask(ask{target: target, fields: []string{"Range: bytes=2-6", "If-Range: " + v}, want: want, body: body})
+				askAll(t, ask{target: target, fields: []string{"Range: bytes=2-6", "If-Range: " + v}, want: want, body: body})
 			}
 		}
 	}
@@ -84,9 +84,9 @@ func conditionCases() []Case {
 		}},
 		{Name: "cond-last-modified", IDs: []string{"cond-last-modified"}, Run: func(t *T) {
 			for _, target := range []string{"/plain.txt", "/", "/sub/", "/empty.txt", "/link-in.txt"} {
-				t.ask(ask{target: target, want: 200, has: []string{"Last-Modified: " + modified}})
+				askAll(t, ask{target: target, want: 200, has: []string{"Last-Modified: " + modified}})
 			}
-			t.ask(ask{method: "HEAD", target: "/big.bin", want: 200, has: []string{"Last-Modified: " + modified}})
+			askAll(t, ask{method: "HEAD", target: "/big.bin", want: 200, has: []string{"Last-Modified: " + modified}})
 		}},
 		{Name: "cond-if-none-match", IDs: []string{"cond-if-none-match"}, Run: func(t *T) {
 			conditions(
@@ -102,7 +102,7 @@ func conditionCases() []Case {
 				`If-None-Match: other`, "If-None-Match: \"other\"\r\nIf-None-Match: \"another\"", `If-None-Match: "`,
 			)(t)
 			// §13.2.1: what would be no success without them is not asked about.
-			t.ask(
+			askAll(t,
 				ask{target: "/nothing-there", fields: []string{"If-None-Match: *"}, want: 404},
 				ask{target: "/sub", fields: []string{"If-None-Match: *"}, want: 301},
 				ask{method: "POST", target: target, fields: []string{"If-None-Match: *"}, want: 405},
@@ -124,7 +124,7 @@ func conditionCases() []Case {
 				"If-Modified-Since: "+yearBefore.Format(asctime), "If-Modified-Since: "+Modified.Add(-time.Second).Format(asctime),
 				"If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
 			)(t)
-			t.ask(ask{method: "POST", target: target, fields: []string{"If-Modified-Since: " + modified}, want: 405})
+			askAll(t, ask{method: "POST", target: target, fields: []string{"If-Modified-Since: " + modified}, want: 405})
 		}},
 		{Name: "cond-if-none-match-first", IDs: []string{"cond-if-none-match-first"}, Run: func(t *T) {
 			conditions(200, "If-None-Match: \"other\"\r\nIf-Modified-Since: "+modified, "If-Modified-Since: "+secondAfter+"\r\nIf-None-Match: \"other\"")(t)
@@ -159,7 +159,7 @@ func conditionCases() []Case {
 				412,
 				`If-Match: "other"`, "If-Match: W/$TAG", `If-Match: "other", W/$TAG`, `If-Match: "*"`, `If-Match: other`, "If-Match: \"other\"\r\nIf-Match: \"another\"",
 			)(t)
-			t.ask(
+			askAll(t,
 				ask{target: "/nothing-there", fields: []string{`If-Match: "other"`}, want: 404},
 				ask{target: "/sub", fields: []string{`If-Match: "other"`}, want: 301},
 				ask{method: "DELETE", target: target, fields: []string{`If-Match: "other"`}, want: 405},
@@ -197,7 +197,7 @@ func conditionCases() []Case {
 		{Name: "cond-if-range-tag", IDs: []string{"cond-if-range-tag"}, Run: func(t *T) {
 			ifRange(206, "plain", "$TAG")(t)
 			ifRange(200, plain, `"other"`, "W/$TAG", "*", "$TAG, $TAG", `"other", $TAG`, "", `""`, "other", `"`)(t)
-			t.ask(
+			askAll(t,
 				ask{target: target, fields: []string{"If-Range: $TAG"}, want: 200, body: plain},
 				// The Range is as good as absent: so it cannot be wrong either.
 				ask{target: target, fields: []string{`If-Range: "other"`, "Range: bytes=1000-"}, want: 200, body: plain},
@@ -229,7 +229,7 @@ func conditionCases() []Case {
 				)(t)
 				conditions(412, "If-Match: \"other\"\r\n"+r, r+"\r\nIf-Unmodified-Since: "+secondBefore, r+"\r\nIf-Range: $TAG\r\nIf-Match: W/$TAG")(t)
 			}
-			t.ask(
+			askAll(t,
 				ask{target: target, fields: []string{"If-Match: $TAG", "Range: bytes=2-6"}, want: 206, body: "plain"},
 				ask{target: target, fields: []string{`If-None-Match: "other"`, "Range: bytes=2-6"}, want: 206, body: "plain"},
 				ask{target: target, fields: []string{"If-Modified-Since: " + secondBefore, "Range: bytes=2-6", "If-Range: $TAG"}, want: 206, body: "plain"},

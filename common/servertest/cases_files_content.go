@@ -46,7 +46,7 @@ func contentCases() []Case {
 			}
 		}},
 		{Name: "content-empty", IDs: []string{"content-empty"}, Run: func(t *T) {
-			t.ask(
+			askAll(t,
 				ask{target: "/empty.txt", want: 200, has: []string{"Content-Length: 0"}},
 				ask{method: "HEAD", target: "/empty.txt", want: 200, has: []string{"Content-Length: 0"}},
 			)

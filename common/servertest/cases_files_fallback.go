@@ -42,7 +42,7 @@ func fallbackCases() []Case {
 	return []Case{
 		{Name: "fallback-shared", IDs: []string{"fallback-html", "fallback-index", "fallback-status"}, Flags: []string{a}, Run: func(t *T) {
 			index := Texts["index.html"]
-			t.ask(
+			askAll(t,
 				is("/page", Texts["page.html"]),
 				is("/sub/page", Texts["sub/page.html"]),
 				is("/nothing-there", index),
@@ -68,7 +68,7 @@ func fallbackCases() []Case {
 			"fallback-html", "fallback-200", "fallback-index", "fallback-file-wins", "fallback-folder", "fallback-index-first",
 		}, NoServer: true, Run: func(t *T) {
 			s := begin(t, site, a)
-			t.askOf(s,
+			askAllOf(t, s,
 				is("/", "the index"),
 				is("/page", "the page"),
 				is("/page.html", "the page"),
@@ -102,7 +102,7 @@ func fallbackCases() []Case {
 			// What is not there falls back on nothing, and what comes while it serves is used.
 			r := t.folder(map[string]string{"plain.txt": "plain", "sub/x.txt": "x"})
 			s := t.Begin(Config{Root: r.Dir, Flags: []string{a}})
-			t.askOf(s, missing("/"), missing("/nothing-there"), ask{target: "/plain.txt", want: 200, body: "plain"})
+			askAllOf(t, s, missing("/"), missing("/nothing-there"), ask{target: "/plain.txt", want: 200, body: "plain"})
 			for _, step := range []struct{ file, text string }{{"index.html", "the index"}, {"200.html", "the 200"}, {"nothing-there.html", "the page"}} {
 				t.must(r.put(step.file, []byte(step.text)))
 				c := t.DialTo(s, DialOptions{})
@@ -114,10 +114,10 @@ func fallbackCases() []Case {
 				}
 				c.Close()
 			}
-			t.askOf(s, is("/", "the index"), is("/sub/", "the 200"), is("/other", "the 200"))
+			askAllOf(t, s, is("/", "the index"), is("/sub/", "the 200"), is("/other", "the 200"))
 		}},
 		{Name: "fallback-not-api", IDs: []string{"fallback-not-api", "api-unknown"}, NoServer: true, Run: func(t *T) {
-			t.askOf(begin(t, site, a),
+			askAllOf(t, begin(t, site, a),
 				missing("/api"), missing("/api/"), missing("/api/page"), missing("/api/page.html"), missing("/api/nothing-there"), missing("/api?x"),
 				missing("/%61pi/page"), missing("/api%2Fpage"), missing("/api/login/"), missing("/api/video.html"),
 				ask{target: "/api/login", want: 200, body: "{}"},
@@ -134,24 +134,24 @@ func fallbackCases() []Case {
 			for _, target := range targets {
 				asks = append(asks, forbidden(target))
 			}
-			t.askOf(s, asks...)
-			cookie := []string{"Cookie: " + t.login(s)}
+			askAllOf(t, s, asks...)
+			cookie := []string{"Cookie: " + loggedIn(t, s)}
 			for _, target := range []string{"/private/nothing-there", "/private/page", "/private/"} {
-				t.askOf(s, ask{target: target, fields: cookie, want: 404})
+				askAllOf(t, s, ask{target: target, fields: cookie, want: 404})
 			}
-			t.askOf(s, ask{target: "/private", fields: cookie, want: 301, has: []string{"Location: /private/"}})
-			t.askOf(s, ask{target: "/private/page.html", fields: cookie, want: 200, body: "the private page"})
+			askAllOf(t, s, ask{target: "/private", fields: cookie, want: 301, has: []string{"Location: /private/"}})
+			askAllOf(t, s, ask{target: "/private/page.html", fields: cookie, want: 200, body: "the private page"})
 		}},
 		{Name: "fallback-off", IDs: []string{"fallback-off"}, NoServer: true, Run: func(t *T) {
 			s := begin(t, site)
-			t.askOf(s,
+			askAllOf(t, s,
 				missing("/page"), missing("/nothing-there"), missing("/200"), missing("/sub/deep"), missing("/empty"), missing("/public/"),
 				ask{target: "/public", want: 301, has: []string{"Location: /public/"}},
 				ask{target: "/sub/both", want: 301, has: []string{"Location: /sub/both/"}},
 			)
 		}},
 		{Name: "fallback-dots", IDs: []string{"fallback-dots"}, Flags: []string{a}, Run: func(t *T) {
-			t.ask(
+			askAll(t,
 				missing("/.dot"), missing("/.nothing-there"), missing("/.git/config"), missing("/sub/.dot"), missing("/sub/.nothing"), missing("/.git/"),
 				missing("/../plain.txt"), missing("/nothing/../plain.txt"), missing("/nothing/../there"), missing("/%2e%2e/x"), missing("/..%2fx"), missing("/."),
 				missing("//"), missing("//nothing-there"), missing("/nothing//there"), missing("/nothing-there//"), missing("/./nothing-there"), missing("/..."),

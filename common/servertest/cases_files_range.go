@@ -44,12 +44,12 @@ func rangeCases() []Case {
 			for _, spec := range specs {
 				asks = append(asks, make(spec))
 			}
-			t.ask(asks...)
+			askAll(t, asks...)
 		}
 	}
 	whole := func(spec string) ask { return wholeDespite("Range: " + spec) }
 	several := func(spec string, parts ...string) func(*T) {
-		return func(t *T) { t.several(alphabet, fileTexts[alphabet[1:]], "text/plain; charset=utf-8", spec, parts...) }
+		return func(t *T) { severalOf(t, alphabet, fileTexts[alphabet[1:]], "text/plain; charset=utf-8", spec, parts...) }
 	}
 	many := func(n int) string { // n ranges of one byte, apart from each other
 		var specs []string
@@ -62,12 +62,12 @@ func rangeCases() []Case {
 		{Name: "range-accept", IDs: []string{"range-accept"}, Run: func(t *T) {
 			accept := []string{"Accept-Ranges: bytes"}
 			for _, target := range []string{"/", "/plain.txt", "/empty.txt", "/a.mp4", "/link-in.txt", "/sub/"} {
-				t.ask(ask{target: target, want: 200, has: accept}, ask{method: "HEAD", target: target, want: 200, has: accept})
+				askAll(t, ask{target: target, want: 200, has: accept}, ask{method: "HEAD", target: target, want: 200, has: accept})
 			}
-			t.ask(ask{method: "HEAD", target: "/big.bin", want: 200, has: accept})
+			askAll(t, ask{method: "HEAD", target: "/big.bin", want: 200, has: accept})
 		}},
 		{Name: "range-one", IDs: []string{"range-one"}, Run: func(t *T) {
-			t.ask(
+			askAll(t,
 				ranged("bytes=0-0", "a", "0-0/26"),
 				ranged("bytes=0-4", "abcde", "0-4/26"),
 				ranged("bytes=5-6", "fg", "5-6/26"),
@@ -102,7 +102,7 @@ func rangeCases() []Case {
 			}
 		}},
 		{Name: "range-open", IDs: []string{"range-open"}, Run: func(t *T) {
-			t.ask(
+			askAll(t,
 				ranged("bytes=20-", "uvwxyz", "20-25/26"),
 				ranged("bytes=25-", "z", "25-25/26"),
 				ranged("bytes=0-", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
@@ -111,7 +111,7 @@ func rangeCases() []Case {
 			)
 		}},
 		{Name: "range-suffix", IDs: []string{"range-suffix"}, Run: func(t *T) {
-			t.ask(
+			askAll(t,
 				ranged("bytes=-1", "z", "25-25/26"),
 				ranged("bytes=-3", "xyz", "23-25/26"),
 				ranged("bytes=-26", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
@@ -121,13 +121,13 @@ func rangeCases() []Case {
 		}},
 		{Name: "range-416", IDs: []string{"range-416"}, Run: func(t *T) {
 			for _, spec := range []string{"bytes=26-", "bytes=26-26", "bytes=26-30", "bytes=1000-", "bytes=-0", "bytes=-000", "bytes=26-,30-31", "bytes=-0,26-"} {
-				t.ask(unsatisfiable(alphabet, spec, 26))
+				askAll(t, unsatisfiable(alphabet, spec, 26))
 			}
-			t.ask(unsatisfiable("/big.bin", fmt.Sprintf("bytes=%d-", BigSize), BigSize))
+			askAll(t, unsatisfiable("/big.bin", fmt.Sprintf("bytes=%d-", BigSize), BigSize))
 		}},
 		{Name: "range-huge", IDs: []string{"range-open", "range-suffix", "range-416"}, Run: func(t *T) {
 			all := func(spec string) ask { return ranged(spec, "abcdefghijklmnopqrstuvwxyz", "0-25/26") }
-			t.ask(
+			askAll(t,
 				all("bytes=0-2147483648"),
 				all("bytes=0-9223372036854775807"),
 				all("bytes=0-9223372036854775808"),
@@ -149,7 +149,7 @@ func rangeCases() []Case {
 			)
 		}},
 		{Name: "range-empty-file", IDs: []string{"range-416", "range-suffix"}, Run: func(t *T) {
-			t.ask(
+			askAll(t,
 				unsatisfiable("/empty.txt", "bytes=0-", 0),
 				unsatisfiable("/empty.txt", "bytes=0-0", 0),
 				unsatisfiable("/empty.txt", "bytes=-0", 0),
@@ -167,7 +167,7 @@ func rangeCases() []Case {
 				// Nothing of these is in the file; but that is not what is wrong with them.
 				"bytes=30-20", "bytes=26-25", "bytes=26-,x", "bytes=x,26-", "bytes=-0,x", "bytes=26", "bytes=26-x",
 			)(t)
-			t.ask(wholeDespite("Range: bytes=0-4", "Range: bytes=6-8")) // one field, once
+			askAll(t, wholeDespite("Range: bytes=0-4", "Range: bytes=6-8")) // one field, once
 		}},
 		{Name: "range-unit", IDs: []string{"range-unit"}, Run: each(whole,
 			"items=0-4", "byte=0-4", "bytess=0-4", "x-bytes=0-4", "none", "none=0-4", "seconds=1-2", "bytes2=0-4", "bytesx=-0", "chars=1000-",
@@ -186,7 +186,7 @@ func rangeCases() []Case {
 		{Name: "range-several-big", IDs: []string{"range-several"}, Run: func(t *T) {
 			// Large parts, which come from an open file and not from memory.
 			big := string(t.Root.Big())
-			t.several("/big.bin", big, "application/octet-stream", "bytes=1000000-2000000,5-9,-70000,3000000-3000000",
+			severalOf(t, "/big.bin", big, "application/octet-stream", "bytes=1000000-2000000,5-9,-70000,3000000-3000000",
 				"1000000-2000000", "5-9", fmt.Sprintf("%d-%d", BigSize-70000, BigSize-1), "3000000-3000000")
 			c := t.Dial()
 			for _, r := range [][2]int{{0, 0}, {16383, 16384}, {1 << 20, 3 << 20}, {BigSize - 1, BigSize - 1}, {BigSize - 100_000, BigSize - 1}} {
@@ -221,7 +221,7 @@ func rangeCases() []Case {
 				parts = append(parts, fmt.Sprintf("%d-%d", i, i))
 			}
 			several(many(16), parts...)(t)
-			t.ask(whole(many(17)), whole(many(16)+",1000-"), whole("bytes=1000-,"+strings.TrimPrefix(many(16), "bytes=")), whole(many(26)), whole("bytes="+strings.Repeat("0-0,", 5000)+"1-1"), whole("bytes=0-"+strings.Repeat(",5-", 1000)))
+			askAll(t, whole(many(17)), whole(many(16)+",1000-"), whole("bytes=1000-,"+strings.TrimPrefix(many(16), "bytes=")), whole(many(26)), whole("bytes="+strings.Repeat("0-0,", 5000)+"1-1"), whole("bytes=0-"+strings.Repeat(",5-", 1000)))
 		}},
 		{Name: "range-overlap", IDs: []string{"range-overlap"}, Run: each(whole,
 			"bytes=0-4,3-7", "bytes=0-4,4-7", "bytes=3-7,0-4", "bytes=0-4,0-4", "bytes=0-,5-6", "bytes=5-6,0-", "bytes=0-,-1", "bytes=-3,-2", "bytes=0-1,4-5,5-9",
@@ -229,7 +229,7 @@ func rangeCases() []Case {
 		)},
 		{Name: "range-head", IDs: []string{"range-head"}, Run: func(t *T) {
 			for _, spec := range []string{"bytes=0-4", "bytes=0-1,4-5", "bytes=1000-", "bytes=-0"} {
-				t.ask(ask{
+				askAll(t, ask{
 					method: "HEAD", target: alphabet, fields: []string{"Range: " + spec}, want: 200,
 					has: []string{"Content-Length: 26", "Content-Type: text/plain; charset=utf-8"}, hasnt: []string{"Content-Range"},
 				})
@@ -238,8 +238,8 @@ func rangeCases() []Case {
 	}
 }
 
-// several asks for several ranges and compares the parts, which are given as "first-last".
-func (t *T) several(target, whole, kind, spec string, parts ...string) {
+// severalOf asks for several ranges and compares the parts, which are given as "first-last".
+func severalOf(t *T, target, whole, kind, spec string, parts ...string) {
 	t.Helper()
 	t.sub(quote(spec), func(t *T) {
 		c := t.Dial()

@@ -71,12 +71,12 @@ func bodyCases() []Case {
 			for _, v := range []string{
 				"+5", "-5", "-0", "0x5", "5 5", "5,6", "5, 6", "", "5.0", "5e0", "five", "5;", ";5", "5\x80", "٥", "5,", ",5", "\"5\"", "_5", "1_0",
 			} {
-				t.exchange(bad(fmt.Sprintf("%q", v), sized(v, "hello")))
+				exchange(t, bad(fmt.Sprintf("%q", v), sized(v, "hello")))
 			}
-			t.exchange(row{name: "a list of equal ones", send: sized("5, 5", "hello"), want: 400, once: true, also: 400})
+			exchange(t, row{name: "a list of equal ones", send: sized("5, 5", "hello"), want: 400, once: true, also: 400})
 		}},
 		{Name: "body-length-zeros", IDs: []string{"body-length-zeros"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				echoed("005", sized("005", "hello"), "hello"),
 				echoed("30 digits", sized(strings.Repeat("0", 29)+"5", "hello"), "hello"),
 				ok("000", sized("000", "")),
@@ -87,7 +87,7 @@ func bodyCases() []Case {
 			two := func(a, b string) string {
 				return post + "Content-Length: " + a + "\r\nContent-Length: " + b + "\r\n\r\nhello"
 			}
-			t.exchange(
+			exchange(t,
 				bad("5 and 6", two("5", "6")),
 				bad("6 and 5", two("6", "5")),
 				bad("5 and 0", two("5", "0")),
@@ -106,7 +106,7 @@ func bodyCases() []Case {
 			}
 		}},
 		{Name: "body-length-63", IDs: []string{"body-length-63"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("2^63", sized("9223372036854775808", "hello")),
 				bad("2^64+5", sized("18446744073709551621", "hello")),
 				bad("2^64", sized("18446744073709551616", "")),
@@ -115,7 +115,7 @@ func bodyCases() []Case {
 			)
 		}},
 		{Name: "body-length-413", IDs: []string{"body-length-413", "refuse-413"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				row{name: "1 MiB and one", send: sized("1048577", ""), want: 413},
 				row{name: "2^63-1", send: sized("9223372036854775807", ""), want: 413},
 				row{name: "on a GET", send: "GET /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n", want: 413},
@@ -135,7 +135,7 @@ func bodyCases() []Case {
 		}},
 		{Name: "body-chunked", IDs: []string{"body-chunked"}, Run: func(t *T) {
 			for _, te := range []string{"chunked", "Chunked", "CHUNKED", " \tchUnked\t "} {
-				t.exchange(echoed(te, coding(te, five), "hello"))
+				exchange(t, echoed(te, coding(te, five), "hello"))
 			}
 			var many, body strings.Builder
 			for i := range 500 {
@@ -143,7 +143,7 @@ func bodyCases() []Case {
 				many.WriteString(chunk(fmt.Sprintf("%x", len(data)), data))
 				body.WriteString(data)
 			}
-			t.exchange(
+			exchange(t,
 				echoed("500 chunks", chunked(many.String()+last), body.String()),
 				ok("none", chunked(last)),
 			)
@@ -161,22 +161,22 @@ func bodyCases() []Case {
 				"gzip\r\nTransfer-Encoding: chunked", "chunked\r\nTransfer-Encoding: gzip", "identity, chunked", "chunked, identity", "chunked chunked",
 				"ch@nked", "\"chunked\"", "chunked;", "gzip, chunked, chunked", "chunked\tx",
 			} {
-				t.exchange(bad(fmt.Sprintf("%q", te), coding(te, five)))
+				exchange(t, bad(fmt.Sprintf("%q", te), coding(te, five)))
 			}
 		}},
 		{Name: "body-te-unknown", IDs: []string{"body-te-unknown"}, Run: func(t *T) {
 			for _, te := range []string{"gzip", "identity", "xchunked", "chunkedx", "chunk", "foo"} {
-				t.exchange(row{name: te, send: coding(te, five), want: 501})
+				exchange(t, row{name: te, send: coding(te, five), want: 501})
 			}
 		}},
 		{Name: "body-te-10", IDs: []string{"body-te-10"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("chunked", "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 				bad("kept alive", "POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 			)
 		}},
 		{Name: "body-te-length", IDs: []string{"body-te-length"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("length first", post+"Content-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 				bad("coding first", post+"Transfer-Encoding: chunked\r\nContent-Length: 15\r\n\r\n"+five),
 				bad("a length of 0", post+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"+five),
@@ -207,7 +207,7 @@ func bodyCases() []Case {
 					also = 404 // what is not there has no methods either
 				}
 				head := r.method + " " + r.target + " HTTP/1.1\r\nHost: h\r\n"
-				t.exchange(
+				exchange(t,
 					row{
 						name: r.method + " " + r.target + " with a length", send: head + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(follow)) + follow,
 						want: r.want, also: also, kept: true, method: r.method,
@@ -227,7 +227,7 @@ func bodyCases() []Case {
 			c.WantKept()
 		}},
 		{Name: "body-bad-first", IDs: []string{"body-bad-first"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("a bad chunk", "DELETE /healthz HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"),
 				bad("a bad chunk, later", "PUT /plain.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+chunk("1", "a")+"1\r\nbXX"),
 				bad("a bad length", "DELETE /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n"),
@@ -242,7 +242,7 @@ func chunkCases() []Case {
 	lines := func(make func(string) row, all ...string) func(*T) {
 		return func(t *T) {
 			for _, l := range all {
-				t.exchange(make(l))
+				exchange(t, make(l))
 			}
 		}
 	}
@@ -262,9 +262,9 @@ func chunkCases() []Case {
 			lines(wrong, "00000000000000005", "000000000000000000000000000000005", strings.Repeat("0", 200)+"5")(t)
 			data := strings.Repeat("x", 0xab)
 			for _, size := range []string{"ab", "AB", "aB", "0Ab"} {
-				t.exchange(echoed(size, chunked(chunk(size, data)+last), data))
+				exchange(t, echoed(size, chunked(chunk(size, data)+last), data))
 			}
-			t.exchange(
+			exchange(t,
 				echoed("a last chunk of 16 zeros", chunked(chunk("5", "hello")+strings.Repeat("0", 16)+"\r\n\r\n"), "hello"),
 				bad("a last chunk of 17 zeros", chunked(chunk("5", "hello")+strings.Repeat("0", 17)+"\r\n\r\n")),
 			)
@@ -275,7 +275,7 @@ func chunkCases() []Case {
 				`5;a="\x"`, "5;!#$%&'*+-.^_`|~=x", "5;0=1", "5;chunk-signature=0123456789abcdef",
 			)(t)
 			lines(good, "5 ;a", "5; a", "5 ; a", "5;a =b", "5;a= b", "5;a = b", "5\t;\ta\t=\tb", "5;a ;b", `5; a="b" ; c`, "5  ;  a")(t)
-			t.exchange(echoed("of the last chunk", chunked(chunk("5", "hello")+"0;a=\"b\"\r\n\r\n"), "hello"))
+			exchange(t, echoed("of the last chunk", chunked(chunk("5", "hello")+"0;a=\"b\"\r\n\r\n"), "hello"))
 		}},
 		{Name: "chunk-bad-size", IDs: []string{"chunk-bad-size"}, Run: func(t *T) {
 			lines(wrong,
@@ -285,12 +285,12 @@ func chunkCases() []Case {
 			)(t)
 			// Those of the last chunk are no better: nothing, above all, is not 0.
 			for _, l := range []string{"", ";a", "0;", "0 ", " 0", "0x", "0x0", "-0", "+0", "0;a=", "0;a=\"b"} {
-				t.exchange(bad(fmt.Sprintf("%q at the end", l), chunked(chunk("5", "hello")+l+"\r\n\r\n")))
+				exchange(t, bad(fmt.Sprintf("%q at the end", l), chunked(chunk("5", "hello")+l+"\r\n\r\n")))
 			}
 		}},
 		{Name: "chunk-line-4k", IDs: []string{"chunk-line-4k"}, Run: func(t *T) {
 			long := func(n int) string { return "5;a=" + strings.Repeat("b", n-len("5;a=")) }
-			t.exchange(good(long(4000)), wrong(long(4097)), wrong(long(5000)), wrong(long(100_000)))
+			exchange(t, good(long(4000)), wrong(long(4097)), wrong(long(5000)), wrong(long(100_000)))
 			// Many long lines: the limit is one of a line.
 			c := t.Dial()
 			c.SendLater(chunked(strings.Repeat(chunk(long(4000), "hello"), 30) + last))
@@ -298,7 +298,7 @@ func chunkCases() []Case {
 			c.WantKept()
 		}},
 		{Name: "chunk-crlf", IDs: []string{"chunk-crlf"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("LF behind the size", chunked("5\nhello\r\n0\r\n\r\n")),
 				bad("CR behind the size", chunked("5\rhello\r\n0\r\n\r\n")),
 				bad("CR CR LF behind the size", chunked("5\r\r\nhello\r\n0\r\n\r\n")),
@@ -312,7 +312,7 @@ func chunkCases() []Case {
 			)
 		}},
 		{Name: "chunk-data-crlf", IDs: []string{"chunk-data-crlf"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("another byte", chunked("5\r\nhelloX\r\n0\r\n\r\n")),
 				bad("another byte for the CR", chunked("5\r\nhelloX\n0\r\n\r\n")),
 				bad("two LF", chunked("5\r\nhello\n\n0\r\n\r\n")),
@@ -328,7 +328,7 @@ func chunkCases() []Case {
 				"X: y\r\n", "X: y\r\nZ:\r\n", "Connection: close\r\n", "Content-Length: 3\r\n", "Transfer-Encoding: chunked\r\n", "X: \x80\xff\t\r\n",
 				"Content-Type: text/other\r\n", "Expect: miracles\r\n",
 			} {
-				t.exchange(echoed(fmt.Sprintf("%q", lines), trailer(lines), "hello"))
+				exchange(t, echoed(fmt.Sprintf("%q", lines), trailer(lines), "hello"))
 			}
 			c := t.Dial()
 			resp := c.Send(post+"Content-Type: text/x-head\r\nTransfer-Encoding: chunked\r\n\r\n"+chunk("2", "ok")+"0\r\nX-T: text/x-trailer\r\n\r\n").WantBody(200, "ok")
@@ -349,11 +349,11 @@ func chunkCases() []Case {
 			for _, lines := range []string{
 				"X : y\r\n", " X: y\r\n", "X: y\r\n z\r\n", "nocolon\r\n", ": y\r\n", "b(d: y\r\n", "X: \x01\r\n", "X: \x7f\r\n", "X: \x00\r\n", "X: a\n", "X: a\rb\r\n",
 			} {
-				t.exchange(bad(fmt.Sprintf("%q", lines), trailer(lines)))
+				exchange(t, bad(fmt.Sprintf("%q", lines), trailer(lines)))
 			}
 		}},
 		{Name: "chunk-trailer-limits", IDs: []string{"chunk-trailer-limits"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				echoed("200 fields", trailer(trailers(200)), "hello"), // those of the head do not count
 				row{name: "201 fields", send: trailer(trailers(201)), want: 431},
 				echoed("a field of 65,000 bytes", trailer("X: "+strings.Repeat("x", 65_000)+"\r\n"), "hello"),
@@ -371,7 +371,7 @@ func chunkCases() []Case {
 			c.Close()
 			extensions := strings.Repeat(chunk("1;"+strings.Repeat("x", 4094), "x"), 256) // 256 bytes less than 1 MiB
 			one := chunked(chunk("100000", strings.Repeat("x", mib)) + last)
-			t.exchange(
+			exchange(t,
 				row{name: "in one chunk", send: one, want: 200, kept: true},
 				row{name: "one byte over", send: chunked(strings.Repeat(piece, 16) + chunk("1", "x") + last), want: 413},
 				row{name: "one chunk over", send: chunked("100001\r\n"), want: 413},
@@ -473,9 +473,9 @@ func expectCases() []Case {
 		}},
 		{Name: "expect-417", IDs: []string{"expect-417", "refuse-417"}, Run: func(t *T) {
 			for _, e := range []string{"miracles", "100-continue, miracles", "100", "100-continued", "miracles\r\nExpect: 100-continue"} {
-				t.exchange(row{name: fmt.Sprintf("%q", e), send: post + "Expect: " + e + "\r\nContent-Length: 5\r\n\r\nhello", want: 417})
+				exchange(t, row{name: fmt.Sprintf("%q", e), send: post + "Expect: " + e + "\r\nContent-Length: 5\r\n\r\nhello", want: 417})
 			}
-			t.exchange(row{name: "without a body", send: get + "Expect: miracles\r\n\r\n", want: 417})
+			exchange(t, row{name: "without a body", send: get + "Expect: miracles\r\n\r\n", want: 417})
 		}},
 		{Name: "expect-refused", IDs: []string{"expect-refused"}, Run: func(t *T) {
 			for raw, want := range map[string]int{
@@ -496,21 +496,5 @@ func expectCases() []Case {
 				})
 			}
 		}},
-	}
-}
-
-// wantContinue reads a 100, and sees that nothing follows it yet.
-func (c *Client) wantContinue() {
-	c.t.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
-	resp, problems, err := readHead(c.r)
-	switch {
-	case err != nil:
-		c.t.Fatalf("no 100: %v%s", err, c.about(nil))
-	case resp.Status != 100 || len(problems) > 0:
-		c.t.Fatalf("answered %d, want 100 %s%s", resp.Status, strings.Join(problems, "; "), c.about(resp))
-	}
-	if !c.Silent() {
-		c.t.Fatalf("more than a 100 before the body%s", c.about(nil))
 	}
 }

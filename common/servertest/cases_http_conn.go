@@ -82,7 +82,7 @@ func connectionCases() []Case {
 		{Name: "conn-pipeline", IDs: []string{"conn-pipeline"}, Run: pipeline},
 		{Name: "conn-pipeline-mixed", IDs: []string{"conn-pipeline", "resp-exact"}, Run: pipelineMixed},
 		{Name: "conn-empty-lines", IDs: []string{"conn-empty-lines"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				ok("one", "\r\n"+get+"\r\n"),
 				ok("two", "\r\n\r\n"+get+"\r\n"),
 			)

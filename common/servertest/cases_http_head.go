@@ -13,7 +13,7 @@ func lineCases() []Case {
 	tooLong := "X: " + long(70_000) + "\r\n\r\n"
 	return []Case{
 		{Name: "line-first", IDs: []string{"line-first"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("a bad line, too long a head", "GET /\x01 HTTP/1.1\r\n"+tooLong),
 				bad("a bad version, too long a head", "GET / HTTP/x.1\r\n"+tooLong),
 				row{name: "another version, too long a head", send: "GET / HTTP/2.0\r\n" + tooLong, want: 505},
@@ -24,13 +24,13 @@ func lineCases() []Case {
 			)
 		}},
 		{Name: "line-method-8k", IDs: []string{"line-method-8k"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				row{name: "8192 bytes", send: line(long(8192) + " / HTTP/1.1"), want: 501, kept: true},
 				bad("8193 bytes", line(long(8193)+" / HTTP/1.1")),
 			)
 		}},
 		{Name: "line-target-8k", IDs: []string{"line-target-8k"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				row{name: "a path of 8192 bytes", send: line("GET /" + long(8191) + " HTTP/1.1"), want: 404, kept: true},
 				ok("a path and a query of 8192 bytes", line("GET /healthz?"+long(8192-len("/healthz?"))+" HTTP/1.1")),
 				row{name: "a path of 8193 bytes", send: line("GET /" + long(8192) + " HTTP/1.1"), want: 414},
@@ -45,12 +45,12 @@ func lineCases() []Case {
 		}},
 		{Name: "line-version-minor", IDs: []string{"line-version-minor"}, Run: func(t *T) {
 			for minor := 1; minor <= 9; minor++ {
-				t.exchange(ok(fmt.Sprint("HTTP/1.", minor), line(fmt.Sprintf("GET /healthz HTTP/1.%d", minor))))
+				exchange(t, ok(fmt.Sprint("HTTP/1.", minor), line(fmt.Sprintf("GET /healthz HTTP/1.%d", minor))))
 			}
 		}},
 		{Name: "line-version-505", IDs: []string{"line-version-505", "refuse-505"}, Run: func(t *T) {
 			for _, v := range []string{"HTTP/2.0", "HTTP/0.9", "HTTP/3.0", "HTTP/9.9", "HTTP/2.1"} {
-				t.exchange(row{name: v, send: line("GET / " + v), want: 505})
+				exchange(t, row{name: v, send: line("GET / " + v), want: 505})
 			}
 		}},
 		{Name: "line-version-400", IDs: []string{"line-version-400"}, Run: func(t *T) {
@@ -58,9 +58,9 @@ func lineCases() []Case {
 				"http/1.1", "Http/1.1", "HTTP/1.", "HTTP/1", "HTTP/.1", "HTTP/", "HTTP", "HTTP/1.10", "HTTP/1.x", "HTTP/x.1",
 				"HTTP/11", "HTTP/1,1", "HTTPS/1.1", "XTTP/1.1", "HTTP-1.1", "/1.1", "HTTP/1.1.1",
 			} {
-				t.exchange(bad(v, line("GET / "+v)))
+				exchange(t, bad(v, line("GET / "+v)))
 			}
-			t.exchange(bad("none", "GET /\r\n"))
+			exchange(t, bad("none", "GET /\r\n"))
 		}},
 		{Name: "line-spaces", IDs: []string{"line-spaces"}, Run: func(t *T) {
 			for _, l := range []string{
@@ -68,7 +68,7 @@ func lineCases() []Case {
 				"GET / HTTP/1.1\t", "GET /a b HTTP/1.1", "GET / HTTP /1.1", "GET / HTTP/ 1.1", "GET", "GET ", "GET / ", "GET HTTP/1.1",
 				" / HTTP/1.1", "GET /\x0bHTTP/1.1", "GET / HTTP/1.1 x",
 			} {
-				t.exchange(bad(fmt.Sprintf("%q", l), line(l)))
+				exchange(t, bad(fmt.Sprintf("%q", l), line(l)))
 			}
 		}},
 	}
@@ -79,7 +79,7 @@ func targetCases() []Case {
 	each := func(make func(name, send string) row, targets ...string) func(*T) {
 		return func(t *T) {
 			for _, s := range targets {
-				t.exchange(make(fmt.Sprintf("%q", s), target(s)))
+				exchange(t, make(fmt.Sprintf("%q", s), target(s)))
 			}
 		}
 	}
@@ -101,11 +101,11 @@ func targetCases() []Case {
 			"http://u@h/healthz", "http://u:p@h/healthz", "http://@h/healthz",
 		)},
 		{Name: "target-asterisk", IDs: []string{"target-asterisk", "method-options"}, Run: func(t *T) {
-			t.exchange(row{name: "OPTIONS", send: line("OPTIONS * HTTP/1.1"), want: 204, kept: true, method: "OPTIONS"})
+			exchange(t, row{name: "OPTIONS", send: line("OPTIONS * HTTP/1.1"), want: 204, kept: true, method: "OPTIONS"})
 			for _, method := range []string{"GET", "POST", "DELETE", "TRACE"} {
-				t.exchange(bad(method, line(method+" * HTTP/1.1")))
+				exchange(t, bad(method, line(method+" * HTTP/1.1")))
 			}
-			t.exchange(bad("something behind it", line("OPTIONS *x HTTP/1.1")))
+			exchange(t, bad("something behind it", line("OPTIONS *x HTTP/1.1")))
 		}},
 		{Name: "target-forms", IDs: []string{"target-forms"}, Run: each(bad, "healthz", "h:80", "?x", "h/healthz", "./healthz", "http:h", "mailto:h")},
 		{Name: "target-raw-byte", IDs: []string{"target-raw-byte"}, Run: func(t *T) {
@@ -116,7 +116,7 @@ func targetCases() []Case {
 				for _, s := range []string{"/a" + string([]byte{byte(b)}) + "b", "/a?b" + string([]byte{byte(b)}) + "c"} {
 					r := bad(fmt.Sprintf("%q", s), target(s))
 					r.once = b != 0 && b != 0x80
-					t.exchange(r)
+					exchange(t, r)
 				}
 			}
 		}},
@@ -130,7 +130,7 @@ func targetCases() []Case {
 			each(ok, "/%68ealthz", "/%68%65%61%6c%74%68%7a", "/%70lain.txt", "/plain%2Etxt", "/100%25.txt")(t)
 			each(missing, "/%2568ealthz", "/%2570lain.txt", "/plain%252etxt")(t)
 			for target, text := range map[string]string{"/a%2520b.txt": Texts["a%20b.txt"], "/blank%20name.txt": Texts["blank name.txt"]} {
-				t.exchange(row{name: target, send: line("GET " + target + " HTTP/1.1"), want: 200, kept: true, body: text})
+				exchange(t, row{name: target, send: line("GET " + target + " HTTP/1.1"), want: 200, kept: true, body: text})
 			}
 		}},
 		{Name: "target-bad-escape", IDs: []string{"target-bad-escape"}, Run: each(bad,
@@ -144,9 +144,9 @@ func targetCases() []Case {
 					r = missing(s, target(s))
 				}
 				r.once = b != 0 && b != 0x1f && b != 0x7f
-				t.exchange(r)
+				exchange(t, r)
 			}
-			t.exchange(bad("lower case", target("/a%0ab")), bad("behind a file's name", target("/plain.txt%00")))
+			exchange(t, bad("lower case", target("/a%0ab")), bad("behind a file's name", target("/plain.txt%00")))
 		}},
 		{Name: "target-dotdot", IDs: []string{"target-dotdot"}, Run: each(missing,
 			"/..", "/../", "/../plain.txt", "/sub/../plain.txt", "/sub/..", "/sub/../", "/../../../../../../etc/passwd", "/../outside/outside.txt",
@@ -184,7 +184,7 @@ func fieldCases() []Case {
 	}
 	return []Case{
 		{Name: "host", IDs: []string{"host-missing", "host-two", "host-empty"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("none", hosts("1.1", "")),
 				bad("none among others", hosts("1.1", "X: y\r\n")),
 				bad("two", hosts("1.1", "Host: a\r\nHost: b\r\n")),
@@ -200,29 +200,29 @@ func fieldCases() []Case {
 		}},
 		{Name: "host-form", IDs: []string{"host-form", "host-10"}, Run: func(t *T) {
 			for _, h := range []string{"h", "h:80", "www.example.com", "127.0.0.1", "127.0.0.1:8080", "[::1]", "[::1]:8080", "a-b.c_d:1", "H"} {
-				t.exchange(ok(h, hosts("1.1", "Host: "+h+"\r\n")))
+				exchange(t, ok(h, hosts("1.1", "Host: "+h+"\r\n")))
 			}
 			for _, h := range []string{
 				"u@h", "u:p@h", "h/", "h/x", "/", "http://h", "h h", "h:port", "h:8x", "[::1", "::1]", "h?x", "h#x", "h\\x", ":80", "h:80:80", "<h>",
 			} {
-				t.exchange(bad(h, hosts("1.1", "Host: "+h+"\r\n")))
+				exchange(t, bad(h, hosts("1.1", "Host: "+h+"\r\n")))
 			}
-			t.exchange(bad("userinfo in HTTP/1.0", hosts("1.0", "Host: u@h\r\n")))
+			exchange(t, bad("userinfo in HTTP/1.0", hosts("1.0", "Host: u@h\r\n")))
 		}},
 		{Name: "field-name", IDs: []string{"field-name-token", "field-colon", "field-space-colon"}, Run: func(t *T) {
 			for _, f := range []string{
 				"B(d: x", "Bad Name: x", ": x", ":", "b@d: x", "b\x80d: x", "\"q\": x", "a/b: x", "a\x00b: x", "a[b]: x", "a{: x", "a=b: x", "a\x7f: x",
 				"nocolon", "no colon at all", "X : y", "X\t: y", "Host : h", "Content-Length : 0",
 			} {
-				t.exchange(bad(fmt.Sprintf("%q", f), with(f)))
+				exchange(t, bad(fmt.Sprintf("%q", f), with(f)))
 			}
-			t.exchange(
+			exchange(t,
 				bad("the first field", "GET /healthz HTTP/1.1\r\nHost : h\r\n\r\n"),
 				ok("every byte of a token", with("!#$%&'*+-.^_`|~09azAZ: x")),
 			)
 		}},
 		{Name: "field-obs-fold", IDs: []string{"field-obs-fold"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("a blank", with("X: y\r\n z")),
 				bad("a tab", with("X: y\r\n\tz")),
 				bad("nothing but a blank", with("X: y\r\n ")),
@@ -232,7 +232,7 @@ func fieldCases() []Case {
 			)
 		}},
 		{Name: "field-line-end", IDs: []string{"field-bare-lf", "field-bare-cr"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("LF everywhere", "GET /healthz HTTP/1.1\nHost: h\n\n"),
 				bad("LF behind the request line", "GET /healthz HTTP/1.1\nHost: h\r\n\r\n"),
 				bad("LF behind a field", "GET /healthz HTTP/1.1\r\nHost: h\n\r\n"),
@@ -254,9 +254,9 @@ func fieldCases() []Case {
 					r = bad(r.name, r.send)
 				}
 				r.once = b != 0 && b != 0x7f && b != 0xff
-				t.exchange(r)
+				exchange(t, r)
 			}
-			t.exchange(
+			exchange(t,
 				bad("a control byte alone", with("X:\x0b")),
 				bad("a control byte at the end", with("X: y\x0c")),
 				bad("a control byte in Host", "GET /healthz HTTP/1.1\r\nHost: h\x0b\r\n\r\n"),
@@ -264,9 +264,9 @@ func fieldCases() []Case {
 		}},
 		{Name: "field-ows", IDs: []string{"field-ows"}, Run: func(t *T) {
 			for _, f := range []string{"X:y", "X: \t y", "X:y \t ", "X:", "X: ", "X:\t", "X: a\tb  c"} {
-				t.exchange(ok(fmt.Sprintf("%q", f), with(f)))
+				exchange(t, ok(fmt.Sprintf("%q", f), with(f)))
 			}
-			t.exchange(
+			exchange(t,
 				ok("Host", "GET /healthz HTTP/1.1\r\nHost:\t h \t\r\n\r\n"),
 				row{name: "Content-Length", send: "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: \t5\t \r\n\r\nhello", want: 200, kept: true, body: "hello"},
 			)
@@ -276,7 +276,7 @@ func fieldCases() []Case {
 			}
 		}},
 		{Name: "field-name-case", IDs: []string{"field-name-case"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				ok("host", "GET /healthz HTTP/1.1\r\nhOST: h\r\n\r\n"),
 				row{
 					name: "content-length", send: "POST /echo HTTP/1.1\r\nHOST: h\r\ncONTENT-lENGTH: 5\r\n\r\nhello",
@@ -292,14 +292,14 @@ func fieldCases() []Case {
 			post := func(fields string) string {
 				return "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n" + fields + "\r\n\r\nx"
 			}
-			t.exchange(
+			exchange(t,
 				bad("different", post("Content-Type: text/plain\r\nContent-Type: text/html")),
 				bad("equal", post("Content-Type: text/plain\r\ncontent-type: text/plain")),
 				bad("in a GET", with("Content-Type: a/b\r\nContent-Type: a/b")),
 			)
 		}},
 		{Name: "field-head-64k", IDs: []string{"field-head-64k", "field-one-long", "refuse-431"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				ok("a field of 50,000 bytes", with("X: "+strings.Repeat("x", 50_000))),
 				ok("64 KiB", head(64<<10)),
 				row{name: "64 KiB and one byte", send: head(64<<10 + 1), want: 431},
@@ -312,7 +312,7 @@ func fieldCases() []Case {
 			}
 		}},
 		{Name: "field-200", IDs: []string{"field-200", "refuse-431"}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				ok("200 fields", many(200)),
 				row{name: "201 fields", send: many(201), want: 431},
 				row{name: "1000 fields", send: many(1000), want: 431},
@@ -363,9 +363,9 @@ func methodCases() []Case {
 				"BREW /", "get /healthz", "Get /healthz", "GETT /healthz", "GE /healthz", "CONNECT h:80", "LINK /plain.txt", "M-SEARCH /",
 				"!#$%&'*+-.^_`|~09azAZ /", "PROPFIND /",
 			} {
-				t.exchange(row{name: l, send: line(l + " HTTP/1.1"), want: 501, kept: true})
+				exchange(t, row{name: l, send: line(l + " HTTP/1.1"), want: 501, kept: true})
 			}
-			t.exchange(row{
+			exchange(t, row{
 				name: "with a body", send: request("BREW", "/", follow), want: 501, kept: true,
 			})
 		}},
@@ -382,7 +382,7 @@ func methodCases() []Case {
 		}},
 		{Name: "method-token", IDs: []string{"method-token"}, Run: func(t *T) {
 			for _, m := range []string{"G(T", "G\x00T", "G\xc3T", "\"GET\"", "G/T", "G@T", "G:T", "GET,", "\x7f", "G=T", "[GET]"} {
-				t.exchange(bad(fmt.Sprintf("%q", m), line(m+" / HTTP/1.1")))
+				exchange(t, bad(fmt.Sprintf("%q", m), line(m+" / HTTP/1.1")))
 			}
 		}},
 	}

@@ -11,7 +11,7 @@ func refusalCases() []Case {
 		{Name: "refuse-each", IDs: []string{
 			"refuse-close", "refuse-nothing-behind", "refuse-framing", "refuse-413", "refuse-414", "refuse-417", "refuse-431", "refuse-505",
 		}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				bad("an error in the head", nonsense),
 				bad("an error in the body", "POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nxyz\r\n"),
 				row{name: "413", send: "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2000000\r\n\r\n", want: 413},
@@ -86,7 +86,7 @@ func refusalCases() []Case {
 					t.Fatalf("a byte now and then keeps a refused connection open")
 				default:
 				}
-				c.write("x")
+				c.Put("x")
 			}
 		}},
 		{Name: "refuse-drain-size", IDs: []string{"refuse-drain-size"}, Alone: true, Run: func(t *T) {
@@ -107,7 +107,7 @@ func refusalCases() []Case {
 		{Name: "keep-each", IDs: []string{
 			"keep-301", "keep-304", "keep-403", "keep-404", "keep-405", "keep-412", "keep-416", "keep-501",
 		}, Run: func(t *T) {
-			t.exchange(
+			exchange(t,
 				row{name: "301", send: request("GET", "/sub", ""), want: 301, kept: true},
 				row{name: "304", send: request("GET", "/plain.txt", "", "If-None-Match: *"), want: 304, kept: true},
 				row{name: "403", send: request("GET", "/private/secret.txt", ""), want: 403, kept: true},

@@ -47,7 +47,7 @@ func stopCases() []Case {
 				for _, used := range []bool{false, true} {
 					s := t.Begin(Config{})
 					if used {
-						if err := s.Healthy(); err != nil {
+						if err := Healthy(s); err != nil {
 							t.Errorf("%v", err)
 						}
 					}
@@ -180,7 +180,7 @@ func stopCases() []Case {
 			}
 			_ = r.Close()
 			for range 50 {
-				if err := s.Healthy(); err != nil {
+				if err := Healthy(s); err != nil {
 					t.Fatalf("with its stdout closed: %v", err)
 				}
 			}

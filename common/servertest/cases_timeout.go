@@ -177,23 +177,23 @@ func timeoutCases() []Case {
 			}
 		}},
 		{Name: "timeout-write-progress", IDs: []string{"timeout-write-progress", "content-big"}, Flags: flag("write-timeout"), Run: func(t *T) {
-			t.slowReader(func(in io.Reader) io.Reader { return Slowly(in, BigSize/120, 12*time.Millisecond) })
+			slowReading(t, func(in io.Reader) io.Reader { return Slowly(in, BigSize/120, 12*time.Millisecond) })
 		}},
 		{Name: "timeout-write-slow", IDs: []string{"timeout-write-progress"}, Flags: flag("write-timeout"), Run: func(t *T) {
 			// The kernel reports room for more only when a third of its queue is free, and the
 			// queue holds megabytes: at this pace that takes longer than the time-out, though
 			// the client takes some bytes all the time.
-			t.slowReader(func(in io.Reader) io.Reader {
+			slowReading(t, func(in io.Reader) io.Reader {
 				return io.MultiReader(Slowly(io.LimitReader(in, 2<<20), 16<<10, 15*time.Millisecond), in)
 			})
 		}},
 	}
 }
 
-// slowReader reads big.bin at some pace, which must take longer than the time-out and must not be
+// slowReading reads big.bin at some pace, which must take longer than the time-out and must not be
 // held against it. Where this machine is so busy that the reader itself was late, nothing is
 // proven, and it tries again.
-func (t *T) slowReader(pace func(io.Reader) io.Reader) {
+func slowReading(t *T, pace func(io.Reader) io.Reader) {
 	t.Helper()
 	for range 5 {
 		c := t.DialTo(t.Server, DialOptions{RecvBuf: 4096})

@@ -3,13 +3,11 @@ package servertest
 import (
 	"bufio"
 	"bytes"
-	"context"
 	"fmt"
 	"io"
 	"net"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -20,7 +18,7 @@ import (
 //
 // Its methods are for the case's goroutine. SendLater alone works beside it.
 type Client struct {
-	t       *T
+	t       TB
 	conn    *net.TCPConn
 	r       *bufio.Reader
 	written atomic.Int64 // bytes that the kernel has taken
@@ -28,61 +26,18 @@ type Client struct {
 	waiting time.Duration
 }
 
-// DialOptions say what is special about a connection.
-type DialOptions struct {
-	IPv6 bool
-	// RecvBuf is SO_RCVBUF, set before the connection is made so that the window is small from
-	// the first byte.
-	RecvBuf int
+// A TB is told what goes wrong with a Client: a case, or whatever has one in its hands.
+type TB interface {
+	Helper()
+	Errorf(format string, args ...any)
+	Fatalf(format string, args ...any) // ends the case
+	WaitedInVain()                     // something did not happen in time
+	Lenient() bool                     // any answer to a question of ours is a sign of life
 }
 
-// dial makes a connection, without a case around it.
-func (s *Server) dial(o DialOptions) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: patience}
-	if o.RecvBuf > 0 {
-		d.Control = func(_, _ string, raw syscall.RawConn) error {
-			var failed error
-			err := raw.Control(func(fd uintptr) {
-				failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, o.RecvBuf)
-			})
-			if err != nil {
-				return err
-			}
-			return failed
-		}
-	}
-	network, addr := "tcp4", s.Addr()
-	if o.IPv6 {
-		network, addr = "tcp6", s.Addr6()
-	}
-	conn, err := d.DialContext(context.Background(), network, addr)
-	if err != nil {
-		return nil, err
-	}
-	return conn.(*net.TCPConn), nil // Go sets TCP_NODELAY: each Send is on its way at once
-}
-
-// Dial connects to the case's server. The connection is closed when the case ends.
-func (t *T) Dial() *Client {
-	t.Helper()
-	return t.DialTo(t.Server, DialOptions{})
-}
-
-// DialTo connects to any server.
-func (t *T) DialTo(s *Server, o DialOptions) *Client {
-	t.Helper()
-	c := t.connect(s, o)
-	t.onEnd(c.Close)
-	return c
-}
-
-// connect is DialTo for callers that close the connection themselves.
-func (t *T) connect(s *Server, o DialOptions) *Client {
-	conn, err := s.dial(o)
-	if err != nil {
-		t.Fatalf("connect: %v", err)
-	}
-	return &Client{t: t, conn: conn, r: bufio.NewReader(conn), waiting: t.patience()}
+// newClient makes a connection a client that reads it through r.
+func newClient(t TB, conn *net.TCPConn, r io.Reader, waiting time.Duration) *Client {
+	return &Client{t: t, conn: conn, r: bufio.NewReader(r), waiting: waiting}
 }
 
 // Patience changes how long the client waits for an answer.
@@ -96,7 +51,7 @@ func (c *Client) Patience(d time.Duration) *Client {
 func (c *Client) Send(data string) *Client {
 	c.note(data)
 	_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
-	c.write(data)
+	c.Put(data)
 	return c
 }
 
@@ -108,12 +63,13 @@ func (c *Client) SendLater(data string) <-chan struct{} {
 	_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
 	go func() {
 		defer close(done)
-		c.write(data)
+		c.Put(data)
 	}()
 	return done
 }
 
-func (c *Client) write(data string) bool {
+// Put is Send without a note of it, and without a deadline of its own. It says whether all was taken.
+func (c *Client) Put(data string) bool {
 	n, err := io.WriteString(c.conn, data)
 	c.written.Add(int64(n))
 	return err == nil
@@ -198,6 +154,13 @@ func (c *Client) WantBody(status int, body string) *Response {
 	return resp
 }
 
+// WantBodyOK reads the answer of /healthz.
+func (c *Client) WantBodyOK() *Client {
+	c.t.Helper()
+	c.WantBody(200, "ok")
+	return c
+}
+
 // Stream reads a response whose body is given to a function instead of being kept.
 func (c *Client) Stream(body func(*Response, io.Reader) error) (*Response, error) {
 	return readResponse(c.r, "GET", func(r *Response, in io.Reader) error {
@@ -230,7 +193,7 @@ func (c *Client) AwaitAnswer() {
 func (c *Client) WantKept() {
 	c.t.Helper()
 	resp, err := c.Request("GET", "/healthz").TryRead("GET")
-	if c.t.guest != nil && resp != nil && (resp.Status == 200 || resp.Status == 404) {
+	if c.t.Lenient() && resp != nil && (resp.Status == 200 || resp.Status == 404) {
 		return // it is kept; whether that is a good answer is for the cases about it to say
 	}
 	if err != nil {
@@ -238,6 +201,22 @@ func (c *Client) WantKept() {
 	}
 	if resp.Status != 200 || string(resp.Body) != "ok" && strings.TrimSpace(string(resp.Body)) != "ok" {
 		c.t.Fatalf("the next request on the connection is answered %v", resp)
+	}
+}
+
+// wantContinue reads a 100, and sees that nothing follows it yet.
+func (c *Client) wantContinue() {
+	c.t.Helper()
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
+	resp, problems, err := readHead(c.r)
+	switch {
+	case err != nil:
+		c.t.Fatalf("no 100: %v%s", err, c.about(nil))
+	case resp.Status != 100 || len(problems) > 0:
+		c.t.Fatalf("answered %d, want 100 %s%s", resp.Status, strings.Join(problems, "; "), c.about(resp))
+	}
+	if !c.Silent() {
+		c.t.Fatalf("more than a 100 before the body%s", c.about(nil))
 	}
 }
 
@@ -253,6 +232,18 @@ func (c *Client) WantEnd() {
 	case !closed(err):
 		c.t.Fatalf("the connection does not end: %v%s", err, c.about(nil))
 	}
+}
+
+// TryEnd waits for the end of the connection. Where bytes come instead they are returned, and left
+// to be read.
+func (c *Client) TryEnd() (rest []byte, err error) {
+	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
+	_, err = c.r.Peek(1)
+	rest, _ = c.r.Peek(c.r.Buffered())
+	if closed(err) {
+		err = nil
+	}
+	return rest, err
 }
 
 // WantRefused reads a refusal: the status, Connection: close, and the end of the server's side.
@@ -281,16 +272,19 @@ func (c *Client) Silent() bool {
 	return silent
 }
 
+// AllRead says that the server has read all that was sent, or that its socket is gone.
+func (c *Client) AllRead() bool {
+	end, err := serverEnd(c.conn)
+	return err != nil || end.rqueue == 0 && end.received >= uint64(c.written.Load())
+}
+
 // AwaitRead waits until the server has read all that was sent: every byte has come in at its
 // socket, and none is left there. (SIOCOUTQ would do only after the acknowledgement, which may
 // be delayed by 40 ms.) It also returns when the server's socket is gone.
 func (c *Client) AwaitRead() {
 	c.t.Helper()
-	if !eventually(c.waiting, func() bool {
-		end, err := serverEnd(c.conn)
-		return err != nil || end.rqueue == 0 && end.received >= uint64(c.written.Load())
-	}) {
-		c.t.waitedInVain()
+	if !eventually(c.waiting, c.AllRead) {
+		c.t.WaitedInVain()
 		c.t.Fatalf("the server does not read what it is sent%s", c.about(nil))
 	}
 }
@@ -303,7 +297,7 @@ func (c *Client) AwaitFIN() {
 		state := c.info().State
 		return state == unix.BPF_TCP_CLOSE_WAIT || state == unix.BPF_TCP_CLOSE || state == unix.BPF_TCP_LAST_ACK
 	}) {
-		c.t.waitedInVain()
+		c.t.WaitedInVain()
 		c.t.Fatalf("the server does not end its side%s", c.about(nil))
 	}
 }

@@ -1,9 +1,6 @@
 package servertest
 
-import (
-	"fmt"
-	"strings"
-)
+import "fmt"
 
 // follow is put behind a refused request, to show that it is never answered: it is complete and
 // has a response that cannot be taken for another.
@@ -32,7 +29,7 @@ func bad(name, send string) row { return row{name: name, send: send, want: 400} 
 
 // exchange plays the rows: each request whole, byte by byte and cut at every line end. All manners of
 // a kept request share one connection.
-func (t *T) exchange(rows ...row) {
+func exchange(t *T, rows ...row) {
 	t.Helper()
 	for _, r := range rows {
 		var kept *Client
@@ -119,24 +116,4 @@ func lineCuts(raw string) []int {
 		}
 	}
 	return at
-}
-
-// sub runs part of a case whose failure does not end the rest, and says whether it went well.
-func (t *T) sub(name string, f func(t *T)) bool {
-	t.Helper()
-	if t.Server != nil && t.Server.Exited() {
-		t.Fatalf("%s: the server is gone", name)
-	}
-	part := &T{Server: t.Server, Program: t.Program, Root: t.Root, Case: t.Case}
-	part.guest, part.vain = t.guest, t.vain
-	part.play(f)
-	t.vain = part.vain
-	if part.Failed() {
-		t.Errorf("%s: %s", name, strings.TrimSpace(part.log()))
-		if t.weary() {
-			t.Fatalf("no answer for the second time: the rest of the case is not tried")
-		}
-		return false
-	}
-	return true
 }

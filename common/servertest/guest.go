@@ -3,10 +3,8 @@ package servertest
 import (
 	"bytes"
 	"context"
-	"errors"
 	"fmt"
 	"io"
-	"os"
 	"runtime"
 	"strings"
 	"sync"
@@ -50,8 +48,6 @@ const (
 	impatience = 2500 * time.Millisecond
 	// hopeless is after how many cases in a row without a server or an answer the rest is not tried.
 	hopeless = 24
-	// silencesPerCase ends a case with many parts, each of which would wait.
-	silencesPerCase = 2
 )
 
 // errHopeless ends the measuring of a program that does not answer.
@@ -107,14 +103,12 @@ func (g *Guest) waited() {
 	g.late++
 }
 
-// judged takes down how a case went. When too many in a row went without an answer it gives up.
-func (g *Guest) judged(r Result) {
-	if g == nil || r.Outcome == NotHere || r.Outcome == Untried {
-		return
-	}
+// judged takes down whether a case was lost, for want of a server or of an answer. When too many in a row
+// were it gives up.
+func (g *Guest) judged(lost bool) {
 	g.mu.Lock()
 	g.lost++
-	if r.Outcome != Failed || !r.Silent {
+	if !lost {
 		g.lost = 0
 	}
 	enough := g.lost >= hopeless
@@ -297,75 +291,4 @@ func tail(s string, n int) string {
 		lines = append([]string{"…"}, lines[len(lines)-n:]...)
 	}
 	return strings.Join(lines, "\n")
-}
-
-// late says that an argument of a message is the error of a wait that took too long.
-func late(arg any) bool {
-	err, ok := arg.(error)
-	return ok && errors.Is(err, os.ErrDeadlineExceeded)
-}
-
-// A Greeting is what a program does when it is asked for nothing special.
-type Greeting struct {
-	Err     error  // it did not start, and why
-	Crash   string // it ended by itself during the visit
-	Listens bool
-	// Answers are what came back for each of the Requests; nil where nothing did.
-	Requests []string
-	Answers  []*Response
-	Errs     []error
-}
-
-// Answered says whether anything at all came back.
-func (g *Greeting) Answered() bool {
-	for i := range g.Answers {
-		if g.Answers[i] != nil || g.Errs[i] != nil && !late(g.Errs[i]) && !closed(g.Errs[i]) && !errors.Is(g.Errs[i], syscall.ECONNRESET) {
-			return true
-		}
-	}
-	return false
-}
-
-// Greet starts the program once and makes a request on each of several fresh connections, for the
-// statuses of the answers and for the way in which there are none. It waits for an answer
-// no longer than d.
-func Greet(prog *Program, d time.Duration, requests ...string) (*Greeting, error) {
-	suite, err := newSuite(prog)
-	if err != nil {
-		return nil, err
-	}
-	defer suite.close()
-	g := &Greeting{Requests: requests}
-	s, err := prog.Begin(Config{Root: suite.root.Dir})
-	if err != nil {
-		g.Err = err
-		return g, nil
-	}
-	defer s.dismiss()
-	g.Listens = true
-	for _, r := range requests {
-		t := &T{Case: &Case{}, Program: prog}
-		var resp *Response
-		t.play(func(t *T) {
-			c := t.DialTo(s, DialOptions{}).Patience(d)
-			c.Send(r)
-			resp, err = c.TryRead("GET")
-		})
-		if t.Failed() {
-			resp, err = nil, errors.New(t.log())
-		}
-		g.Answers, g.Errs = append(g.Answers, resp), append(g.Errs, err)
-		if err != nil && late(err) && !g.Answered() && len(g.Answers) > 1 {
-			break // one is an accident, two are a habit
-		}
-		if s.Exited() {
-			break
-		}
-	}
-	// A crash is often slower than the end of the connection that it brings.
-	if !g.Answered() {
-		_, _, _ = s.Wait(100 * time.Millisecond)
-	}
-	g.Crash = s.crashed()
-	return g, nil
 }

@@ -44,16 +44,16 @@ func TestGuestGivesUp(t *testing.T) {
 	g := &Guest{}
 	silent := Result{Outcome: Failed, Silent: true}
 	for range hopeless - 1 {
-		g.judged(silent)
+		judged(g, silent)
 	}
-	g.judged(Result{Outcome: Failed}) // it did answer
+	judged(g, Result{Outcome: Failed}) // it did answer
 	for range hopeless - 1 {
-		g.judged(silent)
+		judged(g, silent)
 	}
 	if err := g.over(); err != nil {
 		t.Fatal("given up too early")
 	}
-	g.judged(silent)
+	judged(g, silent)
 	if !errors.Is(g.over(), errHopeless) {
 		t.Error("not given up")
 	}

@@ -1,12 +1,16 @@
 package servertest
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
 	"iter"
 	"net"
 	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -16,11 +20,6 @@ import (
 // What the kernel knows about a server, seen without its help: its descriptors and threads in
 // /proc, and its sockets by sock_diag(7), which answers for one socket in microseconds
 // where /proc/net/tcp lists thousands in TIME_WAIT.
-
-// Sockets are the server's descriptors that are sockets, by inode.
-func (s *Server) Sockets() []string {
-	return SocketsOf(s.PID())
-}
 
 // SocketsOf are the descriptors of a process that are sockets, by inode: "socket:[1234]". There are none
 // where the process is gone, or not ours to look at.
@@ -37,18 +36,6 @@ func SocketsOf(pid int) []string {
 		}
 	}
 	return sockets
-}
-
-// Connections is how many sockets the server holds beyond those that it started with.
-func (s *Server) Connections() int { return len(s.Sockets()) - s.sockets }
-
-// Threads is the number of the server's OS threads.
-func (s *Server) Threads() int {
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.PID()))
-	if err != nil {
-		return 0
-	}
-	return len(tasks)
 }
 
 // diagSocket is the part of inet_diag_msg that is of use.
@@ -170,4 +157,60 @@ func serverEnd(conn net.Conn) (diagSocket, error) {
 		return diagSocket{}, errNoSocket // where there is no connection the kernel finds who would take it
 	}
 	return d, err
+}
+
+// offspring are the processes that descend from one, parents before children.
+func offspring(pid int) []int {
+	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
+	children := map[int][]int{}
+	for _, path := range stats {
+		f := stat(path)
+		if len(f) < 2 {
+			continue
+		}
+		parent, _ := strconv.Atoi(f[1])
+		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
+		children[parent] = append(children[parent], child)
+	}
+	var all []int
+	next := children[pid]
+	for len(next) > 0 {
+		all = append(all, next...)
+		var after []int
+		for _, p := range next {
+			after = append(after, children[p]...)
+		}
+		next = after
+	}
+	return all
+}
+
+// stat is the fields of a stat file behind the name, of which the first is the state.
+func stat(path string) []string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return nil
+	}
+	if i := bytes.LastIndexByte(b, ')'); i >= 0 {
+		return strings.Fields(string(b[i+1:]))
+	}
+	return nil
+}
+
+// calls are the system calls in which a server may be met. The numbers are the machine's own, which is
+// why x/sys has them and this file does not.
+var calls = map[int64]string{
+	unix.SYS_PPOLL: "poll", unix.SYS_PSELECT6: "select", unix.SYS_EPOLL_PWAIT: "epoll_wait",
+	unix.SYS_RECVFROM: "recvfrom", unix.SYS_RECVMSG: "recvmsg", unix.SYS_READ: "read", unix.SYS_READV: "readv",
+	unix.SYS_SENDTO: "sendto", unix.SYS_SENDMSG: "sendmsg", unix.SYS_WRITE: "write", unix.SYS_WRITEV: "writev",
+	unix.SYS_SENDFILE: "sendfile", unix.SYS_ACCEPT: "accept", unix.SYS_ACCEPT4: "accept4",
+	unix.SYS_FUTEX: "futex", unix.SYS_NANOSLEEP: "nanosleep", unix.SYS_CLOCK_NANOSLEEP: "clock_nanosleep",
+	unix.SYS_OPENAT: "openat", unix.SYS_CLOSE: "close", unix.SYS_RT_SIGTIMEDWAIT: "sigtimedwait",
+	unix.SYS_WAITID: "waitid", unix.SYS_WAIT4: "wait4", unix.SYS_SCHED_YIELD: "sched_yield",
+}
+
+func init() {
+	if runtime.GOARCH == "amd64" { // it has older calls besides, which other machines never had
+		calls[2], calls[7], calls[23], calls[232] = "open", "poll", "select", "epoll_wait"
+	}
 }

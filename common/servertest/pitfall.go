@@ -60,8 +60,6 @@
 package servertest
 
 import (
-	"context"
-	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -73,134 +71,20 @@ import (
 // A Pitfall is a scenario and its folder.
 type Pitfall struct {
 	Scenario
-	Dir string // the folder, absolute
+	Variant // the server that has the bug
 }
 
-// StageDirs are the folders of the stages, by their number.
-var StageDirs = []string{"", "stage1-iterative", "stage2-threadpool", "stage3-dualstack", "stage4-epoll"}
-
-// A Repo is the tree of the sources.
-type Repo struct{ Root string }
-
-// FindRepo finds the tree that a folder is in.
-func FindRepo(dir string) (*Repo, error) {
-	dir, err := filepath.Abs(dir)
-	if err != nil {
-		return nil, err
-	}
-	for at := dir; ; at = filepath.Dir(at) {
-		if _, err := os.Stat(filepath.Join(at, "common", "go.mod")); err == nil {
-			return &Repo{at}, nil
-		}
-		if at == filepath.Dir(at) {
-			return nil, fmt.Errorf("%s is not in the tree of the sources: there is no common/go.mod above it", dir)
-		}
-	}
-}
-
-// Pitfalls are the pitfalls that have a folder, in the order of Scenarios.
-func (r *Repo) Pitfalls() ([]Pitfall, error) {
+// Pitfalls are the pitfalls of the tree, in the order of Scenarios.
+func Pitfalls(r *Repo) ([]Pitfall, error) {
 	var all []Pitfall
 	for _, sc := range Scenarios() {
 		dir := filepath.Join(r.Root, StageDirs[sc.Stage], "testdata", "pitfalls", sc.ID)
 		if _, err := os.Stat(dir); err != nil {
 			return nil, fmt.Errorf("the scenario %s has no folder: %w", sc.ID, err)
 		}
-		all = append(all, Pitfall{sc, dir})
+		all = append(all, Pitfall{sc, Variant{Name: sc.ID, Base: sc.Stage, Dir: dir}})
 	}
 	return all, nil
-}
-
-// PreviousStage is the stage that is the bug, or 0 if there is a patch.
-func (p *Pitfall) PreviousStage() (int, error) {
-	b, err := os.ReadFile(filepath.Join(p.Dir, "previous-stage"))
-	if errors.Is(err, os.ErrNotExist) {
-		return 0, nil
-	}
-	if err != nil {
-		return 0, err
-	}
-	name := strings.TrimSpace(string(b))
-	for n := 1; n < p.Stage; n++ {
-		if StageDirs[n] == name {
-			return n, nil
-		}
-	}
-	return 0, fmt.Errorf("%s: previous-stage holds %q, which is no stage before stage %d", p.ID, name, p.Stage)
-}
-
-// Patch is the bug.
-func (p *Pitfall) Patch() ([]byte, error) { return os.ReadFile(filepath.Join(p.Dir, "bug.patch")) }
-
-// A Workshop builds servers, whole and broken, and keeps them until it is closed.
-type Workshop struct {
-	Repo *Repo
-	dir  string
-	two  chan struct{} // at most two builds at a time
-
-	mu   sync.Mutex
-	made map[string]*build
-}
-
-type build struct {
-	once sync.Once
-	path string
-	err  error
-}
-
-// NewWorkshop opens one.
-func (r *Repo) NewWorkshop() (*Workshop, error) {
-	dir, err := os.MkdirTemp("", "pitfalls-")
-	if err != nil {
-		return nil, err
-	}
-	return &Workshop{Repo: r, dir: dir, two: make(chan struct{}, 2), made: map[string]*build{}}, nil
-}
-
-// Close removes what was built.
-func (w *Workshop) Close() { _ = os.RemoveAll(w.dir) }
-
-// Real is a stage as it is.
-func (w *Workshop) Real(ctx context.Context, stage int) (*Program, error) {
-	return w.build(ctx, StageDirs[stage], stage, nil)
-}
-
-// Broken is the pitfall's server. Its Stage is that of the server which was broken.
-func (w *Workshop) Broken(ctx context.Context, p *Pitfall) (*Program, error) {
-	previous, err := p.PreviousStage()
-	if err != nil {
-		return nil, err
-	}
-	if previous > 0 {
-		return w.Real(ctx, previous)
-	}
-	patch, err := p.Patch()
-	if err != nil {
-		return nil, err
-	}
-	prog, err := w.build(ctx, p.ID, p.Stage, patch)
-	var stale *StalePatch
-	if errors.As(err, &stale) {
-		stale.ID = p.ID
-	}
-	return prog, err
-}
-
-func (w *Workshop) build(ctx context.Context, name string, stage int, patch []byte) (*Program, error) {
-	w.mu.Lock()
-	b := w.made[name]
-	if b == nil {
-		b = &build{}
-		w.made[name] = b
-	}
-	w.mu.Unlock()
-	b.once.Do(func() {
-		w.two <- struct{}{}
-		defer func() { <-w.two }()
-		b.path = filepath.Join(w.dir, name+".server")
-		b.err = w.Repo.build(ctx, stage, patch, b.path)
-	})
-	return &Program{Path: b.path, Stage: stage}, b.err
 }
 
 // RunPitfalls plays the stage's pitfalls both ways, as subtests ID/broken and ID/fixed. prog is
@@ -210,7 +94,7 @@ func RunPitfalls(t *testing.T, prog *Program) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pitfalls, err := repo.Pitfalls()
+	pitfalls, err := Pitfalls(repo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -256,7 +140,7 @@ func RunPitfalls(t *testing.T, prog *Program) {
 const pitfallLanes = 4
 
 func runBroken(t *testing.T, shop *Workshop, p *Pitfall, root *Root) {
-	prog, err := shop.Broken(t.Context(), p)
+	prog, err := shop.Broken(t.Context(), &p.Variant)
 	if err != nil {
 		t.Fatal(err)
 	}

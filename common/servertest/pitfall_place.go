@@ -10,6 +10,14 @@ import (
 	"strings"
 )
 
+// A Place names a piece of the sources. It is looked up when it is needed, so no line number
+// gets stale.
+type Place struct {
+	Dir  string // the package's folder, from the root of the repository; "STAGE" is the stage's own
+	Func string // "Listen", or "Conn.Fill" for a method; "" is wherever Has is
+	Has  string // a piece of the line that is meant, if it is not the first line of Func
+}
+
 // Find looks a place up: "common/h1/conn.go:210". stage is what "STAGE" stands for.
 func (r *Repo) Find(p Place, stage int) (string, error) {
 	if p.Dir == "STAGE" {

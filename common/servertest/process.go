@@ -3,9 +3,7 @@ package servertest
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"slices"
-	"strconv"
 	"syscall"
 	"time"
 
@@ -66,30 +64,4 @@ func killTree(p *os.Process) {
 	for _, pid := range beneath {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
-}
-
-// offspring are the processes that descend from one, parents before children.
-func offspring(pid int) []int {
-	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	children := map[int][]int{}
-	for _, path := range stats {
-		f := stat(path)
-		if len(f) < 2 {
-			continue
-		}
-		parent, _ := strconv.Atoi(f[1])
-		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
-		children[parent] = append(children[parent], child)
-	}
-	var all []int
-	next := children[pid]
-	for len(next) > 0 {
-		all = append(all, next...)
-		var after []int
-		for _, p := range next {
-			after = append(after, children[p]...)
-		}
-		next = after
-	}
-	return all
 }

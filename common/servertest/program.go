@@ -17,6 +17,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"golang.org/x/sys/unix"
 )
 
 // patience bounds every wait for something that a working server does at once. It is long
@@ -224,6 +226,40 @@ func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.It
 
 // Addr6 is where IPv6 clients connect to.
 func (s *Server) Addr6() string { return net.JoinHostPort("::1", strconv.Itoa(s.Port)) }
+
+// DialOptions say what is special about a connection.
+type DialOptions struct {
+	IPv6 bool
+	// RecvBuf is SO_RCVBUF, set before the connection is made so that the window is small from
+	// the first byte.
+	RecvBuf int
+}
+
+// dial makes a connection, without a case around it.
+func (s *Server) dial(o DialOptions) (*net.TCPConn, error) {
+	d := net.Dialer{Timeout: patience}
+	if o.RecvBuf > 0 {
+		d.Control = func(_, _ string, raw syscall.RawConn) error {
+			var failed error
+			err := raw.Control(func(fd uintptr) {
+				failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, o.RecvBuf)
+			})
+			if err != nil {
+				return err
+			}
+			return failed
+		}
+	}
+	network, addr := "tcp4", s.Addr()
+	if o.IPv6 {
+		network, addr = "tcp6", s.Addr6()
+	}
+	conn, err := d.DialContext(context.Background(), network, addr)
+	if err != nil {
+		return nil, err
+	}
+	return conn.(*net.TCPConn), nil // Go sets TCP_NODELAY: each Send is on its way at once
+}
 
 // PID is the process that serves, also where it was started by a wrapper.
 func (s *Server) PID() int {

@@ -4,9 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
-	"os"
-	"path/filepath"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -57,15 +54,6 @@ func (s Trial) play(t *testing.T, prog *Program, root *Root) {
 	} else if log := st.log(); log != "" {
 		t.Log("\n" + log)
 	}
-}
-
-// missing ends a test that this machine cannot run. Where CI=true it must be able to.
-func missing(t *testing.T, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
 
 // descriptors is how many descriptors a process may have. The Go runtime raises the soft limit to
@@ -146,19 +134,19 @@ func idle10000(t *T) {
 	const most = 5 << 20 // bytes
 	s := t.Begin(Config{Flags: []string{"--idle-timeout", "10m"}})
 	for range 20 {
-		t.serve(s)
+		serve(t, s)
 	}
 	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
 	before := s.Memory("VmRSS")
 	start := time.Now()
-	crowd := t.crowd(s, clients, true)
+	crowd := newCrowd(t, s, clients, true)
 	t.Logf("%d connections in %v", clients, time.Since(start).Round(time.Millisecond))
 	after := s.Memory("VmRSS")
 	if n := s.Connections(); n != clients {
 		t.Errorf("%d connections are open, want %d", n, clients)
 	}
 	start = time.Now()
-	t.serve(s)
+	serve(t, s)
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("the next client waits for %v", took)
 	} else {
@@ -189,7 +177,7 @@ func idle10000(t *T) {
 func deafReaders(t *T) {
 	const clients = 200
 	s := t.Begin(Config{})
-	t.serve(s)
+	serve(t, s)
 	var deaf []*Client
 	for range clients {
 		deaf = append(deaf, t.DialTo(s, DialOptions{RecvBuf: 4096}).Request("GET", "/big.bin"))
@@ -197,9 +185,9 @@ func deafReaders(t *T) {
 	for _, c := range deaf {
 		c.AwaitAnswer()
 	}
-	t.crowd(s, 50, true) // who could be written to, and has nothing to be told
+	newCrowd(t, s, 50, true) // who could be written to, and has nothing to be told
 	// What fits the socket buffers may still be on its way; a circle has no end.
-	t.calm(s, func() { t.serve(s) })
+	calm(t, s, func() { serve(t, s) })
 	// They are slow, not forgotten.
 	late := deaf[clients/2]
 	late.control(func(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20) })
@@ -214,7 +202,7 @@ func deafReaders(t *T) {
 
 // calm observes a server that has next to nothing to do: one request at each tick. It fails if
 // that takes CPU time worth mentioning, or if a request has to wait.
-func (t *T) calm(s *Server, request func()) {
+func calm(t *T, s *Server, request func()) {
 	t.Helper()
 	const requests, tick = 25, 20 * time.Millisecond
 	var used, window, slowest time.Duration
@@ -264,7 +252,7 @@ func flood(t *T) {
 	kept := t.DialTo(s, DialOptions{})
 	for range requests {
 		kept.WantKept()
-		t.serve(s)
+		serve(t, s)
 	}
 	took := time.Since(start)
 	t.Logf("%d answers beside four floods in %v", 2*requests, took.Round(time.Millisecond))
@@ -277,11 +265,11 @@ func flood(t *T) {
 // even is how far apart the loops may be, in connections.
 const even = 5
 
-// spread deals 1,000 connections out, and has a third of them leave.
+// evenly deals 1,000 connections out, and has a third of them leave.
 func spread(t *T) {
 	s := t.Begin(Config{Flags: []string{"-n", "4", "--idle-timeout", "10m"}})
-	crowd := t.crowd(s, 1000, true)
-	t.spread(s, len(crowd))
+	crowd := newCrowd(t, s, 1000, true)
+	evenly(t, s, len(crowd))
 	for range 3 {
 		rand.Shuffle(len(crowd), func(i, j int) { crowd[i], crowd[j] = crowd[j], crowd[i] })
 		third := len(crowd) / 3
@@ -289,22 +277,22 @@ func spread(t *T) {
 			m.leave()
 		}
 		crowd = crowd[third:]
-		t.spread(s, len(crowd))
+		evenly(t, s, len(crowd))
 	}
 	for _, m := range crowd { // those that moved are served where they are now
 		if err := m.ask(); err != nil {
 			t.Fatalf("a connection that stayed: %v", err)
 		}
 	}
-	t.spread(s, len(crowd))
+	evenly(t, s, len(crowd))
 }
 
 // spreadOneLoop has all connections of one loop leave, and then of another one.
 func spreadOneLoop(t *T) {
 	s := t.Begin(Config{Flags: []string{"-n", "3", "--idle-timeout", "10m"}})
 	// Half of them never say a word.
-	crowd := append(t.crowd(s, 500, true), t.crowd(s, 500, false)...)
-	t.spread(s, len(crowd))
+	crowd := append(newCrowd(t, s, 500, true), newCrowd(t, s, 500, false)...)
+	evenly(t, s, len(crowd))
 	for range 3 {
 		gone := map[int]bool{}
 		ports := s.peers()
@@ -324,7 +312,7 @@ func spreadOneLoop(t *T) {
 			t.Fatalf("%d of %d connections stay when a loop's %d leave", len(stay), len(crowd), len(loop))
 		}
 		crowd = stay
-		t.spread(s, len(crowd))
+		evenly(t, s, len(crowd))
 	}
 	for _, m := range crowd {
 		if err := m.ask(); err != nil {
@@ -333,8 +321,8 @@ func spreadOneLoop(t *T) {
 	}
 }
 
-// spread waits until the loops have n connections together, and about as many each.
-func (t *T) spread(s *Server, n int) {
+// evenly waits until the loops have n connections together, and about as many each.
+func evenly(t *T, s *Server, n int) {
 	t.Helper()
 	var counts []int
 	start := time.Now()
@@ -356,7 +344,7 @@ func (t *T) spread(s *Server, n int) {
 func silent1000(t *T) {
 	s := t.Begin(Config{Flags: []string{"--idle-timeout", shortly.String()}})
 	start := time.Now()
-	crowd := t.crowd(s, 1000, false)
+	crowd := newCrowd(t, s, 1000, false)
 	connected := time.Since(start)
 	for i, m := range crowd {
 		_ = m.conn.SetReadDeadline(time.Now().Add(patience))
@@ -369,7 +357,7 @@ func silent1000(t *T) {
 	}
 	t.Logf("connected in %v, closed after %v", connected.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
 	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
-	t.serve(s)
+	serve(t, s)
 }
 
 // resets1000 are clients that leave in the midst of a response, half of them with a RST, half with
@@ -395,13 +383,13 @@ func resets1000(t *T) {
 		}
 	}
 	leave(0)
-	t.serve(s)
+	serve(t, s)
 	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
 	before := len(s.fds())
 	for i := range 1000 / batch {
 		leave(i * batch)
 	}
-	t.serve(s)
+	serve(t, s)
 	if !eventually(patience, func() bool { return len(s.fds()) <= before }) {
 		t.Errorf("%d descriptors are left of %d", len(s.fds())-before, before)
 	}
@@ -413,7 +401,7 @@ func resets1000(t *T) {
 // limit is raised.
 func outOfDescriptors(t *T) {
 	s := t.Begin(Config{Flags: []string{"--max-conns", "10000", "--idle-timeout", "5m"}})
-	t.serve(s)
+	serve(t, s)
 	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
 	// Its first line in the log makes a Go program read the time zone's file.
 	if !s.Stdout.Await(patience, func(out string) bool { return strings.Contains(out, "/healthz") }) {
@@ -423,7 +411,8 @@ func outOfDescriptors(t *T) {
 	if t.Stage() == 1 {
 		room = 0 // it never has two connections
 	}
-	before := t.limit(s, room)
+	before, err := s.limit(room)
+	t.must(err)
 	var served, waiting []*Client
 	if room == 0 {
 		// An accept(2) that is waiting has taken its descriptor before.
@@ -444,7 +433,7 @@ func outOfDescriptors(t *T) {
 	if !s.Stderr.Await(patience, func(out string) bool { return strings.Contains(out, "\n") }) {
 		t.Errorf("it does not say on stderr that it cannot accept")
 	}
-	t.calm(s, func() {
+	calm(t, s, func() {
 		if room > 0 {
 			served[0].WantKept()
 		}
@@ -474,38 +463,8 @@ func outOfDescriptors(t *T) {
 	}
 }
 
-// WantBodyOK reads the answer of /healthz.
-func (c *Client) WantBodyOK() *Client {
-	c.t.Helper()
-	c.WantBody(200, "ok")
-	return c
-}
-
-// limit lowers the server's RLIMIT_NOFILE so that it can open n more descriptors. It returns what
-// the limit was.
-func (t *T) limit(s *Server, n int) (before unix.Rlimit) {
-	t.Helper()
-	used := map[int]bool{}
-	for _, fd := range s.fds() {
-		used[fd] = true
-	}
-	limit := 0
-	for free := n; used[limit] || free > 0; limit++ {
-		if !used[limit] {
-			free--
-		}
-	}
-	if err := unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, nil, &before); err != nil {
-		t.Fatalf("prlimit: %v", err)
-	}
-	if err := unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(limit), Max: before.Max}, nil); err != nil {
-		t.Fatalf("prlimit: %v", err)
-	}
-	return before
-}
-
 // serve is a client that comes, is answered and leaves.
-func (t *T) serve(s *Server) {
+func serve(t *T, s *Server) {
 	t.Helper()
 	c := t.connect(s, DialOptions{})
 	defer c.Close()
@@ -521,8 +480,8 @@ type member struct {
 
 const healthz = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
-// crowd makes n connections. Those that are to ask do one request each.
-func (t *T) crowd(s *Server, n int, ask bool) []*member {
+// newCrowd makes n connections. Those that are to ask do one request each.
+func newCrowd(t *T, s *Server, n int, ask bool) []*member {
 	t.Helper()
 	crowd := make([]*member, n)
 	t.onEnd(func() {
@@ -540,7 +499,7 @@ func (t *T) crowd(s *Server, n int, ask bool) []*member {
 	for range 8 {
 		wg.Go(func() {
 			for i := int(next.Add(1)) - 1; i < n && fail.Load() == nil; i = int(next.Add(1)) - 1 {
-				m, err := s.join(i)
+				m, err := joinCrowd(s, i)
 				if err == nil {
 					crowd[i] = m
 					if ask {
@@ -561,9 +520,9 @@ func (t *T) crowd(s *Server, n int, ask bool) []*member {
 	return crowd
 }
 
-// join makes connection i of a crowd. Each address of this machine has ports for some thousands,
+// joinCrowd makes connection i of a crowd. Each address of this machine has ports for some thousands,
 // fewer where other connections are in TIME_WAIT.
-func (s *Server) join(i int) (*member, error) {
+func joinCrowd(s *Server, i int) (*member, error) {
 	d := net.Dialer{
 		Timeout:   patience,
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/4000))},
@@ -614,78 +573,4 @@ func (m *member) ask() error {
 func (m *member) leave() {
 	_ = m.conn.SetLinger(0)
 	_ = m.conn.Close()
-}
-
-// fds are the server's descriptors.
-func (s *Server) fds() []int {
-	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
-	var fds []int
-	for _, e := range entries {
-		if fd, err := strconv.Atoi(e.Name()); err == nil {
-			fds = append(fds, fd)
-		}
-	}
-	return fds
-}
-
-// what is what a descriptor of the server is: "socket:[1234]", "anon_inode:[eventpoll]", a path.
-func (s *Server) what(fd int) string {
-	to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", s.PID(), fd))
-	return to
-}
-
-// loops are the sockets that each event loop watches. A loop is an epoll set that also watches a
-// pipe, the stop; the Go runtime has a set of its own that does not.
-func (s *Server) loops() [][]int {
-	var loops [][]int
-	for _, fd := range s.fds() {
-		if s.what(fd) != "anon_inode:[eventpoll]" {
-			continue
-		}
-		info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.PID(), fd))
-		var sockets []int
-		loop := false
-		for line := range strings.Lines(string(info)) {
-			var watched int
-			if n, _ := fmt.Sscanf(line, "tfd: %d", &watched); n != 1 {
-				continue
-			}
-			switch what := s.what(watched); {
-			case strings.HasPrefix(what, "socket:"):
-				sockets = append(sockets, watched)
-			case strings.HasPrefix(what, "pipe:"):
-				loop = true
-			}
-		}
-		if loop {
-			loops = append(loops, sockets)
-		}
-	}
-	return loops
-}
-
-// peers are the ports of the server's clients, by the server's descriptor.
-func (s *Server) peers() map[int]int {
-	ports := map[string]int{} // by socket
-	for _, table := range []string{"tcp", "tcp6"} {
-		data, _ := os.ReadFile(filepath.Join("/proc/net", table))
-		for line := range strings.Lines(string(data)) {
-			// sl local_address rem_address st queues timer retransmits uid timeout inode
-			f := strings.Fields(line)
-			if len(f) < 10 || !strings.HasSuffix(f[1], fmt.Sprintf(":%04X", s.Port)) {
-				continue
-			}
-			_, port, _ := strings.Cut(f[2], ":")
-			if n, err := strconv.ParseUint(port, 16, 16); err == nil {
-				ports["socket:["+f[9]+"]"] = int(n)
-			}
-		}
-	}
-	peers := map[int]int{}
-	for _, fd := range s.fds() {
-		if port, ok := ports[s.what(fd)]; ok {
-			peers[fd] = port
-		}
-	}
-	return peers
 }

@@ -2,7 +2,6 @@ package servertest
 
 import (
 	"fmt"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"syscall"
@@ -50,14 +49,6 @@ type Scenario struct {
 	Network bool
 
 	Run func(s *S)
-}
-
-// A Place names a piece of the sources. It is looked up when it is needed, so no line number
-// gets stale.
-type Place struct {
-	Dir  string // the package's folder, from the root of the repository; "STAGE" is the stage's own
-	Func string // "Listen", or "Conn.Fill" for a method; "" is wherever Has is
-	Has  string // a piece of the line that is meant, if it is not the first line of Func
 }
 
 // scenarios are all scenarios, stage by stage.
@@ -141,20 +132,10 @@ func Play(sc Scenario, prog *Program, root *Root) *Transcript {
 		tr.Verdict, tr.Reason = Unskilled, why
 		return tr
 	}
-	s := &S{
-		T:  &T{Program: prog, Root: root, Case: &Case{Name: sc.ID, Fails: sc.Fails, Stderr: "(?s).*"}},
-		tr: tr, sc: sc,
-	}
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		defer s.end()
+	s := &S{Program: prog, Root: root, tr: tr, sc: sc}
+	s.run(func() {
 		defer s.finish()
-		defer func() {
-			if p := recover(); p != nil {
-				s.Errorf("panic: %v\n%s", p, debug.Stack())
-			}
-		}()
+		defer s.recovered()
 		if !sc.NoServer {
 			s.Begin(Config{})
 		}
@@ -166,17 +147,18 @@ func Play(sc Scenario, prog *Program, root *Root) *Transcript {
 		})
 		defer dog.Stop()
 		sc.Run(s)
-	}()
-	<-done
+	})
 	return tr
 }
 
-// S is what a scenario is given: a client's hands, and a transcript of what they did.
-//
-// S.T is there for what the conformance suite has already (a Flood, say); a failure in there is
-// a failure of something else than the named assertion.
+// S is what a scenario is given: a client's hands, and a transcript of what they did. A failure that
+// is not from Assert is a failure of something else than the named assertion.
 type S struct {
-	*T
+	recorder
+	Server  *Server // nil where the scenario is NoServer
+	Program *Program
+	Root    *Root
+
 	sc    Scenario
 	tr    *Transcript
 	peers []*Peer
@@ -203,6 +185,17 @@ func (s *S) Begin(c Config) *Server {
 	s.Server = server
 	s.onEnd(server.Kill)
 	return server
+}
+
+// Stage is the stage that is measured.
+func (s *S) Stage() int { return s.Program.Stage }
+
+// patience is short where the scenario is going to fail anyway.
+func (s *S) patience() time.Duration {
+	if s.sc.Fails.has(s.Program.Stage) {
+		return time.Second
+	}
+	return s.Program.Guest.patience()
 }
 
 // Step adds a step to the transcript: what the client does now.

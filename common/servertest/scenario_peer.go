@@ -1,16 +1,13 @@
 package servertest
 
 import (
-	"bufio"
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"regexp"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"time"
 )
@@ -22,13 +19,12 @@ type Peer struct {
 	Name string // A, B, …
 
 	s       *S
-	conn    *net.TCPConn // nil where the server did not let it in
-	r       *bufio.Reader
+	conn    *net.TCPConn  // nil where the server did not let it in
+	client  *Client       // the same connection, read through peerReader
 	atLeast time.Duration // how long a wait lasts at least
 
-	got     []byte // the first bytes received
-	total   int64
-	written atomic.Int64
+	got   []byte // the first bytes received
+	total int64
 }
 
 // keepBytes is how much a transcript keeps of what a client received.
@@ -39,6 +35,8 @@ var (
 	errSilent = errors.New("nothing")
 	errSpins  = errors.New("nothing, while the server uses up a CPU")
 )
+
+var errNotConnected = errors.New("not connected")
 
 // Connect makes a connection. A server that refuses it is seen at the next step: the caller need not look.
 func (s *S) Connect(name string) *Peer { return s.ConnectWith(name, DialOptions{}) }
@@ -87,9 +85,9 @@ func (s *S) join(name string, o DialOptions) *Peer {
 	conn, err := s.Server.dial(o)
 	if err == nil {
 		p.conn = conn
+		p.client = newClient(s, conn, (*peerReader)(p), s.patience())
 		s.onEnd(p.abandon)
 	}
-	p.r = bufio.NewReader((*peerReader)(p))
 	s.peers = append(s.peers, p)
 	return p
 }
@@ -107,13 +105,12 @@ func (p *Peer) AtLeast(d time.Duration) *Peer {
 	return p
 }
 
-// Client is the peer as a client of the conformance suite, for what that can do. It shares the
-// bytes that were read; its steps are not in the transcript.
+// Client is the peer as it is without a transcript, for what that can do.
 func (p *Peer) Client() *Client {
 	if p.conn == nil {
 		p.s.Fatalf("%s is not connected", p.Name)
 	}
-	return &Client{t: p.s.T, conn: p.conn, r: p.r, waiting: p.s.patience()}
+	return p.client
 }
 
 // Send writes data at once; what describes it.
@@ -141,8 +138,7 @@ func (p *Peer) Put(data string) {
 		return
 	}
 	_ = p.conn.SetWriteDeadline(time.Now().Add(2 * patience))
-	n, _ := io.WriteString(p.conn, data)
-	p.written.Add(int64(n))
+	p.client.Put(data)
 }
 
 // SendPieces sends data in as many segments as there are cuts, each read by the server before the
@@ -175,10 +171,7 @@ func (p *Peer) Drip(what, data string) *Peer {
 
 // Silent says that nothing has arrived, not even an end.
 func (p *Peer) Silent() bool {
-	if p.conn == nil || p.r.Buffered() > 0 {
-		return false
-	}
-	return p.Client().Silent()
+	return p.conn != nil && p.client.Silent()
 }
 
 // AwaitRead waits until the server has read all that was sent, and says whether it has.
@@ -189,8 +182,7 @@ func (p *Peer) AwaitRead() bool {
 	read := false
 	w := p.s.watch(0)
 	for !read {
-		end, err := serverEnd(p.conn)
-		read = err != nil || end.rqueue == 0 && end.received >= uint64(p.written.Load())
+		read = p.client.AllRead()
 		if !read && w.tick() != nil {
 			return false
 		}
@@ -202,9 +194,6 @@ func (p *Peer) AwaitRead() bool {
 type peerReader Peer
 
 func (p *peerReader) Read(b []byte) (int, error) {
-	if p.conn == nil {
-		return 0, errors.New("not connected")
-	}
 	w := p.s.watch(p.atLeast)
 	for {
 		_ = p.conn.SetReadDeadline(time.Now().Add(tickTime))
@@ -239,7 +228,12 @@ func (p *Peer) AnswerTo(method string) (resp *Response, err error) {
 }
 
 // Take reads one response without a step.
-func (p *Peer) Take(method string) (*Response, error) { return readResponse(p.r, method, nil) }
+func (p *Peer) Take(method string) (*Response, error) {
+	if p.conn == nil {
+		return nil, errNotConnected
+	}
+	return p.client.TryRead(method)
+}
 
 // Answers reads responses for as long as they come, n at most, and gives each to check, which may be
 // nil. It returns how many there were and passed.
@@ -273,12 +267,11 @@ func (p *Peer) End() error {
 
 // TakeEnd is End without a step.
 func (p *Peer) TakeEnd() error {
-	b, err := p.r.Peek(1)
-	switch {
-	case closed(err):
-		return nil
-	case len(b) > 0:
-		rest, _ := p.r.Peek(p.r.Buffered())
+	if p.conn == nil {
+		return errNotConnected
+	}
+	rest, err := p.client.TryEnd()
+	if len(rest) > 0 {
 		return fmt.Errorf("more bytes: %s", brief(string(rest)))
 	}
 	return err

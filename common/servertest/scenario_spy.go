@@ -80,3 +80,18 @@ func (y *spy) count(names []string) (n int) {
 	}
 	return n
 }
+
+// threads are the names of the calls that each thread has made.
+func (y *spy) threads() map[string]map[string]bool {
+	all := map[string]map[string]bool{}
+	b, _ := os.ReadFile(y.file)
+	for line := range bytes.Lines(b) {
+		tid, call, _ := bytes.Cut(line, []byte(" "))
+		name, _, _ := bytes.Cut(bytes.TrimLeft(call, " "), []byte("("))
+		if all[string(tid)] == nil {
+			all[string(tid)] = map[string]bool{}
+		}
+		all[string(tid)][string(name)] = true
+	}
+	return all
+}

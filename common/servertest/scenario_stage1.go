@@ -127,7 +127,7 @@ func stage1Scenarios() []Scenario {
 				a.Send("GET /big.bin, and does not read", request("GET", "/big.bin", ""))
 				at, early := 0, 0
 				s.Step("A reads 200,000 bytes now and then; while the server waits in its send, a signal comes")
-				resp, err := readResponse(a.r, "GET", func(_ *Response, in io.Reader) error {
+				resp, err := a.Client().Stream(func(_ *Response, in io.Reader) error {
 					for buf := make([]byte, 200_000); ; {
 						if early < 3 && s.interrupt() {
 							early++

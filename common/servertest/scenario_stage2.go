@@ -43,7 +43,7 @@ func stage2Scenarios() []Scenario {
 			Usually: "that the clients decide how many threads there are: make a fixed number at the start",
 			Where:   []Place{serve, work},
 			Stages:  In(2, 3, 4), Flags: []string{"-n", "8"},
-			Run: func(s *S) { s.countThreads(200) },
+			Run: func(s *S) { countThreads(s, 200) },
 		},
 		{
 			ID: "goroutines-are-not-threads", Stage: 2,
@@ -54,7 +54,7 @@ func stage2Scenarios() []Scenario {
 			Usually: "that goroutines make blocking system calls: each holds a thread then, and GOMAXPROCS does not count it",
 			Where:   []Place{{Dir: "STAGE", Func: "work", Has: "LockOSThread"}, serve},
 			Stages:  In(2, 3, 4), Flags: []string{"-n", "8"},
-			Run: func(s *S) { s.countThreads(200) },
+			Run: func(s *S) { countThreads(s, 200) },
 		},
 		{
 			ID: "unbounded-queue", Stage: 2,
@@ -112,7 +112,7 @@ func stage2Scenarios() []Scenario {
 }
 
 // countThreads is for a server with -n 8: n idle clients may not make it make more threads.
-func (s *S) countThreads(n int) {
+func countThreads(s *S, n int) {
 	a := s.Connect("A")
 	a.Send("GET /plain.txt", plainGet)
 	if resp, err := a.Answer(); err != nil || resp.Status != 200 {

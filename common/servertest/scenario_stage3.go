@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -26,7 +25,7 @@ func stage3Scenarios() []Scenario {
 			Usually: "that 0.0.0.0 is taken for \"everything\": it is every IPv4 address, and nothing else",
 			Where:   []Place{listen, {Dir: "STAGE", Func: "listen"}},
 			Fails:   In(1, 2), Needs: needsIPv6,
-			Run: func(s *S) { s.bothFamilies() },
+			Run: func(s *S) { servesBoth(s) },
 		},
 		{
 			ID: "first-address", Stage: 3,
@@ -42,7 +41,7 @@ func stage3Scenarios() []Scenario {
 					s.Step("the server starts, where the resolver lists the families in the order %s", order)
 					server := s.Begin(Config{Env: []string{"ADDRESS_ORDER=" + order}})
 					s.Saw("it listens")
-					s.bothFamilies()
+					servesBoth(s)
 					server.Kill()
 				}
 			},
@@ -58,7 +57,7 @@ func stage3Scenarios() []Scenario {
 			Stages:  In(3, 4), Needs: needsIPv6, Flags: []string{"--bind", "separate"},
 			Run: func(s *S) {
 				for i, ipv6 := range []bool{true, true, false, false} {
-					p := s.family(string(rune('A'+i)), ipv6)
+					p := connectBy(s, string(rune('A'+i)), ipv6)
 					p.Send("GET /plain.txt", plainGet)
 					resp, err := p.Answer()
 					s.Assert(err == nil && resp.Status == 200, "%s gets: %s", p.Name, sawAnswer(resp, err))
@@ -75,8 +74,8 @@ func stage3Scenarios() []Scenario {
 			Where:   []Place{separate, {Dir: "STAGE", Func: "listen", Has: "l.V6Only"}},
 			Stages:  In(3, 4), Needs: needsIPv6, NoServer: true,
 			Run: func(s *S) {
-				s.starts(Config{Flags: []string{"--bind", "separate"}}, "with a socket for each family")
-				s.bothFamilies()
+				starts(s, Config{Flags: []string{"--bind", "separate"}}, "with a socket for each family")
+				servesBoth(s)
 			},
 		},
 		{
@@ -95,7 +94,7 @@ func stage3Scenarios() []Scenario {
 				}
 				s.Begin(Config{})
 				s.Saw("it listens")
-				s.bothFamilies()
+				servesBoth(s)
 			},
 		},
 		{
@@ -108,8 +107,8 @@ func stage3Scenarios() []Scenario {
 			Where:   []Place{{Dir: "STAGE", Func: "lacks"}, listen, separate},
 			Stages:  In(3, 4), Needs: needsFilter, NoServer: true,
 			Run: func(s *S) {
-				s.starts(Config{Wrap: lack(unix.AF_INET6)}, "on a machine without AF_INET6")
-				a := s.family("A", false)
+				starts(s, Config{Wrap: lack(unix.AF_INET6)}, "on a machine without AF_INET6")
+				a := connectBy(s, "A", false)
 				a.Send("GET /plain.txt", plainGet)
 				resp, err := a.Answer()
 				s.Assert(err == nil && resp.Status == 200, "an IPv4 client gets: %s", sawAnswer(resp, err))
@@ -158,8 +157,8 @@ func stage3Scenarios() []Scenario {
 	}
 }
 
-// family is Connect for a family that is named in the transcript.
-func (s *S) family(name string, ipv6 bool) *Peer {
+// connectBy is Connect for a family that is named in the transcript.
+func connectBy(s *S, name string, ipv6 bool) *Peer {
 	if ipv6 {
 		return s.ConnectWith(name, DialOptions{IPv6: true})
 	}
@@ -173,11 +172,11 @@ func (s *S) family(name string, ipv6 bool) *Peer {
 	return p
 }
 
-// bothFamilies asserts that a client of each is served.
-func (s *S) bothFamilies() {
+// servesBoth asserts that a client of each is served.
+func servesBoth(s *S) {
 	for _, ipv6 := range []bool{false, true} {
 		name := map[bool]string{false: "A", true: "B"}[ipv6]
-		p := s.family(name, ipv6)
+		p := connectBy(s, name, ipv6)
 		s.Assert(p.conn != nil, "%s is refused", map[bool]string{false: "an IPv4 client", true: "an IPv6 client"}[ipv6])
 		p.Send("GET /plain.txt", plainGet)
 		resp, err := p.Answer()
@@ -187,7 +186,7 @@ func (s *S) bothFamilies() {
 }
 
 // starts is Begin where it is the point whether the server starts. how says what is special about it.
-func (s *S) starts(c Config, how string) {
+func starts(s *S, c Config, how string) {
 	s.Step("the server starts, %s", how)
 	if c.Root == "" {
 		c.Root = s.Root.Dir
@@ -227,16 +226,6 @@ func needsNamespace() string {
 		close(why)
 	}()
 	return <-why
-}
-
-// enterNetwork takes the calling goroutine, with a thread that is never given back, to a fresh network
-// of that kind. Servers that it starts and connections that it makes are there, too.
-func enterNetwork(kind machine) error {
-	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return os.NewSyscallError("unshare", err)
-	}
-	return furnish(string(kind))
 }
 
 // needsFilter sees whether this program is one that can take a family from another one: see Enter.

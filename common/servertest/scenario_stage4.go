@@ -3,7 +3,6 @@ package servertest
 import (
 	"bytes"
 	"fmt"
-	"os"
 	"strings"
 	"time"
 )
@@ -30,7 +29,7 @@ func stage4Scenarios() []Scenario {
 						s.Fatalf("not answered: %s", sawAnswer(resp, err))
 					}
 				}
-				s.served("B", "beside 4 idle clients")
+				served(s, "B", "beside 4 idle clients")
 			},
 		},
 		{
@@ -46,11 +45,11 @@ func stage4Scenarios() []Scenario {
 				a := s.Connect("A")
 				a.Send("half of a request", halfHead)
 				a.AwaitRead()
-				s.served("B", "beside a client with half a request")
+				served(s, "B", "beside a client with half a request")
 				c := s.Connect("C")
 				c.Send("GET /big.bin, and does not read", request("GET", "/big.bin", ""))
 				s.stalled(c)
-				s.served("D", "beside a client that does not read")
+				served(s, "D", "beside a client that does not read")
 			},
 		},
 		{
@@ -86,7 +85,7 @@ func stage4Scenarios() []Scenario {
 			Run: func(s *S) {
 				s.Crowd("A", 3, DialOptions{})
 				s.Step("does the server go to sleep?")
-				s.assertRests("3 clients do nothing")
+				assertRests(s, "3 clients do nothing")
 			},
 		},
 		{
@@ -209,13 +208,15 @@ func stage4Scenarios() []Scenario {
 				}
 				s.Server.Stdout.Await(patience, func(out string) bool { return strings.Contains(out, "/healthz") })
 				s.Step("the server may open 4 more descriptors (prlimit)")
-				s.limit(s.Server, 4)
+				if _, err := s.Server.limit(4); err != nil {
+					s.Fatalf("%v", err)
+				}
 				crowd := s.Crowd("B", 8, DialOptions{})
 				if !s.Server.Stderr.Await(patience, func(out string) bool { return strings.Contains(out, "\n") }) {
 					s.Fatalf("the server does not say that it cannot accept")
 				}
 				s.Step("does the server go to sleep?")
-				s.assertRests("a client waits for a descriptor")
+				assertRests(s, "a client waits for a descriptor")
 				s.Step("B1 to B4 close")
 				for _, p := range crowd[:4] {
 					p.abandon()
@@ -357,7 +358,7 @@ func stage4Scenarios() []Scenario {
 					s.Saw("%d have got nothing after 30 of those, and go on", open)
 				}
 				s.Assert(open == 0, "%d of %d clients may send a byte now and then for as long as they like", open, len(crowd))
-				s.served("B", "after all that")
+				served(s, "B", "after all that")
 			},
 		},
 	}
@@ -367,7 +368,7 @@ func stage4Scenarios() []Scenario {
 const staleTimeout = 1500 * time.Millisecond
 
 // served asserts that one more client gets its page.
-func (s *S) served(name, when string) {
+func served(s *S, name, when string) {
 	p := s.Connect(name)
 	p.Send("GET /plain.txt", plainGet)
 	resp, err := p.Answer()
@@ -375,7 +376,7 @@ func (s *S) served(name, when string) {
 }
 
 // assertRests asserts that all threads of the server go to sleep before it has used 0.7 s of CPU.
-func (s *S) assertRests(why string) {
+func assertRests(s *S, why string) {
 	var err error
 	for w := s.watch(0); err == nil; {
 		err = w.tick()
@@ -386,19 +387,4 @@ func (s *S) assertRests(why string) {
 		s.Saw("no: it uses up a CPU")
 	}
 	s.Assert(err == errSilent, "%s, and the server uses up a CPU", why)
-}
-
-// threads are the names of the calls that each thread has made.
-func (y *spy) threads() map[string]map[string]bool {
-	all := map[string]map[string]bool{}
-	b, _ := os.ReadFile(y.file)
-	for line := range bytes.Lines(b) {
-		tid, call, _ := bytes.Cut(line, []byte(" "))
-		name, _, _ := bytes.Cut(bytes.TrimLeft(call, " "), []byte("("))
-		if all[string(tid)] == nil {
-			all[string(tid)] = map[string]bool{}
-		}
-		all[string(tid)][string(name)] = true
-	}
-	return all
 }

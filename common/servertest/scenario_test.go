@@ -13,7 +13,7 @@ func TestScenarios(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pitfalls, err := repo.Pitfalls()
+	pitfalls, err := Pitfalls(repo)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -64,9 +64,6 @@ const lanes = 8
 // shard is how many cases share one server process at most.
 const shard = 40
 
-// watchdog ends a case that is stuck, by ending its server.
-const watchdog = 60 * time.Second
-
 // Run measures the program with all cases, as subtests.
 //
 // The lanes are goroutines that call t.Run: unlike t.Parallel this is not bounded by
@@ -236,8 +233,16 @@ func (l *lane) try(c Case) Result {
 	if err := guest.over(); err != nil && r.Outcome == Failed {
 		r.Outcome, r.Log = Untried, fmt.Sprintf("cut short: %v", err)
 	}
-	guest.judged(r)
+	judged(guest, r)
 	return r
+}
+
+// judged tells a Guest how a case went.
+func judged(g *Guest, r Result) {
+	if g == nil || r.Outcome == NotHere || r.Outcome == Untried {
+		return
+	}
+	g.judged(r.Outcome == Failed && r.Silent)
 }
 
 // do runs one case and judges it.
@@ -347,7 +352,7 @@ func (l *lane) check(t *T, stderr int) (crash string, silent bool) {
 		}
 		return "", false
 	}
-	silent, err := s.healthy()
+	silent, err := healthy(s)
 	if err != nil {
 		t.Errorf("%v", err)
 		_, _, _ = s.Wait(100 * time.Millisecond) // a crash is slower than the reset that it brings
@@ -371,14 +376,14 @@ func (l *lane) check(t *T, stderr int) (crash string, silent bool) {
 }
 
 // Healthy asks the server for a sign of life, as a fresh client.
-func (s *Server) Healthy() error {
-	_, err := s.healthy()
+func Healthy(s *Server) error {
+	_, err := healthy(s)
 	return err
 }
 
 // healthy also says whether a wait in vain was the reason. Any answer is a sign of a Guest's life:
 // whether it is a good one is for the cases about it to say.
-func (s *Server) healthy() (silent bool, err error) {
+func healthy(s *Server) (silent bool, err error) {
 	if s.Exited() {
 		return false, fmt.Errorf("the server is gone: %v", s.cmd.ProcessState)
 	}

@@ -71,7 +71,7 @@ func (m *Matrix) Run(ctx context.Context) error {
 
 // play fills the rows. The error has everything that is not as it must be.
 func (m *Matrix) play(ctx context.Context, repo *servertest.Repo) (rows []*row, played int, err error) {
-	pitfalls, err := repo.Pitfalls()
+	pitfalls, err := servertest.Pitfalls(repo)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -136,7 +136,7 @@ func (r *row) try(ctx context.Context, shop *servertest.Workshop, root *serverte
 	var err error
 	who, want := "the broken server", servertest.Caught
 	if column == 0 {
-		prog, err = shop.Broken(ctx, &r.Pitfall)
+		prog, err = shop.Broken(ctx, &r.Variant)
 	} else {
 		prog, err = shop.Real(ctx, column)
 		who = servertest.StageDirs[column]

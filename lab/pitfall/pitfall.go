@@ -35,7 +35,7 @@ func (c *Command) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	pitfalls, err := repo.Pitfalls()
+	pitfalls, err := servertest.Pitfalls(repo)
 	if err != nil {
 		return err
 	}
@@ -153,7 +153,7 @@ func run(ctx context.Context, repo *servertest.Repo, p *servertest.Pitfall) (bro
 	var progs [2]*servertest.Program
 	var errs [2]error
 	var wg sync.WaitGroup
-	wg.Go(func() { progs[0], errs[0] = shop.Broken(ctx, p) })
+	wg.Go(func() { progs[0], errs[0] = shop.Broken(ctx, &p.Variant) })
 	wg.Go(func() { progs[1], errs[1] = shop.Real(ctx, p.Stage) })
 	wg.Wait()
 	if err := errors.Join(errs[:]...); err != nil {

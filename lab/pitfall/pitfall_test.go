@@ -83,7 +83,7 @@ func TestUnknownID(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	pitfalls, err := repo.Pitfalls()
+	pitfalls, err := servertest.Pitfalls(repo)
 	if err != nil {
 		t.Fatal(err)
 	}

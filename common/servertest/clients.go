@@ -1,0 +1,93 @@
+package servertest
+
+import (
+	"io"
+	"net"
+	"strings"
+	"sync/atomic"
+)
+
+// Dial connects to the case's server. The connection is closed when the case ends.
+func (t *T) Dial() *Client {
+	t.Helper()
+	return t.DialTo(t.Server, DialOptions{})
+}
+
+// DialTo connects to any server.
+func (t *T) DialTo(s *Server, o DialOptions) *Client {
+	t.Helper()
+	c := t.connect(s, o)
+	t.onEnd(c.Close)
+	return c
+}
+
+// connect is DialTo for callers that close the connection themselves.
+func (t *T) connect(s *Server, o DialOptions) *Client {
+	conn, err := s.dial(o)
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	return newClient(t, conn, conn, t.patience())
+}
+
+// EachSplit sends a request once for every place where it can be cut in two, all on one
+// persistent connection, and lets check read each response.
+func (t *T) EachSplit(raw string, check func(c *Client)) {
+	t.Helper()
+	c := t.Dial()
+	for at := 1; at < len(raw); at++ {
+		c.SendPieces(raw, at)
+		check(c)
+	}
+	c.WantKept()
+	c.Close()
+}
+
+// Idle makes n connections that never say a word.
+func (t *T) Idle(n int) []*Client {
+	t.Helper()
+	clients := make([]*Client, n)
+	for i := range clients {
+		clients[i] = t.Dial()
+	}
+	return clients
+}
+
+// A Flood pipelines requests without end, and reads what comes back as fast as it can.
+type Flood struct {
+	Answered atomic.Int64 // bytes of responses read so far
+	conn     *net.TCPConn
+}
+
+// Flood starts one. It ends with the case, or with Stop.
+func (t *T) Flood(raw string) *Flood {
+	t.Helper()
+	conn, err := t.Server.dial(DialOptions{})
+	if err != nil {
+		t.Fatalf("connect: %v", err)
+	}
+	f := &Flood{conn: conn}
+	many := strings.Repeat(raw, 1+16<<10/len(raw))
+	go func() {
+		for {
+			if _, err := io.WriteString(conn, many); err != nil {
+				return
+			}
+		}
+	}()
+	go func() {
+		buf := make([]byte, 64<<10)
+		for {
+			n, err := conn.Read(buf)
+			f.Answered.Add(int64(n))
+			if err != nil {
+				return
+			}
+		}
+	}()
+	t.onEnd(f.Stop)
+	return f
+}
+
+// Stop ends the flood.
+func (f *Flood) Stop() { _ = f.conn.Close() }
