@@ -9,7 +9,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/netns"
 	"fourways.example/lab/doctor"
 	"fourways.example/lab/grade"
 	"fourways.example/lab/mutants"
@@ -28,7 +28,7 @@ type commands struct {
 }
 
 func main() {
-	servertest.Enter() // a scenario may have it take a family of addresses from a server
+	netns.Enter() // a scenario may have it take a family of addresses from a server
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var c commands

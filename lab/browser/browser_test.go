@@ -13,7 +13,7 @@ import (
 
 	"github.com/chromedp/chromedp"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/process"
 )
 
 const (
@@ -36,7 +36,7 @@ const (
 func TestStartPage(t *testing.T) {
 	chromium := find(t)
 	root := site(t)
-	var programs []*servertest.Program // built first: how long that takes, says nothing here
+	var programs []*process.Program // built first: how long that takes, says nothing here
 	for stage := 1; stage <= 4; stage++ {
 		programs = append(programs, build(t, stage))
 	}
@@ -124,7 +124,7 @@ func start(t *testing.T, ctx context.Context, path string) context.Context {
 }
 
 // build builds a stage's server.
-func build(t *testing.T, stage int) *servertest.Program {
+func build(t *testing.T, stage int) *process.Program {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), compile)
 	defer cancel()
@@ -138,14 +138,14 @@ func build(t *testing.T, stage int) *servertest.Program {
 	if out, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build in %s: %v\n%s", folders[0], err, out)
 	}
-	return &servertest.Program{Path: path, Stage: stage}
+	return &process.Program{Path: path, Stage: stage}
 }
 
 // serve starts a server, and stops it when the test is over. It must have said nothing on
 // stderr then.
-func serve(t *testing.T, program *servertest.Program, root string, flags ...string) *servertest.Server {
+func serve(t *testing.T, program *process.Program, root string, flags ...string) *process.Server {
 	t.Helper()
-	server, err := program.Begin(servertest.Config{
+	server, err := program.Begin(process.Config{
 		Root:  root,
 		Flags: flags,
 		Env:   []string{"USER_NAME=" + name, "USER_PASS=" + password, "SECRET=for this test alone"},

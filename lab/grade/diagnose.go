@@ -6,7 +6,8 @@ import (
 	"strings"
 	"time"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/suite"
+	"fourways.example/common/servertest/wire"
 )
 
 // greetTime is how long the first answers are waited for. A server that takes longer on an idle
@@ -25,7 +26,7 @@ var greetings = []string{
 
 // diagnose says what is wrong with a program as a whole, and whether it is of any use to go on. Who asks for single
 // cases gets them from a program that answers at all.
-func diagnose(g *servertest.Greeting, single bool) (findings []string, hopeless bool) {
+func diagnose(g *suite.Greeting, single bool) (findings []string, hopeless bool) {
 	say := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
 	switch {
 	case g.Err != nil && strings.Contains(g.Err.Error(), "exits at start"):
@@ -71,7 +72,7 @@ func diagnose(g *servertest.Greeting, single bool) (findings []string, hopeless 
 }
 
 // alike is the status of all answers, 0 if they differ. What is no response at all differs.
-func alike(answers []*servertest.Response) int {
+func alike(answers []*wire.Response) int {
 	status := 0
 	for _, a := range answers {
 		if a == nil || status != 0 && a.Status != status {

@@ -21,7 +21,9 @@ import (
 	"strings"
 	"time"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/cases"
+	"fourways.example/common/servertest/process"
+	"fourways.example/common/servertest/suite"
 )
 
 // Command is `lab grade`.
@@ -70,7 +72,7 @@ func (c *Command) Run(ctx context.Context) error {
 	if report.Program, err = executable(c.Exec); err != nil {
 		return err
 	}
-	guest := &servertest.Guest{}
+	guest := &process.Guest{}
 	if c.Output != "" {
 		f, err := os.Create(c.Output)
 		if err != nil {
@@ -79,7 +81,7 @@ func (c *Command) Run(ctx context.Context) error {
 		defer func() { _ = f.Close() }()
 		guest.Output = f
 	}
-	prog := &servertest.Program{Path: report.Program, Stage: c.Stage, Guest: guest, Env: wrapperEnv()}
+	prog := &process.Program{Path: report.Program, Stage: c.Stage, Guest: guest, Env: wrapperEnv()}
 	if err := c.measure(ctx, prog, report); err != nil {
 		return err
 	}
@@ -90,14 +92,14 @@ func (c *Command) Run(ctx context.Context) error {
 }
 
 // measure fills the report.
-func (c *Command) measure(ctx context.Context, prog *servertest.Program, report *Report) error {
+func (c *Command) measure(ctx context.Context, prog *process.Program, report *Report) error {
 	limit := cmp.Or(c.Limit, 2*time.Minute)
 	timely, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the time limit of %v was over (--time-limit)", limit))
 	defer cancel()
 	start := time.Now()
 	defer func() { report.Seconds = time.Since(start).Round(10 * time.Millisecond).Seconds() }()
 
-	greeting, err := servertest.Greet(prog, greetTime, greetings...)
+	greeting, err := suite.Greet(prog, greetTime, greetings...)
 	if err != nil {
 		return err
 	}
@@ -107,7 +109,7 @@ func (c *Command) measure(ctx context.Context, prog *servertest.Program, report 
 		report.loseAll(notTried)
 		return nil
 	}
-	results, err := servertest.RunProgram(timely, prog, func(k servertest.Case) bool { return report.wants(k.Name) })
+	results, err := suite.RunProgram(timely, prog, cases.All(), func(k suite.Case) bool { return report.wants(k.Name) })
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("interrupted: %w", ctx.Err())
 	}

@@ -16,7 +16,7 @@ import (
 	"testing"
 	"time"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/suite"
 )
 
 // built builds a program of this repository once, for all tests.
@@ -182,7 +182,7 @@ func TestSingleCase(t *testing.T) {
 			t.Errorf("no %q in\n%s", want, text)
 		}
 	}
-	if strings.Contains(text, "cases_http") {
+	if strings.Contains(text, "cases/") {
 		t.Errorf("it names the suite's own sources:\n%s", text)
 	}
 }
@@ -194,9 +194,9 @@ func TestCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, e := range r.Cases {
-		r.take(servertest.Result{
-			Case: servertest.Case{Name: e.Name}, Outcome: servertest.Failed,
-			Log: "cases_http_head.go:12: nothing came", Crash: "signal: segmentation fault\n\t| at last",
+		r.take(suite.Result{
+			Case: suite.Case{Name: e.Name}, Outcome: suite.Failed,
+			Log: "cases/request_head.go:12: nothing came", Crash: "signal: segmentation fault\n\t| at last",
 		})
 	}
 	r.settle()

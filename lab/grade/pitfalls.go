@@ -7,16 +7,19 @@ import (
 	"strings"
 	"sync"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/docroot"
+	"fourways.example/common/servertest/pitfalls"
+	"fourways.example/common/servertest/process"
+	"fourways.example/common/servertest/scenario"
 )
 
 // pitfallsAtOnce is how many scenarios are played side by side, each with a server of its own.
 const pitfallsAtOnce = 4
 
 // playPitfalls plays the scenarios that are wanted. This is all that grade knows about them.
-func playPitfalls(ctx context.Context, prog *servertest.Program, report *Report) error {
-	var wanted []servertest.Scenario
-	for _, sc := range servertest.Scenarios() {
+func playPitfalls(ctx context.Context, prog *process.Program, report *Report) error {
+	var wanted []scenario.Scenario
+	for _, sc := range pitfalls.Scenarios() {
 		if report.wants(pitfallName(sc)) {
 			wanted = append(wanted, sc)
 		}
@@ -29,7 +32,7 @@ func playPitfalls(ctx context.Context, prog *servertest.Program, report *Report)
 		return err
 	}
 	defer func() { _ = os.RemoveAll(top) }()
-	root, err := servertest.NewRoot(top)
+	root, err := docroot.New(top)
 	if err != nil {
 		return err
 	}
@@ -45,7 +48,7 @@ func playPitfalls(ctx context.Context, prog *servertest.Program, report *Report)
 			if err := prog.Guest.Over(); err != nil {
 				e.Log = "not tried: " + err.Error()
 			} else if ctx.Err() == nil {
-				e = played(servertest.Play(sc, prog, root))
+				e = played(scenario.Play(sc, prog, root))
 				if e.Outcome == failed && ctx.Err() != nil { // its server may have been taken away from it
 					e = &entry{Outcome: lost, Log: "cut short: " + fmt.Sprint(context.Cause(ctx))}
 				}
@@ -59,25 +62,25 @@ func playPitfalls(ctx context.Context, prog *servertest.Program, report *Report)
 	return nil
 }
 
-func pitfallName(sc servertest.Scenario) string { return "pitfall/" + sc.ID }
+func pitfallName(sc scenario.Scenario) string { return "pitfall/" + sc.ID }
 
 // played puts a transcript into the words of a failure.
-func played(tr *servertest.Transcript) *entry {
+func played(tr *scenario.Transcript) *entry {
 	e := &entry{Seconds: tr.Took.Seconds()}
 	switch tr.Verdict {
-	case servertest.Free:
+	case scenario.Free:
 		e.Outcome = passed
 		return e
-	case servertest.Unskilled:
+	case scenario.Unskilled:
 		e.Outcome, e.Log = skipped, tr.Reason
 		return e
-	case servertest.Caught:
+	case scenario.Caught:
 		e.Outcome, e.Hint = failed, tr.Scenario.Usually
 	default:
 		e.Outcome = failed
 	}
 	var b strings.Builder
-	if tr.Verdict == servertest.Unplayed {
+	if tr.Verdict == scenario.Unplayed {
 		b.WriteString("This could not be played to its end, so that nothing is known of the bug:\n")
 	}
 	for i, s := range tr.Steps {
@@ -90,7 +93,7 @@ func played(tr *servertest.Transcript) *entry {
 		}
 		b.WriteString("\n")
 	}
-	if tr.Verdict == servertest.Caught {
+	if tr.Verdict == scenario.Caught {
 		fmt.Fprintf(&b, "want: %s\n", tr.Scenario.Assertion)
 	}
 	e.Log = b.String() + tr.Reason

@@ -10,7 +10,9 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/cases"
+	"fourways.example/common/servertest/pitfalls"
+	"fourways.example/common/servertest/suite"
 )
 
 // How a case went, as it counts.
@@ -77,7 +79,7 @@ func newReport(stage int, weights []weight, words claims) *Report {
 		}
 		r.Cases, of = append(r.Cases, e), append(of, k)
 	}
-	for _, c := range servertest.Cases() {
+	for _, c := range cases.All() {
 		if !c.ClaimedBy(stage) {
 			continue
 		}
@@ -87,7 +89,7 @@ func newReport(stage int, weights []weight, words claims) *Report {
 		}
 		add(c.IDs[0], e)
 	}
-	for _, sc := range servertest.Scenarios() {
+	for _, sc := range pitfalls.Scenarios() {
 		if !sc.In(stage) || sc.FailsIn(stage) {
 			continue
 		}
@@ -152,17 +154,17 @@ func (r *Report) entry(name string) *entry {
 func (r *Report) wants(name string) bool { return r.entry(name) != nil }
 
 // sourceLine is where in the suite something was noticed: of no use to somebody else.
-var sourceLine = regexp.MustCompile(`(?:cases|pitfalls)_\w+\.go:\d+: `)
+var sourceLine = regexp.MustCompile(`cases/\w+\.go:\d+: `)
 
 // take puts a result of the suite in.
-func (r *Report) take(res servertest.Result) {
+func (r *Report) take(res suite.Result) {
 	e := &entry{Outcome: failed, Crash: res.Crash, Seconds: res.Took.Seconds()}
 	switch res.Outcome {
-	case servertest.Passed:
+	case suite.Passed:
 		e.Outcome = passed
-	case servertest.Untried:
+	case suite.Untried:
 		e.Outcome = lost
-	case servertest.NotHere, servertest.ExpectedFailure:
+	case suite.NotHere, suite.ExpectedFailure:
 		return // ClaimedBy has left them out
 	}
 	e.Log = sourceLine.ReplaceAllString(res.Log, "")
@@ -347,7 +349,7 @@ func (r *Report) print(out io.Writer, asJSON, all bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if n < len(servertest.Cases())+len(servertest.Scenarios()) {
+	if n < len(cases.All())+len(pitfalls.Scenarios()) {
 		p.printf("(What stage %d does not claim is not in the sums. lab grade -l lists what is.)\n", r.Stage)
 	}
 	return p.err

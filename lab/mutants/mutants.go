@@ -67,7 +67,7 @@ import (
 	"sync"
 	"time"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/variants"
 )
 
 // Command is `lab mutants`.
@@ -100,7 +100,7 @@ var equivalentText string
 
 // Run draws the sample, tests it and prints. It returns an error if too few mutants are killed.
 func (c *Command) Run(ctx context.Context) error {
-	repo, err := servertest.FindRepo(".")
+	repo, err := variants.FindRepo(".")
 	if err != nil {
 		return err
 	}

@@ -17,7 +17,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/variants"
 )
 
 var update = flag.Bool("update", false, "write the golden files anew")
@@ -263,7 +263,7 @@ func TestKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	repo, err := servertest.FindRepo(".")
+	repo, err := variants.FindRepo(".")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -279,7 +279,7 @@ func TestKnown(t *testing.T) {
 
 // TestSteps looks at which tests a mutant meets.
 func TestSteps(t *testing.T) {
-	repo, err := servertest.FindRepo(".")
+	repo, err := variants.FindRepo(".")
 	if err != nil {
 		t.Fatal(err)
 	}

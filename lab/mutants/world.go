@@ -24,7 +24,7 @@ import (
 	"strings"
 	"time"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/stages"
 )
 
 // A world is the sources that are mutated and the tests that should notice.
@@ -68,9 +68,9 @@ type unit struct {
 }
 
 // course is the world of this repository.
-func course(root string, stages []int) *world {
+func course(root string, numbers []int) *world {
 	const module = "fourways.example"
-	path := func(stage int) string { return module + "/" + servertest.StageDirs[stage] }
+	path := func(stage int) string { return module + "/" + stages.Dirs[stage] }
 	w := &world{root: root, grace: 20 * time.Second, patterns: []string{module + "/common/..."}}
 	w.room = func(p *listed) bool {
 		return strings.HasPrefix(p.ImportPath, module+"/common/") && !strings.HasPrefix(p.ImportPath, module+"/common/servertest")
@@ -84,14 +84,14 @@ func course(root string, stages []int) *world {
 		}
 		return nil
 	}
-	for _, n := range stages {
-		if n >= 1 && n < len(servertest.StageDirs) {
+	for _, n := range numbers {
+		if n >= 1 && n < len(stages.Dirs) {
 			w.suites = append(w.suites, suite{name: fmt.Sprintf("conformance of stage %d", n), path: path(n), run: "^TestConformance$"})
 		}
 	}
-	for n := 1; n < len(servertest.StageDirs); n++ {
+	for n := 1; n < len(stages.Dirs); n++ {
 		w.patterns = append(w.patterns, path(n))
-		if !slices.Contains(stages, n) {
+		if !slices.Contains(numbers, n) {
 			w.suites = append(w.suites, suite{name: fmt.Sprintf("conformance of stage %d", n), path: path(n), run: "^TestConformance$", own: true})
 		}
 		w.suites = append(w.suites, suite{name: fmt.Sprintf("pitfalls of stage %d", n), path: path(n), run: "^TestPitfalls$/./^fixed$"})

@@ -10,7 +10,12 @@ import (
 	"sync"
 	"time"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/docroot"
+	"fourways.example/common/servertest/pitfalls"
+	"fourways.example/common/servertest/process"
+	"fourways.example/common/servertest/scenario"
+	"fourways.example/common/servertest/stages"
+	"fourways.example/common/servertest/variants"
 )
 
 // Matrix is `lab matrix`: every pitfall against its broken server and against the four stages.
@@ -30,14 +35,14 @@ const (
 
 // A row is a pitfall with its cells: the broken server, then stages 1 to 4.
 type row struct {
-	servertest.Pitfall
+	pitfalls.Pitfall
 	cells [5]string
 }
 
 // Run plays everything, prints the table and writes the document.
 func (m *Matrix) Run(ctx context.Context) error {
 	start := time.Now()
-	repo, err := servertest.FindRepo(".")
+	repo, err := variants.FindRepo(".")
 	if err != nil {
 		return err
 	}
@@ -70,12 +75,12 @@ func (m *Matrix) Run(ctx context.Context) error {
 }
 
 // play fills the rows. The error has everything that is not as it must be.
-func (m *Matrix) play(ctx context.Context, repo *servertest.Repo) (rows []*row, played int, err error) {
-	pitfalls, err := servertest.Pitfalls(repo)
+func (m *Matrix) play(ctx context.Context, repo *variants.Repo) (rows []*row, played int, err error) {
+	all, err := pitfalls.All(repo)
 	if err != nil {
 		return nil, 0, err
 	}
-	for _, p := range pitfalls {
+	for _, p := range all {
 		if m.Only == "" || m.Only == p.ID {
 			rows = append(rows, &row{p, [5]string{absent, absent, absent, absent, absent}})
 		}
@@ -90,7 +95,7 @@ func (m *Matrix) play(ctx context.Context, repo *servertest.Repo) (rows []*row, 
 		return nil, 0, err
 	}
 	defer func() { _ = os.RemoveAll(top) }()
-	root, err := servertest.NewRoot(top)
+	root, err := docroot.New(top)
 	if err != nil {
 		return nil, 0, err
 	}
@@ -131,30 +136,30 @@ func (m *Matrix) play(ctx context.Context, repo *servertest.Repo) (rows []*row, 
 }
 
 // try plays one cell; column 0 is the broken server. The error says that it is not as it must be.
-func (r *row) try(ctx context.Context, shop *servertest.Workshop, root *servertest.Root, column int) (string, error) {
-	var prog *servertest.Program
+func (r *row) try(ctx context.Context, shop *variants.Workshop, root *docroot.Root, column int) (string, error) {
+	var prog *process.Program
 	var err error
-	who, want := "the broken server", servertest.Caught
+	who, want := "the broken server", scenario.Caught
 	if column == 0 {
 		prog, err = shop.Broken(ctx, &r.Variant)
 	} else {
 		prog, err = shop.Real(ctx, column)
-		who = servertest.StageDirs[column]
+		who = stages.Dirs[column]
 		if !r.FailsIn(column) {
-			want = servertest.Free
+			want = scenario.Free
 		}
 	}
 	if err != nil {
 		return unknown, err
 	}
-	tr := servertest.Play(r.Scenario, prog, root)
+	tr := scenario.Play(r.Scenario, prog, root)
 	if tr.Verdict != want {
 		err = fmt.Errorf("%s: %s %v: %s", r.ID, who, tr.Verdict, tr.Reason)
 	}
 	switch tr.Verdict {
-	case servertest.Free:
+	case scenario.Free:
 		return passes, err
-	case servertest.Caught:
+	case scenario.Caught:
 		return fails, err
 	}
 	return unknown, err
@@ -194,7 +199,7 @@ is about it. To see one: ` + "`make pitfall P=short-read`" + `.
 			stage = r.Stage
 			fmt.Fprintf(&b, "\n## %s\n\n| pitfall | the bug | assertion | broken | 1 | 2 | 3 | 4 |\n|---|---|---|:-:|:-:|:-:|:-:|:-:|\n", stageTitles[stage])
 		}
-		fmt.Fprintf(&b, "| [%s](../%s/testdata/pitfalls/%s/README.md) | %s | %s |", r.ID, servertest.StageDirs[r.Stage], r.ID,
+		fmt.Fprintf(&b, "| [%s](../%s/testdata/pitfalls/%s/README.md) | %s | %s |", r.ID, stages.Dirs[r.Stage], r.ID,
 			strings.ReplaceAll(r.Bug, "|", "\\|"), r.Assertion)
 		for _, c := range r.cells {
 			fmt.Fprintf(&b, " %s |", c)

@@ -8,7 +8,7 @@ import (
 	"regexp"
 	"strings"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/variants"
 )
 
 // A note is a pitfall that no client meets in a server: it is about Go, or about measuring. It has half a page
@@ -23,8 +23,8 @@ type note struct {
 var testName = regexp.MustCompile("`(Test\\w+)`")
 
 // notes are all there are, folder by folder.
-func notes(repo *servertest.Repo) ([]note, error) {
-	files, err := filepath.Glob(filepath.Join(repo.Root, "common", "servertest", "*", "testdata", "pitfalls", "*", "README.md"))
+func notes(repo *variants.Repo) ([]note, error) {
+	files, err := filepath.Glob(filepath.Join(repo.Root, "common", "servertest", "pitfalls", "*", "testdata", "pitfalls", "*", "README.md"))
 	if err != nil {
 		return nil, err
 	}

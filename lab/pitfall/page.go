@@ -11,7 +11,10 @@ import (
 
 	"golang.org/x/sys/unix"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/pitfalls"
+	"fourways.example/common/servertest/scenario"
+	"fourways.example/common/servertest/stages"
+	"fourways.example/common/servertest/variants"
 )
 
 // A page is what is printed about one pitfall.
@@ -90,7 +93,7 @@ func (g *page) paragraph(label, text string) {
 	}
 }
 
-func (g *page) title(p *servertest.Pitfall) {
+func (g *page) title(p *pitfalls.Pitfall) {
 	fmt.Fprintln(g.out, g.bold(p.ID))
 	g.paragraph("", p.Bug)
 	fmt.Fprintln(g.out)
@@ -128,7 +131,7 @@ func (g *page) rule() {
 func plain(s string) string { return s }
 
 // parts is the first step at which two transcripts differ, or -1.
-func parts(broken, fixed *servertest.Transcript) int {
+func parts(broken, fixed *scenario.Transcript) int {
 	for i := range max(len(broken.Steps), len(fixed.Steps)) {
 		switch {
 		case i >= len(broken.Steps) || i >= len(fixed.Steps):
@@ -143,7 +146,7 @@ func parts(broken, fixed *servertest.Transcript) int {
 
 // transcripts prints both, step by step: a line for what the client did, and below it what it saw,
 // on the left with the bug, on the right without.
-func (g *page) transcripts(broken, fixed *servertest.Transcript) {
+func (g *page) transcripts(broken, fixed *scenario.Transcript) {
 	g.columns("", "with the bug", "without it", g.bold, g.bold)
 	g.rule()
 	part := parts(broken, fixed)
@@ -183,7 +186,7 @@ func (g *page) transcripts(broken, fixed *servertest.Transcript) {
 }
 
 // parting says where the two part: at which step, and with which byte.
-func (g *page) parting(broken, fixed *servertest.Transcript) {
+func (g *page) parting(broken, fixed *scenario.Transcript) {
 	i := parts(broken, fixed)
 	if i < 0 {
 		fmt.Fprintln(g.out, "They do not part: both servers were seen to do the same.")
@@ -208,7 +211,7 @@ func (g *page) parting(broken, fixed *servertest.Transcript) {
 		g.bytes("with the bug", a.Bytes, at, g.red)
 		g.bytes("without it", b.Bytes, at, g.green)
 	}
-	masked := func(s servertest.Stream) bool {
+	masked := func(s scenario.Stream) bool {
 		return bytes.Contains(s.Bytes[max(0, min(at-20, len(s.Bytes))):], []byte("****"))
 	}
 	if name != "" && (masked(a) || masked(b)) {
@@ -225,7 +228,7 @@ func bytesSoFar(n int) string {
 }
 
 // differ finds the first client whose bytes differ, and the first byte that does.
-func differ(broken, fixed []servertest.Stream) (name string, at int, a, b servertest.Stream) {
+func differ(broken, fixed []scenario.Stream) (name string, at int, a, b scenario.Stream) {
 	for i := range min(len(broken), len(fixed)) {
 		a, b = broken[i], fixed[i]
 		if a.Name != b.Name || bytes.Equal(a.Bytes, b.Bytes) && a.Total == b.Total {
@@ -262,7 +265,7 @@ func quoted(b []byte) string {
 }
 
 // threads says what the server's threads were doing at the step where the two part.
-func (g *page) threads(broken, fixed *servertest.Transcript) {
+func (g *page) threads(broken, fixed *scenario.Transcript) {
 	left, right := threadsAt(broken, parts(broken, fixed)), threadsAt(fixed, parts(broken, fixed))
 	fmt.Fprintln(g.out, g.bold("What the server's threads were doing then"))
 	g.rule()
@@ -279,14 +282,14 @@ func (g *page) threads(broken, fixed *servertest.Transcript) {
 	fmt.Fprintln(g.out)
 }
 
-func threadsAt(tr *servertest.Transcript, step int) []string {
+func threadsAt(tr *scenario.Transcript, step int) []string {
 	if step >= 0 && step < len(tr.Steps) && tr.Steps[step].Threads != nil {
 		return tr.Steps[step].Threads
 	}
 	return tr.Threads
 }
 
-func (g *page) verdict(p *servertest.Pitfall, broken, fixed *servertest.Transcript, expects string) {
+func (g *page) verdict(p *pitfalls.Pitfall, broken, fixed *scenario.Transcript, expects string) {
 	switch {
 	case len(p.Choices) == 0 && expects != "":
 		g.paragraph("You expected: ", expects)
@@ -310,20 +313,20 @@ func (g *page) verdict(p *servertest.Pitfall, broken, fixed *servertest.Transcri
 	fmt.Fprintln(g.out)
 }
 
-func outcome(tr *servertest.Transcript) string {
+func outcome(tr *scenario.Transcript) string {
 	switch tr.Verdict {
-	case servertest.Free:
+	case scenario.Free:
 		return "holds"
-	case servertest.Caught:
+	case scenario.Caught:
 		return "fails: " + tr.Reason
 	}
 	return tr.Verdict.String() + ": " + tr.Reason
 }
 
 // bug prints the changed lines of the patch.
-func (g *page) bug(repo *servertest.Repo, p *servertest.Pitfall) {
+func (g *page) bug(repo *variants.Repo, p *pitfalls.Pitfall) {
 	if n, err := p.PreviousStage(); err == nil && n > 0 {
-		g.paragraph("The bug is the technique of ", servertest.StageDirs[n]+".")
+		g.paragraph("The bug is the technique of ", stages.Dirs[n]+".")
 		fmt.Fprintln(g.out)
 		return
 	}
@@ -331,7 +334,7 @@ func (g *page) bug(repo *servertest.Repo, p *servertest.Pitfall) {
 	if err != nil {
 		return
 	}
-	files, err := servertest.ParsePatch(text)
+	files, err := variants.ParsePatch(text)
 	if err != nil {
 		return
 	}
@@ -383,7 +386,7 @@ func fold(line string, width int) []string {
 	return append(lines, string(r))
 }
 
-func (g *page) where(repo *servertest.Repo, p *servertest.Pitfall) {
+func (g *page) where(repo *variants.Repo, p *pitfalls.Pitfall) {
 	label := "Where it is right  "
 	for _, place := range p.Where {
 		at, err := repo.Find(place, p.Stage)

@@ -17,7 +17,12 @@ import (
 
 	"github.com/agnivade/levenshtein"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/docroot"
+	"fourways.example/common/servertest/pitfalls"
+	"fourways.example/common/servertest/process"
+	"fourways.example/common/servertest/scenario"
+	"fourways.example/common/servertest/stages"
+	"fourways.example/common/servertest/variants"
 )
 
 // Command is `lab pitfall`.
@@ -31,24 +36,24 @@ type Command struct {
 
 // Run shows one pitfall.
 func (c *Command) Run(ctx context.Context) error {
-	repo, err := servertest.FindRepo(".")
+	repo, err := variants.FindRepo(".")
 	if err != nil {
 		return err
 	}
-	pitfalls, err := servertest.Pitfalls(repo)
+	all, err := pitfalls.All(repo)
 	if err != nil {
 		return err
 	}
 	if c.List || c.ID == "" {
 		notes, err := notes(repo)
-		list(os.Stdout, pitfalls, notes, c.width())
+		list(os.Stdout, all, notes, c.width())
 		return err
 	}
-	i := slices.IndexFunc(pitfalls, func(p servertest.Pitfall) bool { return p.ID == c.ID })
+	i := slices.IndexFunc(all, func(p pitfalls.Pitfall) bool { return p.ID == c.ID })
 	if i < 0 {
-		return unknownID(repo, c.ID, pitfalls)
+		return unknownID(repo, c.ID, all)
 	}
-	p := &pitfalls[i]
+	p := &all[i]
 	if c.Renew {
 		return renew(repo, p)
 	}
@@ -62,9 +67,9 @@ func (c *Command) width() int {
 	return min(terminalWidth(os.Stdout), 100)
 }
 
-func list(out io.Writer, pitfalls []servertest.Pitfall, notes []note, width int) {
+func list(out io.Writer, all []pitfalls.Pitfall, notes []note, width int) {
 	column := 0
-	for _, p := range pitfalls {
+	for _, p := range all {
 		column = max(column, len(p.ID))
 	}
 	for _, n := range notes {
@@ -77,10 +82,10 @@ func list(out io.Writer, pitfalls []servertest.Pitfall, notes []note, width int)
 		}
 	}
 	stage := 0
-	for _, p := range pitfalls {
+	for _, p := range all {
 		if p.Stage != stage {
 			stage = p.Stage
-			fmt.Fprintf(out, "%s\n", servertest.StageDirs[stage])
+			fmt.Fprintf(out, "%s\n", stages.Dirs[stage])
 		}
 		one(p.ID, p.Bug)
 	}
@@ -93,7 +98,7 @@ func list(out io.Writer, pitfalls []servertest.Pitfall, notes []note, width int)
 }
 
 // show asks, runs both servers and prints what was seen.
-func (c *Command) show(ctx context.Context, repo *servertest.Repo, p *servertest.Pitfall) error {
+func (c *Command) show(ctx context.Context, repo *variants.Repo, p *pitfalls.Pitfall) error {
 	page := &page{out: os.Stdout, width: c.width(), colour: isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""}
 	if isTerminal(os.Stdout) {
 		page.codeWidth = terminalWidth(os.Stdout)
@@ -119,7 +124,7 @@ func (c *Command) show(ctx context.Context, repo *servertest.Repo, p *servertest
 	if err != nil {
 		return err
 	}
-	if broken.Verdict == servertest.Unskilled {
+	if broken.Verdict == scenario.Unskilled {
 		return fmt.Errorf("%s: %s", p.ID, broken.Reason)
 	}
 	page.transcripts(broken, fixed)
@@ -128,14 +133,14 @@ func (c *Command) show(ctx context.Context, repo *servertest.Repo, p *servertest
 	page.verdict(p, broken, fixed, expects)
 	page.bug(repo, p)
 	page.where(repo, p)
-	if broken.Verdict != servertest.Caught || fixed.Verdict != servertest.Free {
+	if broken.Verdict != scenario.Caught || fixed.Verdict != scenario.Free {
 		return errors.New("the two runs do not tell the servers apart as they should")
 	}
 	return nil
 }
 
 // run builds both servers and plays the scenario against each.
-func run(ctx context.Context, repo *servertest.Repo, p *servertest.Pitfall) (broken, fixed *servertest.Transcript, err error) {
+func run(ctx context.Context, repo *variants.Repo, p *pitfalls.Pitfall) (broken, fixed *scenario.Transcript, err error) {
 	shop, err := repo.NewWorkshop()
 	if err != nil {
 		return nil, nil, err
@@ -146,11 +151,11 @@ func run(ctx context.Context, repo *servertest.Repo, p *servertest.Pitfall) (bro
 		return nil, nil, err
 	}
 	defer func() { _ = os.RemoveAll(top) }()
-	root, err := servertest.NewRoot(top)
+	root, err := docroot.New(top)
 	if err != nil {
 		return nil, nil, err
 	}
-	var progs [2]*servertest.Program
+	var progs [2]*process.Program
 	var errs [2]error
 	var wg sync.WaitGroup
 	wg.Go(func() { progs[0], errs[0] = shop.Broken(ctx, &p.Variant) })
@@ -159,14 +164,14 @@ func run(ctx context.Context, repo *servertest.Repo, p *servertest.Pitfall) (bro
 	if err := errors.Join(errs[:]...); err != nil {
 		return nil, nil, err
 	}
-	return servertest.Play(p.Scenario, progs[0], root), servertest.Play(p.Scenario, progs[1], root), nil
+	return scenario.Play(p.Scenario, progs[0], root), scenario.Play(p.Scenario, progs[1], root), nil
 }
 
 // renew makes a patch anew.
-func renew(repo *servertest.Repo, p *servertest.Pitfall) error {
+func renew(repo *variants.Repo, p *pitfalls.Pitfall) error {
 	if n, err := p.PreviousStage(); err != nil || n > 0 {
 		if err == nil {
-			err = fmt.Errorf("%s has no patch: %s is the bug", p.ID, servertest.StageDirs[n])
+			err = fmt.Errorf("%s has no patch: %s is the bug", p.ID, stages.Dirs[n])
 		}
 		return err
 	}
@@ -174,11 +179,11 @@ func renew(repo *servertest.Repo, p *servertest.Pitfall) error {
 	if err != nil {
 		return err
 	}
-	text, err := servertest.Renew(old, func(path string) (string, error) {
+	text, err := variants.Renew(old, func(path string) (string, error) {
 		b, err := os.ReadFile(filepath.Join(repo.Root, filepath.FromSlash(path)))
 		return string(b), err
 	})
-	var stale *servertest.StalePatch
+	var stale *variants.StalePatch
 	if errors.As(err, &stale) {
 		stale.ID = p.ID
 	}
@@ -197,7 +202,7 @@ func renew(repo *servertest.Repo, p *servertest.Pitfall) error {
 }
 
 // ask lets the reader choose, and returns the answer: the letter of a choice, or free text; "" is no answer.
-func (g *page) ask(ctx context.Context, in io.Reader, p *servertest.Pitfall) (string, error) {
+func (g *page) ask(ctx context.Context, in io.Reader, p *pitfalls.Pitfall) (string, error) {
 	for i, choice := range p.Choices {
 		g.paragraph(fmt.Sprintf("  %c  ", 'a'+i), choice)
 	}
@@ -250,12 +255,12 @@ func chosen(answer string, choices []string) string {
 }
 
 // unknownID is the error for a name that no pitfall has: it says which ones look like it.
-func unknownID(repo *servertest.Repo, id string, pitfalls []servertest.Pitfall) error {
-	all, err := notes(repo)
+func unknownID(repo *variants.Repo, id string, all []pitfalls.Pitfall) error {
+	read, err := notes(repo)
 	if err != nil {
 		return err
 	}
-	for _, n := range all {
+	for _, n := range read {
 		if n.ID == id {
 			dir, pkg := n.module()
 			return fmt.Errorf("%s is not about a server, so there is none to play: read %s/README.md; `cd %s && go test -v -run %s %s` proves it",
@@ -271,7 +276,7 @@ func unknownID(repo *servertest.Repo, id string, pitfalls []servertest.Pitfall) 
 		}, s)
 	}
 	var like []string
-	for _, p := range pitfalls {
+	for _, p := range all {
 		a, b := letters(p.ID), letters(id)
 		if b != "" && (strings.Contains(a, b) || strings.Contains(b, a)) || levenshtein.ComputeDistance(a, b) <= 2 {
 			like = append(like, p.ID)

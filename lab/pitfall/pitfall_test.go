@@ -10,10 +10,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/pitfalls"
+	"fourways.example/common/servertest/scenario"
+	"fourways.example/common/servertest/variants"
 )
 
-var question = &servertest.Pitfall{Scenario: servertest.Scenario{Choices: []string{"its page", "nothing", "503"}, Answer: 1}}
+var question = &pitfalls.Pitfall{Scenario: scenario.Scenario{Choices: []string{"its page", "nothing", "503"}, Answer: 1}}
 
 func TestAsk(t *testing.T) {
 	for _, tt := range []struct{ typed, want, says string }{
@@ -52,7 +54,7 @@ func TestVerdict(t *testing.T) {
 		{"a", "You expected: its page\nIt was:       nothing\n\n"},
 	} {
 		var out bytes.Buffer
-		tr := &servertest.Transcript{}
+		tr := &scenario.Transcript{}
 		(&page{out: &out, width: 80}).verdict(question, tr, tr, tt.expects)
 		if got, _, _ := strings.Cut(out.String(), "Assertion"); got != tt.want {
 			t.Errorf("expected %q: got %q, want %q", tt.expects, got, tt.want)
@@ -79,11 +81,11 @@ func TestFold(t *testing.T) {
 }
 
 func TestUnknownID(t *testing.T) {
-	repo, err := servertest.FindRepo(".")
+	repo, err := variants.FindRepo(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	pitfalls, err := servertest.Pitfalls(repo)
+	all, err := pitfalls.All(repo)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,9 +94,9 @@ func TestUnknownID(t *testing.T) {
 		{"short wirte", "did you mean short-write?"},
 		{"zzz", "`make pitfall`"},
 		{"--", "`make pitfall`"},
-		{"same-core", "go test -v -run TestSameCore ./servertest/measuring"},
+		{"same-core", "go test -v -run TestSameCore ./servertest/pitfalls/measuring"},
 	} {
-		if err := unknownID(repo, tt.id, pitfalls); !strings.Contains(err.Error(), tt.want) {
+		if err := unknownID(repo, tt.id, all); !strings.Contains(err.Error(), tt.want) {
 			t.Errorf("%q: %v, want %s", tt.id, err, tt.want)
 		}
 	}
@@ -102,7 +104,7 @@ func TestUnknownID(t *testing.T) {
 
 // Every page beside the stages is found, with its test.
 func TestNotes(t *testing.T) {
-	repo, err := servertest.FindRepo(".")
+	repo, err := variants.FindRepo(".")
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -15,7 +15,9 @@ import (
 	"text/tabwriter"
 	"time"
 
-	"fourways.example/common/servertest"
+	"fourways.example/common/servertest/cases"
+	"fourways.example/common/servertest/process"
+	"fourways.example/common/servertest/suite"
 )
 
 // Command is `lab spec`.
@@ -35,7 +37,7 @@ func (c *Command) Run(ctx context.Context) error {
 	if _, err := exec.LookPath(path); err != nil {
 		return fmt.Errorf("--exec: %w: `make build` leaves the servers in bin/", err)
 	}
-	prog := &servertest.Program{Path: path, Stage: c.stage()}
+	prog := &process.Program{Path: path, Stage: c.stage()}
 	keep, err := c.filter()
 	if err != nil {
 		return err
@@ -45,7 +47,7 @@ func (c *Command) Run(ctx context.Context) error {
 		return err
 	}
 	start := time.Now()
-	results, err := servertest.RunProgram(ctx, prog, keep)
+	results, err := suite.RunProgram(ctx, prog, cases.All(), keep)
 	failed := c.print(os.Stdout, claims, results)
 	fmt.Printf("stage %d, %v\n", prog.Stage, time.Since(start).Round(10*time.Millisecond))
 	if failed > 0 {
@@ -64,7 +66,7 @@ func (c *Command) stage() int {
 	return 4
 }
 
-func (c *Command) filter() (func(servertest.Case) bool, error) {
+func (c *Command) filter() (func(suite.Case) bool, error) {
 	if c.Only == "" {
 		return nil, nil
 	}
@@ -72,7 +74,7 @@ func (c *Command) filter() (func(servertest.Case) bool, error) {
 	if err != nil {
 		return nil, err
 	}
-	return func(k servertest.Case) bool {
+	return func(k suite.Case) bool {
 		return re.MatchString(k.Name) || slices.ContainsFunc(k.IDs, re.MatchString)
 	}, nil
 }
@@ -100,9 +102,9 @@ func readClaims(path string) ([]claim, error) {
 
 // print writes the table of claims × cases × results, then what went wrong, then the totals. It
 // returns the number of cases that fail.
-func (c *Command) print(out io.Writer, claims []claim, results []servertest.Result) (failed int) {
-	proving := map[string][]servertest.Result{}
-	totals := map[servertest.Outcome]int{}
+func (c *Command) print(out io.Writer, claims []claim, results []suite.Result) (failed int) {
+	proving := map[string][]suite.Result{}
+	totals := map[suite.Outcome]int{}
 	for _, r := range results {
 		totals[r.Outcome]++
 		for _, id := range r.Case.IDs {
@@ -117,7 +119,7 @@ func (c *Command) print(out io.Writer, claims []claim, results []servertest.Resu
 		if len(all) == 0 {
 			continue
 		}
-		if !slices.ContainsFunc(all, func(r servertest.Result) bool { return r.Outcome == servertest.Failed }) {
+		if !slices.ContainsFunc(all, func(r suite.Result) bool { return r.Outcome == suite.Failed }) {
 			kept++
 		}
 		for i, r := range all {
@@ -130,14 +132,14 @@ func (c *Command) print(out io.Writer, claims []claim, results []servertest.Resu
 	}
 	_ = w.Flush()
 	for _, r := range results {
-		if r.Outcome == servertest.Failed {
+		if r.Outcome == suite.Failed {
 			fmt.Fprintf(out, "\nFAIL %s\n%s\n", r.Case.Name, r.Log)
 		}
 	}
 	fmt.Fprintf(out, "\n%d claims, %d without a failing case; %d cases: %d ok, %d fail as they must, %d not in this stage, %d FAIL\n",
-		len(proving), kept, len(results), totals[servertest.Passed], totals[servertest.ExpectedFailure],
-		totals[servertest.NotHere], totals[servertest.Failed])
-	return totals[servertest.Failed]
+		len(proving), kept, len(results), totals[suite.Passed], totals[suite.ExpectedFailure],
+		totals[suite.NotHere], totals[suite.Failed])
+	return totals[suite.Failed]
 }
 
 // shorten keeps a line on a wide terminal.
