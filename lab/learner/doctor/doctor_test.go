@@ -111,7 +111,7 @@ func TestLacks(t *testing.T) {
 		{"no ptrace", "strace", failing("strace: ptrace(PTRACE_TRACEME): Operation not permitted", "strace"), Limited, "SYS_PTRACE"},
 		{"no namespaces", "network namespaces", failing("unshare failed: Operation not permitted", "unshare"), Missing, "TestFamilies"},
 		{"no seccomp", "seccomp filters", func(m *machine) { m.filter = func() error { return syscall.ENOSYS } }, Missing, "function not implemented"},
-		{"no browser", "Chromium", without("chromium", "chromium-browser", "google-chrome"), Missing, "lab/browser"},
+		{"no browser", "Chromium", without("chromium", "chromium-browser", "google-chrome"), Missing, "lab/support/browser"},
 		{"no wrk", "wrk", without("wrk"), Missing, "apt-get install wrk"},
 		{"no compiler", "a C compiler", without("gcc", "cc", "clang"), Missing, "make race"},
 	} {

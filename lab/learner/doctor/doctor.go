@@ -218,7 +218,7 @@ func backlog(m machine) Finding {
 }
 
 func strace(m machine) Finding {
-	f := Finding{What: "strace", State: OK, Costs: "pitfalls that count system calls; lab/wrappers/strace-wrapper"}
+	f := Finding{What: "strace", State: OK, Costs: "pitfalls that count system calls; lab/support/wrappers/strace-wrapper"}
 	path, err := m.look("strace")
 	if err != nil {
 		f.State, f.Found, f.Help = Missing, "not installed", "apt-get install strace"
@@ -227,7 +227,7 @@ func strace(m machine) Finding {
 	f.Found = path + ", ptrace permitted"
 	if out, err := m.try("strace", "-D", "-qq", "-o", os.DevNull, "true"); err != nil {
 		f.State, f.Found = Limited, path+", but it may not trace: "+firstLine(out, err)
-		f.Costs = "pitfalls that count system calls or stop a thread; lab/wrappers/strace-wrapper, lab/wrappers/dlv-wrapper"
+		f.Costs = "pitfalls that count system calls or stop a thread; lab/support/wrappers/strace-wrapper, lab/support/wrappers/dlv-wrapper"
 		f.Help = "in a container: --cap-add SYS_PTRACE"
 		if scope := m.read("/proc/sys/kernel/yama/ptrace_scope"); scope != "" && scope != "0" {
 			f.Help = "sysctl kernel.yama.ptrace_scope=0 (it is " + scope + ")"
@@ -283,8 +283,8 @@ func tools(m machine) []Finding {
 		{"curl", "trying things by hand, as the pages do", "apt-get install curl", []string{"curl"}},
 		{"wrk", "measuring throughput", "apt-get install wrk", []string{"wrk"}},
 		{"nginx", "the comparison with nginx", "apt-get install nginx-light", []string{"nginx", "/usr/sbin/nginx"}},
-		{"Chromium", "the tests in lab/browser", "apt-get install chromium", []string{"chromium", "chromium-browser", "google-chrome"}},
-		{"dlv", "lab/wrappers/dlv-wrapper", "go install github.com/go-delve/delve/cmd/dlv@latest", []string{"dlv"}},
+		{"Chromium", "the tests in lab/support/browser", "apt-get install chromium", []string{"chromium", "chromium-browser", "google-chrome"}},
+		{"dlv", "lab/support/wrappers/dlv-wrapper", "go install github.com/go-delve/delve/cmd/dlv@latest", []string{"dlv"}},
 		{"tmux", "more than one terminal on a remote machine", "apt-get install tmux", []string{"tmux"}},
 	} {
 		f := Finding{What: tool.what, State: Missing, Found: "not installed", Costs: tool.costs, Help: tool.help}

@@ -23,7 +23,7 @@ const (
 func site(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
-	if err := os.CopyFS(root, os.DirFS("../../docs/site")); err != nil {
+	if err := os.CopyFS(root, os.DirFS("../../../docs/site")); err != nil {
 		t.Fatal(err)
 	}
 	video, err := os.ReadFile(filepath.Join(root, sample))

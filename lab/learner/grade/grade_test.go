@@ -55,7 +55,7 @@ func build(t *testing.T, folder string) string {
 	}
 	out := filepath.Join(built.dir, filepath.Base(folder))
 	cmd := exec.Command("go", "build", "-o", out, ".")
-	cmd.Dir = filepath.Join("..", "..", folder)
+	cmd.Dir = filepath.Join("..", "..", "..", folder)
 	if said, err := cmd.CombinedOutput(); err != nil {
 		t.Fatalf("go build in %s: %v\n%s", folder, err, said)
 	}
@@ -63,7 +63,7 @@ func build(t *testing.T, folder string) string {
 	return out
 }
 
-func bad(t *testing.T, name string) string { return build(t, "lab/grade/testdata/"+name) }
+func bad(t *testing.T, name string) string { return build(t, "lab/learner/grade/testdata/"+name) }
 
 // grade runs the command.
 func grade(t *testing.T, c Command) (text string, err error) {
@@ -246,7 +246,7 @@ func TestStraceWrapper(t *testing.T) {
 	}
 	t.Setenv("SERVER", build(t, "stage1-iterative"))
 	t.Setenv("TRACE", filepath.Join(t.TempDir(), "trace"))
-	r, err := graded(t, Command{Exec: "../wrappers/strace-wrapper", Case: []string{"conn-persistent", "stop-idle"}})
+	r, err := graded(t, Command{Exec: "../../support/wrappers/strace-wrapper", Case: []string{"conn-persistent", "stop-idle"}})
 	if err != nil || r.Stage != 1 {
 		t.Errorf("stage %d, %v: %+v", r.Stage, err, r.Findings)
 	}

@@ -128,7 +128,7 @@ func build(t *testing.T, stage int) *process.Program {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), compile)
 	defer cancel()
-	folders, err := filepath.Glob("../../stage" + string(rune('0'+stage)) + "-*")
+	folders, err := filepath.Glob("../../../stage" + string(rune('0'+stage)) + "-*")
 	if err != nil || len(folders) != 1 {
 		t.Fatalf("stage %d: want one folder, have %q", stage, folders)
 	}

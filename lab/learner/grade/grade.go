@@ -35,7 +35,7 @@ type Command struct {
 	Output  string        `short:"o" placeholder:"FILE" help:"Write what the program says (stdout and stderr, behind the number of the process) to a file."`
 	JSON    bool          `name:"json" help:"Print the report for programs."`
 	All     bool          `help:"Show every failure; else only the first ones of a category."`
-	Weights string        `placeholder:"FILE" help:"Points per category; see lab/grade/weights.txt."`
+	Weights string        `placeholder:"FILE" help:"Points per category; see lab/learner/grade/weights.txt."`
 	Doc     string        `placeholder:"FILE" help:"The contract, for the words of the claims. If not given, docs/spec.md above the working directory or above this program."`
 	Limit   time.Duration `name:"time-limit" default:"2m" help:"When this time is over what has not been tried is lost."`
 

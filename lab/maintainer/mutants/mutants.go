@@ -92,7 +92,7 @@ statement, a boundary, a constant, swapped arguments, …), runs the tests, and 
 noticed. The sources are not touched. Killed mutants take 5 s or so each, survivors a minute and more:
 --sample 12 gives an impression, --only common/stream all about one package, and --state keeps results
 so that an interrupted run goes on. Mutants that change nothing are listed, with the reason, in
-lab/mutants/equivalent.txt.`
+lab/maintainer/mutants/equivalent.txt.`
 }
 
 //go:embed equivalent.txt
