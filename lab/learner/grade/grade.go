@@ -1,7 +1,7 @@
 // Package grade gives points to a server that somebody else wrote, in whatever language, and says what to
 // do about each point that it does not get.
 //
-// It asks what the four stages are asked: the cases of common/servertest, and the scenarios of
+// It asks what the four stages are asked: the cases of common/servertest/cases, and the scenarios of
 // the pitfalls. Where a test suite may assume that the server works, a grader must not: the program
 // may exit at once, never listen, hang or crash in the middle. Then what is said is that, once, instead
 // of hundreds of cases that fail for it.
