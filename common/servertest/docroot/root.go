@@ -141,6 +141,7 @@ func New(top string) (*Root, error) {
 	return r, r.Put("big.bin", big)
 }
 
+// Put makes a file, with the time that all files of a root have.
 func (r *Root) Put(name string, data []byte) error {
 	path := filepath.Join(r.Dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {

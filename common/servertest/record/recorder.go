@@ -52,6 +52,7 @@ func (r *Recorder) Recovered() {
 	}
 }
 
+// End does what OnEnd has collected.
 func (r *Recorder) End() {
 	for len(r.ends) > 0 {
 		last := r.ends[len(r.ends)-1]
@@ -71,12 +72,14 @@ func (r *Recorder) WaitedInVain() {
 	r.Vain++
 }
 
+// NoteCrash takes down how a server ended by itself.
 func (r *Recorder) NoteCrash(how string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.crash = how
 }
 
+// Crashed is what NoteCrash was told, or "".
 func (r *Recorder) Crashed() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -130,6 +133,7 @@ func (r *Recorder) note(format string, args []any) {
 	r.lines = append(r.lines, line)
 }
 
+// Log is all that was said so far.
 func (r *Recorder) Log() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -83,6 +83,7 @@ func (s *S) Crowd(name string, n int, o process.DialOptions) []*Peer {
 	return all
 }
 
+// Join is ConnectWith without a step.
 func (s *S) Join(name string, o process.DialOptions) *Peer {
 	p := &Peer{Name: name, s: s}
 	conn, err := s.Server.Dial(o)
@@ -95,6 +96,7 @@ func (s *S) Join(name string, o process.DialOptions) *Peer {
 	return p
 }
 
+// Abandon is Close without a step.
 func (p *Peer) Abandon() {
 	if p.Conn != nil {
 		_ = p.Conn.Close()
@@ -286,6 +288,7 @@ func (p *Peer) CloseWrite() {
 	p.EndSending()
 }
 
+// EndSending is CloseWrite without a step.
 func (p *Peer) EndSending() {
 	if p.Conn != nil {
 		_ = p.Conn.CloseWrite()

@@ -42,6 +42,7 @@ type Watch struct {
 	quiet  int
 }
 
+// Watch begins one that lasts a while at least.
 func (s *S) Watch(atLeast time.Duration) *Watch {
 	now := time.Now()
 	return &Watch{server: s.Server, until: now.Add(atLeast), late: now.Add(atLeast + process.Patience), cpu: s.Server.CPU()}

@@ -159,6 +159,7 @@ func (t *T) Sub(name string, f func(t *T)) bool {
 	return true
 }
 
+// FreePort is a port that nobody listens on.
 func (t *T) FreePort() int {
 	t.Helper()
 	port, err := process.FreePort()

@@ -322,6 +322,7 @@ func (c *Client) info() *unix.TCPInfo {
 	return info
 }
 
+// Control gives the descriptor to f.
 func (c *Client) Control(f func(fd int)) {
 	raw, err := c.conn.SyscallConn()
 	if err == nil {

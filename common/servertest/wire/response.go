@@ -223,10 +223,12 @@ func checkFields(resp *Response, method string) (length int64, bad []string) {
 	return length, bad
 }
 
+// IsToken says whether s is a token (RFC 9110 §5.6.2).
 func IsToken(s string) bool {
 	return s != "" && !slices.ContainsFunc([]byte(s), func(c byte) bool { return !TokenByte(c) })
 }
 
+// TokenByte says whether a token may have this byte.
 func TokenByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' ||
 		strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
