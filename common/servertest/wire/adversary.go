@@ -45,7 +45,7 @@ func (c *Client) SendRandomly(data string, longest int, seed uint64) <-chan stru
 	c.note(data)
 	rng := rand.New(rand.NewPCG(seed, 0))
 	done := make(chan struct{})
-	_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.waiting))
 	go func() {
 		defer close(done)
 		for data != "" {
@@ -108,10 +108,10 @@ func (s *slowReader) Read(b []byte) (int, error) {
 // never makes it up.
 func (c *Client) WantSilence(d time.Duration) {
 	c.T.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(d))
-	_, err := c.r.Peek(1)
+	_ = c.Conn.SetReadDeadline(time.Now().Add(d))
+	_, err := c.R.Peek(1)
 	if err == nil {
-		rest, _ := c.r.Peek(c.r.Buffered())
+		rest, _ := c.R.Peek(c.R.Buffered())
 		c.T.Fatalf("answered too early: %s%s", Quote(string(rest)), c.About(nil))
 	}
 	if !errors.Is(err, os.ErrDeadlineExceeded) {
@@ -133,7 +133,7 @@ func (c *Client) DripUntil(tick time.Duration, b string) {
 		if !c.Silent() {
 			return
 		}
-		_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
+		_ = c.Conn.SetWriteDeadline(time.Now().Add(c.waiting))
 		if !c.Put(b) {
 			return
 		}

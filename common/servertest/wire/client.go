@@ -26,8 +26,8 @@ import (
 // Its methods are for the case's goroutine. SendLater alone works beside it.
 type Client struct {
 	T       TB
-	conn    *net.TCPConn
-	r       *bufio.Reader
+	Conn    *net.TCPConn
+	R       *bufio.Reader // over Conn
 	written atomic.Int64 // bytes that the kernel has taken
 	sent    bytes.Buffer // the last bytes sent, for messages
 	waiting time.Duration
@@ -44,7 +44,7 @@ type TB interface {
 
 // NewClient makes a connection a client that reads it through r.
 func NewClient(t TB, conn *net.TCPConn, r io.Reader, waiting time.Duration) *Client {
-	return &Client{T: t, conn: conn, r: bufio.NewReader(r), waiting: waiting}
+	return &Client{T: t, Conn: conn, R: bufio.NewReader(r), waiting: waiting}
 }
 
 // Patience changes how long the client waits for an answer.
@@ -57,7 +57,7 @@ func (c *Client) Patience(d time.Duration) *Client {
 // is seen by reading, so an error is no failure.
 func (c *Client) Send(data string) *Client {
 	c.note(data)
-	_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.waiting))
 	c.Put(data)
 	return c
 }
@@ -67,7 +67,7 @@ func (c *Client) Send(data string) *Client {
 func (c *Client) SendLater(data string) <-chan struct{} {
 	c.note(data)
 	done := make(chan struct{})
-	_ = c.conn.SetWriteDeadline(time.Now().Add(c.waiting))
+	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.waiting))
 	go func() {
 		defer close(done)
 		c.Put(data)
@@ -77,7 +77,7 @@ func (c *Client) SendLater(data string) <-chan struct{} {
 
 // Put is Send without a note of it, and without a deadline of its own. It says whether all was taken.
 func (c *Client) Put(data string) bool {
-	n, err := io.WriteString(c.conn, data)
+	n, err := io.WriteString(c.Conn, data)
 	c.written.Add(int64(n))
 	return err == nil
 }
@@ -115,8 +115,8 @@ func Request(method, target, body string, fields ...string) string {
 
 // TryRead reads the response to a request.
 func (c *Client) TryRead(method string) (*Response, error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
-	return ReadResponse(c.r, method, nil)
+	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
+	return ReadResponse(c.R, method, nil)
 }
 
 // Read reads the response to a GET or a POST.
@@ -170,7 +170,7 @@ func (c *Client) WantBodyOK() *Client {
 
 // Stream reads a response whose body is given to a function instead of being kept.
 func (c *Client) Stream(body func(*Response, io.Reader) error) (*Response, error) {
-	return ReadResponse(c.r, "GET", func(r *Response, in io.Reader) error {
+	return ReadResponse(c.R, "GET", func(r *Response, in io.Reader) error {
 		return body(r, &patientReader{c: c, in: in})
 	})
 }
@@ -182,15 +182,15 @@ type patientReader struct {
 }
 
 func (p *patientReader) Read(b []byte) (int, error) {
-	_ = p.c.conn.SetReadDeadline(time.Now().Add(p.c.waiting))
+	_ = p.c.Conn.SetReadDeadline(time.Now().Add(p.c.waiting))
 	return p.in.Read(b)
 }
 
 // AwaitAnswer waits until a response has begun, and leaves it to be read.
 func (c *Client) AwaitAnswer() {
 	c.T.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
-	if _, err := c.r.Peek(100); err != nil {
+	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
+	if _, err := c.R.Peek(100); err != nil {
 		c.T.Fatalf("no response: %v%s", err, c.About(nil))
 	}
 }
@@ -214,8 +214,8 @@ func (c *Client) WantKept() {
 // WantContinue reads a 100, and sees that nothing follows it yet.
 func (c *Client) WantContinue() {
 	c.T.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
-	resp, problems, err := readHead(c.r)
+	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
+	resp, problems, err := readHead(c.R)
 	switch {
 	case err != nil:
 		c.T.Fatalf("no 100: %v%s", err, c.About(nil))
@@ -230,9 +230,9 @@ func (c *Client) WantContinue() {
 // WantEnd reads the end of the connection: in order, at once, with no byte before it.
 func (c *Client) WantEnd() {
 	c.T.Helper()
-	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
+	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
 	rest := make([]byte, 512)
-	n, err := c.r.Read(rest)
+	n, err := c.R.Read(rest)
 	switch {
 	case n > 0:
 		c.T.Fatalf("more bytes where the connection should end: %s%s", Quote(string(rest[:n])), c.About(nil))
@@ -244,9 +244,9 @@ func (c *Client) WantEnd() {
 // TryEnd waits for the end of the connection. Where bytes come instead they are returned, and left
 // to be read.
 func (c *Client) TryEnd() (rest []byte, err error) {
-	_ = c.conn.SetReadDeadline(time.Now().Add(c.waiting))
-	_, err = c.r.Peek(1)
-	rest, _ = c.r.Peek(c.r.Buffered())
+	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
+	_, err = c.R.Peek(1)
+	rest, _ = c.R.Peek(c.R.Buffered())
 	if Closed(err) {
 		err = nil
 	}
@@ -267,7 +267,7 @@ func (c *Client) WantRefused(status int) *Response {
 // Silent says that nothing has been sent to the client, not even an end. What the server may do
 // later is not its business: the caller knows that the server has had its chance.
 func (c *Client) Silent() bool {
-	if c.r.Buffered() > 0 {
+	if c.R.Buffered() > 0 {
 		return false
 	}
 	silent := true
@@ -281,7 +281,7 @@ func (c *Client) Silent() bool {
 
 // AllRead says that the server has read all that was sent, or that its socket is gone.
 func (c *Client) AllRead() bool {
-	end, err := kernel.ServerEnd(c.conn)
+	end, err := kernel.ServerEnd(c.Conn)
 	return err != nil || end.Unread == 0 && end.Received >= uint64(c.written.Load())
 }
 
@@ -324,7 +324,7 @@ func (c *Client) info() *unix.TCPInfo {
 
 // Control gives the descriptor to f.
 func (c *Client) Control(f func(fd int)) {
-	raw, err := c.conn.SyscallConn()
+	raw, err := c.Conn.SyscallConn()
 	if err == nil {
 		_ = raw.Control(func(fd uintptr) { f(int(fd)) })
 	}
@@ -332,17 +332,17 @@ func (c *Client) Control(f func(fd int)) {
 
 // CloseWrite ends the client's sending side.
 func (c *Client) CloseWrite() *Client {
-	_ = c.conn.CloseWrite()
+	_ = c.Conn.CloseWrite()
 	return c
 }
 
 // Close closes the connection. It may be called twice.
-func (c *Client) Close() { _ = c.conn.Close() }
+func (c *Client) Close() { _ = c.Conn.Close() }
 
 // Reset closes the connection with a RST instead of a FIN.
 func (c *Client) Reset() {
-	_ = c.conn.SetLinger(0)
-	_ = c.conn.Close()
+	_ = c.Conn.SetLinger(0)
+	_ = c.Conn.Close()
 }
 
 // About says what was sent and what came back, for a message.
