@@ -1,4 +1,6 @@
-// Lab is everything that looks at the servers from outside.
+// Lab is everything that looks at the servers from outside. The commands for learners are in the folder
+// learner, those for people who work on this repository in maintainer. What is no command is in support:
+// wrappers to put around a server, and tests in a browser.
 package main
 
 import (
@@ -9,15 +11,15 @@ import (
 
 	"github.com/alecthomas/kong"
 
-	"fourways.example/common/servertest"
-	"fourways.example/lab/doctor"
-	"fourways.example/lab/grade"
-	"fourways.example/lab/mutants"
-	"fourways.example/lab/pitfall"
-	"fourways.example/lab/spec"
+	"fourways.example/common/servertest/netns"
+	"fourways.example/lab/learner/doctor"
+	"fourways.example/lab/learner/grade"
+	"fourways.example/lab/learner/pitfall"
+	"fourways.example/lab/learner/spec"
+	"fourways.example/lab/maintainer/mutants"
 )
 
-// commands is the command line: one folder of lab/ for each.
+// commands is the command line: a folder of lab/learner or lab/maintainer for each.
 type commands struct {
 	Spec    spec.Command    `cmd:"" help:"Hold a server against the contract and print the table of claims and cases."`
 	Pitfall pitfall.Command `cmd:"" help:"Show a pitfall: a server that has the bug and one that has not, side by side."`
@@ -28,7 +30,7 @@ type commands struct {
 }
 
 func main() {
-	servertest.Enter() // a scenario may have it take a family of addresses from a server
+	netns.Enter() // a scenario may have it take a family of addresses from a server
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var c commands

@@ -1,0 +1,552 @@
+package cases
+
+import (
+	"encoding/json"
+	"fmt"
+	"net"
+	"os"
+	"regexp"
+	"runtime"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"fourways.example/common/servertest/docroot"
+	"fourways.example/common/servertest/kernel"
+	"fourways.example/common/servertest/process"
+	"fourways.example/common/servertest/stages"
+	"fourways.example/common/servertest/suite"
+)
+
+// account is an environment with everything that login needs.
+var account = []string{"USER_NAME=user0", "USER_PASS=thepassword", "SECRET=a secret for tests"}
+
+const credentials = `{"username": "user0", "password": "thepassword"}`
+
+func cliCases() []Case {
+	return []Case{
+		{Name: "cli-port", IDs: []string{"cli-port"}, NoServer: true, Run: func(t *T) {
+			// Begin uses -p; what is left is the other spelling, and a number of one's own.
+			for _, flag := range []string{"-p", "--port"} {
+				port := t.FreePort()
+				s := t.Begin(Config{Flags: []string{flag, strconv.Itoa(port)}, Port: port})
+				if err := suite.Healthy(s); err != nil {
+					t.Errorf("%s %d: %v", flag, port, err)
+				}
+				if !strings.Contains(s.Start, strconv.Itoa(port)) {
+					t.Errorf("%s %d: it starts with %q", flag, port, s.Start)
+				}
+			}
+		}},
+		{Name: "cli-port-zero", IDs: []string{"cli-port-zero"}, NoServer: true, Run: func(t *T) {
+			a, b := t.Begin(Config{}), t.Begin(Config{})
+			if a.Port == 0 || a.Port == b.Port {
+				t.Errorf("two servers on ports %d and %d", a.Port, b.Port)
+			}
+			for _, s := range []*Server{a, b} {
+				if !strings.Contains(s.Start, strconv.Itoa(s.Port)) {
+					t.Errorf("it listens on port %d and starts with %q", s.Port, s.Start)
+				}
+			}
+		}},
+		{Name: "cli-root", IDs: []string{"cli-root"}, NoServer: true, Run: func(t *T) {
+			for _, c := range []Config{
+				{Dir: t.Root.Dir},
+				{Dir: os.TempDir(), Root: t.Root.Dir},
+				{Dir: t.Root.Dir, Root: "sub/.."},
+				{Dir: t.Root.Dir, Flags: []string{"--root", "."}},
+			} {
+				s := t.Begin(c)
+				t.DialTo(s, DialOptions{}).Request("GET", "/plain.txt").WantBody(200, docroot.Texts["plain.txt"])
+			}
+		}},
+		{Name: "cli-fallback", IDs: []string{"cli-fallback"}, Flags: []string{"-a"}, Run: func(t *T) {
+			t.Dial().Request("GET", "/nothing-there").WantBody(200, docroot.Texts["index.html"])
+		}},
+		{Name: "cli-fallback-long", IDs: []string{"cli-fallback"}, Flags: []string{"--fallback"}, Run: func(t *T) {
+			t.Dial().Request("GET", "/nothing-there").WantBody(200, docroot.Texts["index.html"])
+		}},
+		{Name: "cli-fallback-off", IDs: []string{"cli-fallback"}, Run: func(t *T) {
+			t.Dial().Request("GET", "/nothing-there").Want(404)
+		}},
+		{Name: "cli-expire", IDs: []string{"cli-expire"}, Env: account, Flags: []string{"-e", "1234"}, Run: tokenLife(1234)},
+		{Name: "cli-expire-long", IDs: []string{"cli-expire"}, Env: account, Flags: []string{"--expire", "77"}, Run: tokenLife(77)},
+		{Name: "cli-expire-default", IDs: []string{"cli-expire"}, Env: account, Run: tokenLife(86400)},
+		{Name: "cli-silent", IDs: []string{"cli-silent", "start-line"}, NoServer: true, Run: func(t *T) {
+			for _, flag := range []string{"-s", "--silent"} {
+				s := t.Begin(Config{Flags: []string{flag}})
+				for range 3 {
+					c := t.DialTo(s, DialOptions{})
+					c.Request("GET", "/healthz").Want(200)
+					c.Close()
+				}
+				if err := s.Stop(); err != nil {
+					t.Errorf("%v", err)
+				}
+				if out := s.Stdout.String(); strings.Count(out, "\n") != 1 {
+					t.Errorf("%s: three requests leave on stdout:%s", flag, process.Indent(out))
+				}
+			}
+		}},
+		{Name: "cli-access-log", IDs: []string{"cli-access-log"}, Run: func(t *T) {
+			before := t.Server.Stdout.Len()
+			c := t.Dial()
+			c.Request("GET", "/plain.txt?in-the-log").Want(200)
+			c.Request("GET", "/not-there-in-the-log").Want(404)
+			for path, status := range map[string]string{"/plain.txt": "200", "/not-there-in-the-log": "404"} {
+				t.Eventually("a line in the log with "+path+" and "+status, func() bool {
+					n := 0
+					for line := range strings.Lines(t.Server.Stdout.Since(before)) {
+						if strings.Contains(line, path) && regexp.MustCompile(`\b`+status+`\b`).MatchString(line) {
+							n++
+						}
+					}
+					return n == 1
+				})
+			}
+		}},
+		{Name: "cli-access-log-forged", IDs: []string{"cli-access-log"}, Run: func(t *T) {
+			// What a client sends must not make lines of its own, or move a terminal's cursor.
+			before := t.Server.Stdout.Len()
+			c := t.Dial()
+			c.Request("GET", "/forged?%0Aline", "User-Agent: \x80\x9b2J", "Referer: \"\\\" 200").Want(404)
+			c.Request("GET", "/behind-the-forged").Want(404)
+			out := ""
+			t.Eventually("both lines are in the log", func() bool {
+				out = t.Server.Stdout.Since(before)
+				return regexp.MustCompile(`behind-the-forged.*\n`).MatchString(out)
+			})
+			_, out, _ = strings.Cut(out, "/forged") // before it, the requests of other cases
+			if strings.Count(out, "\n") != 2 || strings.ContainsAny(out, "\x1b\x00\r") || strings.Contains(out, "\x9b") {
+				t.Errorf("two requests leave %q in the log", out)
+			}
+		}},
+		{Name: "cli-workers", IDs: []string{"cli-workers", "start-line-workers"}, Stages: stages.In(2, 3, 4), NoServer: true, Run: func(t *T) {
+			standard := 64
+			if t.Stage() == 4 {
+				standard = runtime.NumCPU()
+			}
+			for _, c := range []struct {
+				want  int
+				flags []string
+			}{{17, []string{"-n", "17"}}, {97, []string{"--workers", "97"}}, {standard, nil}} {
+				s := t.Begin(Config{Flags: c.flags})
+				if !workers(s.Start, c.want) {
+					t.Errorf("%q: it starts with %q, want %d workers in it", c.flags, s.Start, c.want)
+				}
+				t.Eventually(fmt.Sprintf("%q: %d threads", c.flags, c.want), func() bool { return s.Threads() >= c.want })
+				t.OnEnd(func() { // when those that start later have had their time
+					if n := s.Threads(); n > c.want+60 { // whatever else the program has threads for
+						t.Errorf("%q: %d threads", c.flags, n)
+					}
+				})
+			}
+		}},
+		{Name: "cli-workers-absent", IDs: []string{"cli-workers-absent"}, Stages: stages.In(1), NoServer: true, Run: func(t *T) {
+			for _, flag := range []string{"-n", "--workers"} {
+				refusedFlag(t, []string{flag, "4"}, flag, "(?i)stage.?2")
+			}
+		}},
+		{Name: "cli-bind-absent", IDs: []string{"cli-bind-absent"}, Stages: stages.In(1, 2), NoServer: true, Run: func(t *T) {
+			refusedFlag(t, []string{"--bind", "auto"}, "bind", "(?i)stage.?3")
+			refusedFlag(t, []string{"--bind=dual"}, "bind", "(?i)stage.?3")
+		}},
+		{Name: "cli-bind-auto", IDs: []string{"cli-bind-auto"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(0, true, true, "", "auto")},
+		{Name: "cli-bind-dual", IDs: []string{"cli-bind-dual"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(1, true, true, "dual")},
+		{Name: "cli-bind-separate", IDs: []string{"cli-bind-separate"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(2, true, true, "separate")},
+		{Name: "cli-bind-4", IDs: []string{"cli-bind-4"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(1, true, false, "4")},
+		{Name: "cli-bind-6", IDs: []string{"cli-bind-6"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(1, false, true, "6")},
+		{
+			Name: "cli-max-conns", IDs: []string{"cli-max-conns"}, Stages: stages.In(2, 3, 4), Flags: []string{"--max-conns", "2"},
+			Run: func(t *T) {
+				a, b, c := t.Dial(), t.Dial(), t.Dial()
+				a.Request("GET", "/healthz").WantBody(200, "ok")
+				b.Request("GET", "/healthz").WantBody(200, "ok")
+				c.Request("GET", "/healthz").WantSilence(100 * time.Millisecond)
+				if n := t.Server.Connections(); n > 2 {
+					t.Errorf("%d connections are open", n)
+				}
+				a.Close()
+				c.WantBody(200, "ok")
+				b.WantKept()
+				// Whoever leaves in disorder makes room as well.
+				d := t.Dial()
+				d.Request("GET", "/healthz").WantSilence(50 * time.Millisecond)
+				b.Reset()
+				d.WantBody(200, "ok")
+				c.WantKept()
+			},
+		},
+		{
+			Name: "cli-max-conns-families", IDs: []string{"cli-max-conns", "cli-bind-separate"}, Stages: stages.In(3, 4),
+			Flags: []string{"--max-conns", "1", "--bind", "separate"},
+			Run: func(t *T) {
+				if !haveIPv6() {
+					t.Logf("this machine has no IPv6: nothing to see")
+					return
+				}
+				for i := range 6 { // whoever comes gets the one slot, of whichever family
+					c := t.DialTo(t.Server, DialOptions{IPv6: i%3 == 1})
+					c.Request("GET", "/healthz").WantBody(200, "ok")
+					c.Close()
+				}
+				a := t.DialTo(t.Server, DialOptions{IPv6: true})
+				a.Request("GET", "/healthz").WantBody(200, "ok")
+				b := t.Dial()
+				b.Request("GET", "/healthz").WantSilence(100 * time.Millisecond)
+				a.Close()
+				b.WantBody(200, "ok")
+			},
+		},
+		{
+			Name: "cli-max-conns-default", IDs: []string{"cli-max-conns-default"}, Stages: stages.In(2, 3, 4), NoServer: true, Alone: true,
+			Run: func(t *T) {
+				var flags []string
+				if t.Stage() < 4 {
+					flags = []string{"-n", "200"} // or the pool would be the bound
+				}
+				for _, limit := range []int{500, 420} {
+					want := limit - 256 - 64
+					s := t.Begin(Config{Flags: flags, Wrap: []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, limit), "sh"}})
+					var clients []*Client
+					for range want + 20 {
+						clients = append(clients, t.DialTo(s, DialOptions{}))
+					}
+					t.Eventually(fmt.Sprintf("%d connections are open", want), func() bool { return s.Connections() >= want })
+					clients[want+19].Request("GET", "/healthz").WantSilence(50 * time.Millisecond)
+					if n := s.Connections(); n > want {
+						t.Errorf("RLIMIT_NOFILE is %d: %d connections are open, want %d", limit, n, want)
+					}
+					for _, c := range clients[:40] {
+						c.Close()
+					}
+					clients[want+19].WantBody(200, "ok")
+				}
+			},
+		},
+		{Name: "cli-flags-everywhere", IDs: []string{"cli-flags-everywhere", "cli-durations"}, NoServer: true, Run: func(t *T) {
+			short := []string{"-p", "0", "-R", t.Root.Dir, "-a", "-e", "60", "-s"}
+			long := []string{"--port", "0", "--root", t.Root.Dir, "--fallback", "--expire", "60", "--silent"}
+			equals := []string{"--port=0", "--root=" + t.Root.Dir, "--expire=60", "--idle-timeout=1m30s", "--max-conns=100"}
+			times := []string{
+				"--idle-timeout", "60s", "--header-timeout", "500ms", "--body-timeout", "1m", "--write-timeout", "1.5s", "--max-conns", "50",
+			}
+			if t.Stage() >= 2 {
+				short, long = append(short, "-n", "2"), append(long, "--workers", "2")
+			}
+			if t.Stage() >= 3 {
+				long = append(long, "--bind", "auto")
+			}
+			for _, flags := range [][]string{short, slices.Concat(long, times), equals} {
+				s := t.Begin(Config{Flags: flags})
+				if err := suite.Healthy(s); err != nil {
+					t.Errorf("%q: %v", flags, err)
+				}
+			}
+		}},
+		{Name: "cli-bad-flag", IDs: []string{"start-bad-flag", "cli-durations", "cli-expire-seconds"}, NoServer: true, Run: func(t *T) {
+			for _, args := range [][]string{
+				{"--nonsense"},
+				{"-x"},
+				{"-p", "x"},
+				{"-p", "65536"},
+				{"-p", "-1"},
+				{"-p"},
+				{"-e", "x"},
+				{"-e", "60s"},
+				{"-e", "1.5"},
+				{"--idle-timeout", "5"},
+				{"--idle-timeout", "soon"},
+				{"--header-timeout", "10"},
+				{"--body-timeout", "x"},
+				{"--write-timeout", "30"},
+				{"--max-conns", "many"},
+				{"stray"},
+				{"-s", "stray"},
+			} {
+				refusedFlag(t, args, strings.TrimLeft(args[0], "-"), "")
+			}
+			if t.Stage() >= 2 {
+				refusedFlag(t, []string{"-n", "0"}, "n", "")
+				refusedFlag(t, []string{"-n", "-3"}, "n", "")
+				refusedFlag(t, []string{"--workers", "x"}, "workers", "")
+			}
+			if t.Stage() >= 3 {
+				refusedFlag(t, []string{"--bind", "5"}, "bind", "")
+			}
+		}},
+		{Name: "cli-help", IDs: []string{"cli-help", "cli-port"}, NoServer: true, Run: func(t *T) {
+			for _, flag := range []string{"-h", "--help"} {
+				status, stdout, stderr := t.Exec(flag)
+				if status != 0 || stderr != "" {
+					t.Errorf("%s: exit status %d, on stderr:%s", flag, status, process.Indent(stderr))
+				}
+				for _, want := range []string{
+					"-p", "--port", "8080", "-R", "--root", "-a", "--fallback", "-e", "--expire", "86400", "-s", "--silent", "--idle-timeout",
+					"--header-timeout", "--body-timeout", "--write-timeout", "--max-conns",
+				} {
+					if !strings.Contains(stdout, want) {
+						t.Errorf("%s: no %s in it:%s", flag, want, process.Indent(stdout))
+						break
+					}
+				}
+			}
+		}},
+		{Name: "cli-backlog", IDs: []string{"cli-backlog"}, Run: func(t *T) {
+			want := 4096
+			if data, err := os.ReadFile("/proc/sys/net/core/somaxconn"); err == nil {
+				if n, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil {
+					want = min(want, n) // the kernel cuts it to this
+				}
+			}
+			if l, ok := kernel.Listener(t.Server.Port); !ok || int(l.Unacked) != want {
+				t.Errorf("the backlog is %d, want %d", l.Unacked, want)
+			}
+		}},
+
+		{Name: "env-account", IDs: []string{"env-account", "env-no-account-note"}, Env: account, Run: func(t *T) {
+			if strings.Contains(strings.ToLower(t.Server.Start), "login is off") {
+				t.Errorf("there is an account, and it starts with %q", t.Server.Start)
+			}
+			c := t.Dial()
+			c.Post("/api/login", credentials).Want(200)
+			c.Post("/api/login", `{"username": "user0", "password": "thepasswor"}`).Want(403)
+			c.Post("/api/login", `{"username": "user", "password": "thepassword"}`).Want(403)
+		}},
+		{Name: "env-secret", IDs: []string{"env-secret"}, NoServer: true, Run: func(t *T) {
+			other := []string{account[0], account[1], "SECRET=another secret for tests"}
+			var servers []*Server
+			for _, env := range [][]string{account, account, other, account[:2], account[:2]} {
+				servers = append(servers, t.Begin(Config{Env: env}))
+			}
+			claims := func(s *Server, cookie string) string {
+				c := t.DialTo(s, DialOptions{})
+				defer c.Close()
+				return string(c.Request("GET", "/api/login", "Cookie: "+cookie).Want(200).Body)
+			}
+			cookies := make([]string, len(servers))
+			for i, s := range servers {
+				cookies[i] = loggedIn(t, s)
+				if !strings.Contains(claims(s, cookies[i]), "user0") {
+					t.Errorf("server %d does not know its own token", i)
+				}
+			}
+			if !strings.Contains(claims(servers[1], cookies[0]), "user0") {
+				t.Errorf("a server with the same SECRET does not accept the token")
+			}
+			for _, i := range []int{2, 3} {
+				if strings.Contains(claims(servers[i], cookies[0]), "user0") {
+					t.Errorf("server %d accepts a token that another SECRET signed", i)
+				}
+			}
+			if strings.Contains(claims(servers[4], cookies[3]), "user0") {
+				t.Errorf("two servers without SECRET have the same one")
+			}
+			for _, s := range servers[3:] {
+				if out := s.Stdout.String(); strings.Count(out, "SECRET") != 1 {
+					t.Errorf("without SECRET it says:%s", process.Indent(out))
+				}
+			}
+		}},
+		{Name: "env-no-account", IDs: []string{"env-no-account", "env-no-account-note", "start-line"}, NoServer: true, Run: func(t *T) {
+			for _, env := range [][]string{nil, account[2:], account[:1], account[1:], {"USER_NAME=", "USER_PASS="}, {"USER_NAME=a", "USER_PASS="}} {
+				t.Sub(fmt.Sprintf("%q", env), func(t *T) {
+					s := t.Begin(Config{Env: env})
+					if !regexp.MustCompile(`(?i)login is off`).MatchString(s.Start) {
+						t.Errorf("it starts with %q: not a word on login", s.Start)
+					}
+					c := t.DialTo(s, DialOptions{})
+					for _, body := range []string{
+						credentials, `{"username": "", "password": ""}`, `{"username": "admin", "password": "admin"}`, `{"username": "a", "password": ""}`,
+					} {
+						if resp := c.Post("/api/login", body).Want(403); resp.Get("Set-Cookie") != "" {
+							t.Errorf("%s gets a cookie", body)
+						}
+					}
+					c.Close()
+					if err := s.Stop(); err != nil {
+						t.Errorf("%v", err)
+					}
+					if n := strings.Count(strings.ToLower(s.Stdout.String()), "login is off"); n != 1 {
+						t.Errorf("it says so %d times", n)
+					}
+				})
+			}
+		}},
+
+		{Name: "start-line", IDs: []string{
+			"start-line", "start-line-stage", "start-line-root", "start-line-address",
+		}, NoServer: true, Run: func(t *T) {
+			s := t.Begin(Config{Env: account})
+			if want := fmt.Sprint("stage", t.Stage()); !strings.Contains(s.Start, want) {
+				t.Errorf("%q does not name %s", s.Start, want)
+			}
+			if !strings.Contains(s.Start, t.Root.Dir) {
+				t.Errorf("%q does not name the root", s.Start)
+			}
+			want := []string{fmt.Sprint("0.0.0.0:", s.Port)}
+			if t.Stage() >= 3 && haveIPv6() {
+				want = []string{fmt.Sprint("[::]:", s.Port)} // one socket for both, or two
+			}
+			for _, addr := range want {
+				if !strings.Contains(s.Start, addr) {
+					t.Errorf("%q does not name %s", s.Start, addr)
+				}
+			}
+			if t.Stage() < 3 && strings.Contains(s.Start, "[::]") {
+				t.Errorf("%q names an address that nobody listens on", s.Start)
+			}
+			if err := suite.Healthy(s); err != nil {
+				t.Errorf("%v", err)
+			}
+			t.Eventually("the request is in the log", func() bool { return strings.Contains(s.Stdout.String(), "/healthz") })
+			if out := s.Stdout.String(); strings.Count(out, "\n") != 2 {
+				t.Errorf("the start and one request leave on stdout:%s", process.Indent(out))
+			}
+
+			// One line is one line, whatever the root is called.
+			odd := t.Folder(map[string]string{"two\nlines/plain.txt": "plain"})
+			s = t.Begin(Config{Root: odd.Path("two\nlines"), Flags: []string{"-s"}, Env: account})
+			if err := suite.Healthy(s); err != nil {
+				t.Errorf("%v", err)
+			}
+			if err := s.Stop(); err != nil {
+				t.Errorf("%v", err)
+			}
+			if out := s.Stdout.String(); strings.Count(out, "\n") != 1 {
+				t.Errorf("a root with a line end in its name leaves on stdout:%s", process.Indent(out))
+			}
+		}},
+		{Name: "start-accepts", IDs: []string{"start-accepts"}, NoServer: true, Run: func(t *T) {
+			// A busy machine may have its reasons once, but not four times.
+			var took time.Duration
+			for range 4 {
+				port := t.FreePort()
+				start := time.Now()
+				s := t.Begin(Config{Port: port})
+				t.DialTo(s, DialOptions{}).Request("GET", "/healthz").WantBody(200, "ok") // the kernel alone makes connections too
+				if took = time.Since(start); took < time.Second {
+					return
+				}
+			}
+			t.Errorf("the first connection is made %v after the start", took)
+		}},
+		{Name: "start-port-in-use", IDs: []string{"start-port-in-use"}, NoServer: true, Run: func(t *T) {
+			l, err := net.Listen("tcp4", "0.0.0.0:0")
+			if err != nil {
+				t.Fatalf("%v", err)
+			}
+			defer func() { _ = l.Close() }()
+			port := strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+			refusedStart(t, 1, []string{"-p", port, "-R", t.Root.Dir}, port)
+
+			s := t.Begin(Config{})
+			refusedStart(t, 1, []string{"-p", strconv.Itoa(s.Port), "-R", t.Root.Dir}, strconv.Itoa(s.Port))
+			if err := suite.Healthy(s); err != nil {
+				t.Errorf("the first of two servers on one port: %v", err)
+			}
+		}},
+		{Name: "start-bad-root", IDs: []string{"start-bad-root"}, NoServer: true, Run: func(t *T) {
+			refusedStart(t, 1, []string{"-p", "0", "-R", t.Root.Path("plain.txt")}, t.Root.Path("plain.txt"))
+			refusedStart(t, 1, []string{"-p", "0", "-R", t.Root.Path("nothing-there")}, t.Root.Path("nothing-there"))
+			refusedStart(t, 1, []string{"-p", "0", "-R", t.Root.Path("fifo")}, t.Root.Path("fifo"))
+		}},
+	}
+}
+
+// workers finds the number of workers in a start line, whatever they are called.
+func workers(start string, n int) bool {
+	const noun = `(?:workers?|threads?|(?:event )?loops?)`
+	return regexp.MustCompile(fmt.Sprintf(`(?i)\b%d %s\b|\b%s[ =:]*%d\b`, n, noun, noun, n)).MatchString(start)
+}
+
+// bind is the case of one value (or several that mean the same) of --bind.
+func bind(sockets int, four, six bool, values ...string) func(*T) {
+	return func(t *T) {
+		if !haveIPv6() {
+			t.Logf("this machine has no IPv6: nothing to see")
+			return
+		}
+		for _, value := range values {
+			var flags []string
+			if value != "" {
+				flags = []string{"--bind", value}
+			}
+			s := t.Begin(Config{Flags: flags})
+			for _, family := range []struct {
+				want bool
+				o    DialOptions
+				addr string
+			}{{four, DialOptions{}, "0.0.0.0"}, {six, DialOptions{IPv6: true}, "[::]"}} {
+				conn, err := s.Dial(family.o)
+				if err == nil {
+					_ = conn.Close()
+				}
+				if (err == nil) != family.want {
+					t.Errorf("%q: a connection to %s: %v", flags, family.addr, err)
+				}
+				// One socket for both families is named by its one address.
+				if named := strings.Contains(s.Start, fmt.Sprint(family.addr, ":", s.Port)); named && !family.want ||
+					!named && family.want && sockets == 2 {
+					t.Errorf("%q: it starts with %q", flags, s.Start)
+				}
+			}
+			if sockets > 0 && s.OwnSockets != sockets {
+				t.Errorf("%q: %d sockets, want %d", flags, s.OwnSockets, sockets)
+			}
+		}
+	}
+}
+
+// tokenLife is the case of a server whose tokens live that long.
+func tokenLife(seconds int64) func(*T) {
+	return func(t *T) {
+		resp := t.Dial().Post("/api/login", credentials).Want(200)
+		var claims struct{ Iat, Exp int64 }
+		if err := json.Unmarshal(resp.Body, &claims); err != nil || claims.Exp-claims.Iat != seconds {
+			t.Errorf("a token with the claims %s, want a life of %d s", resp.Body, seconds)
+		}
+		if cookie := resp.Get("Set-Cookie"); !strings.Contains(cookie, fmt.Sprintf("Max-Age=%d;", seconds)) {
+			t.Errorf("Set-Cookie: %s, want a Max-Age of %d", cookie, seconds)
+		}
+	}
+}
+
+// loggedIn logs in and returns the cookie as a client sends it back.
+func loggedIn(t *T, s *Server) string {
+	t.Helper()
+	c := t.DialTo(s, DialOptions{})
+	defer c.Close()
+	cookie, _, _ := strings.Cut(c.Post("/api/login", credentials).Want(200).Get("Set-Cookie"), ";")
+	return cookie
+}
+
+// refusedFlag runs the program with a command line that it must refuse: exit status 2 and one line
+// that names the culprit and matches says.
+func refusedFlag(t *T, args []string, names, says string) {
+	t.Helper()
+	stderr := refusedStart(t, 2, args, strings.TrimLeft(names, "-"))
+	if says != "" && !regexp.MustCompile(says).MatchString(stderr) {
+		t.Errorf("%q: %q does not match %s", args, stderr, says)
+	}
+}
+
+// refusedStart runs the program with a command line with which it cannot start.
+func refusedStart(t *T, want int, args []string, names string) string {
+	t.Helper()
+	status, stdout, stderr := t.Exec(args...)
+	switch {
+	case status == -1:
+		t.Errorf("%q: it does not end", args)
+	case status != want:
+		t.Errorf("%q: exit status %d, want %d", args, status, want)
+	}
+	if stdout != "" {
+		t.Errorf("%q: on stdout:%s", args, process.Indent(stdout))
+	}
+	if strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, "\n") || !strings.Contains(stderr, names) {
+		t.Errorf("%q: want one line on stderr that names %s, got:%s", args, names, process.Indent(stderr))
+	}
+	return stderr
+}

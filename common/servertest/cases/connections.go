@@ -1,0 +1,348 @@
+package cases
+
+import (
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"fourways.example/common/servertest/stages"
+	"fourways.example/common/servertest/wire"
+)
+
+const get = "GET /healthz HTTP/1.1\r\nHost: h\r\n"
+
+func connectionCases() []Case {
+	return []Case{
+		{Name: "conn-persistent", IDs: []string{"conn-persistent", "api-healthz"}, Run: func(t *T) {
+			c := t.Dial()
+			for range 1001 { // some servers have had enough after 100, or after 1000
+				if resp := c.Request("GET", "/healthz").WantBody(200, "ok"); resp.Has("Connection", "close") {
+					t.Fatalf("Connection: close, unasked")
+				}
+			}
+		}},
+		{Name: "conn-close", IDs: []string{"conn-close"}, Run: func(t *T) {
+			for _, method := range []string{"GET", "HEAD", "OPTIONS"} {
+				c := t.Dial()
+				resp := c.Send(method + " /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" + follow).ReadTo(method)
+				if !resp.Has("Connection", "close") {
+					t.Errorf("%s: not echoed", method)
+				}
+				c.WantEnd()
+				c.Close()
+			}
+		}},
+		{Name: "conn-close-token", IDs: []string{"conn-close-token", "field-name-case"}, Run: closeTokens},
+		{Name: "conn-10", IDs: []string{"conn-10-closes", "host-10"}, Run: func(t *T) {
+			for _, raw := range []string{
+				"GET /healthz HTTP/1.0\r\n\r\n",
+				"GET /healthz HTTP/1.0\r\nHost: h\r\n\r\n",
+				"GET /healthz HTTP/1.0\r\nConnection: close\r\n\r\n",
+				"GET /healthz HTTP/1.0\r\nConnection: keep-alive, close\r\n\r\n",
+				"GET /healthz HTTP/1.0\r\nConnection: x-keep-alive\r\n\r\n",
+				"POST /echo HTTP/1.0\r\nContent-Length: 2\r\n\r\nok",
+			} {
+				t.Sub(fmt.Sprintf("%q", raw), func(t *T) {
+					c := t.Dial()
+					c.Send(raw).WantBody(200, "ok")
+					c.WantEnd()
+				})
+			}
+		}},
+		{Name: "conn-10-keep-alive", IDs: []string{"conn-10-keep-alive"}, Run: func(t *T) {
+			for _, value := range []string{"keep-alive", "Keep-Alive", "foo, KEEP-ALIVE"} {
+				c := t.Dial()
+				for range 2 {
+					resp := c.Send("GET /healthz HTTP/1.0\r\nConnection: "+value+"\r\n\r\n").WantBody(200, "ok")
+					if !resp.Has("Connection", "keep-alive") {
+						t.Errorf("%s: kept without Connection: keep-alive", value)
+					}
+				}
+				c.Close()
+			}
+		}},
+		{Name: "conn-no-early-success", IDs: []string{"conn-no-early-success"}, Run: func(t *T) {
+			c := t.Dial()
+			head := get + "X: y\r\n"
+			for _, piece := range []string{"GET /healthz HTTP/1.1\r\n", head[len("GET /healthz HTTP/1.1\r\n"):], "\r"} {
+				c.Send(piece)
+				c.AwaitRead()
+				c.WantSilence(30 * time.Millisecond)
+			}
+			c.Send("\n").WantBody(200, "ok")
+		}},
+		{Name: "conn-early-refusal", IDs: []string{"conn-early-refusal"}, Run: earlyRefusals},
+		{Name: "conn-split-anywhere", IDs: []string{"conn-pipeline", "body-length", "body-chunked"}, Run: func(t *T) {
+			for _, raw := range []string{
+				"GET /healthz HTTP/1.1\r\nHost: h\r\nUser-Agent: splitter\r\n\r\n",
+				"\r\nPOST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 2\r\n\r\nok",
+				"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;a=\"b\"\r\no\r\n01\r\nk\r\n0\r\nX: y\r\n\r\n",
+			} {
+				t.EachSplit(raw, func(c *Client) { c.WantBody(200, "ok") })
+			}
+		}},
+		{Name: "conn-pipeline", IDs: []string{"conn-pipeline"}, Run: pipeline},
+		{Name: "conn-pipeline-mixed", IDs: []string{"conn-pipeline", "resp-exact"}, Run: pipelineMixed},
+		{Name: "conn-empty-lines", IDs: []string{"conn-empty-lines"}, Run: func(t *T) {
+			exchange(t,
+				ok("one", "\r\n"+get+"\r\n"),
+				ok("two", "\r\n\r\n"+get+"\r\n"),
+			)
+			c := t.Dial()
+			c.Send(strings.Repeat("\r\n"+get+"\r\n\r\n", 5))
+			for range 5 {
+				c.WantBody(200, "ok")
+			}
+			c.WantKept()
+		}},
+		{Name: "conn-half-close", IDs: []string{"conn-half-close"}, Run: func(t *T) {
+			c := t.Dial()
+			c.Send(get+"\r\n").CloseWrite().WantBody(200, "ok")
+			c.WantEnd()
+			c.Close()
+
+			c = t.Dial()
+			for i := range 5 {
+				c.Post("/echo", fmt.Sprint("request ", i))
+			}
+			c.CloseWrite()
+			for i := range 5 {
+				c.WantBody(200, fmt.Sprint("request ", i))
+			}
+			c.WantEnd()
+			c.Close()
+
+			// The server knows of the end before it has begun to answer.
+			c = t.Dial()
+			c.Send(get)
+			c.AwaitRead()
+			c.Send("\r\n").CloseWrite().WantBody(200, "ok")
+			c.WantEnd()
+		}},
+		{Name: "conn-eof-mid-request", IDs: []string{"conn-eof-mid-request"}, Run: func(t *T) {
+			for _, raw := range []string{
+				"G", "GET /", "GET / HTTP/1.1\r", "GET / HTTP/1.1\r\n", get, get + "X", get + "\r", "\r\n", "\r",
+				"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n",
+				"POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\nhell",
+				"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n",
+				"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel",
+				"POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n",
+			} {
+				t.Sub(fmt.Sprintf("%q", raw), func(t *T) {
+					c := t.Dial()
+					c.Send(raw).CloseWrite()
+					resp, err := c.TryRead("GET")
+					switch {
+					case err == nil && resp.Status == 400:
+						c.WantEnd()
+					case err == nil:
+						t.Fatalf("answered %v", resp)
+					case !wire.Closed(err):
+						t.Fatalf("neither 400 nor an end: %v", err)
+					}
+				})
+			}
+		}},
+		{Name: "conn-first-eof", IDs: []string{"conn-first-eof"}, Run: func(t *T) {
+			for range 30 { // more than a pool has workers to lose
+				t.Dial().Close()
+				t.Dial().Reset()
+				c := t.Dial()
+				c.Send("GET / HT").Reset()
+			}
+		}},
+		{Name: "conn-reset-in-response", IDs: []string{"conn-first-eof"}, Run: func(t *T) {
+			for range 3 {
+				c := t.Dial()
+				c.Request("GET", "/big.bin")
+				c.AwaitAnswer()
+				c.Reset()
+				c = t.Dial()
+				c.Request("GET", "/big.bin")
+				c.AwaitAnswer()
+				c.Close() // the server's next send meets a RST, then EPIPE
+			}
+		}},
+		{
+			Name: "conn-head-of-line", IDs: []string{"conn-head-of-line"}, Fails: stages.In(1), Alone: true,
+			Run: func(t *T) {
+				half := t.Dial()
+				half.Send("GET /healthz HT")
+				half.AwaitRead()
+				t.Dial().Request("GET", "/healthz").WantBody(200, "ok")
+				half.Send("TP/1.1\r\nHost: h\r\n\r\n").WantBody(200, "ok")
+			},
+		},
+		{
+			Name: "conn-idle-500", IDs: []string{"conn-idle-500"}, Fails: stages.In(1, 2, 3), Alone: true,
+			Run: func(t *T) {
+				t.Idle(500)
+				t.Dial().Request("GET", "/healthz").WantBody(200, "ok")
+			},
+		},
+		{
+			Name: "conn-ipv6", IDs: []string{"conn-ipv6"}, Fails: stages.In(1, 2),
+			Run: func(t *T) {
+				if !haveIPv6() {
+					if t.Case.Fails.Has(t.Stage()) {
+						t.Fatalf("this machine has no IPv6")
+					}
+					t.Logf("this machine has no IPv6: nothing to see")
+					return
+				}
+				c := t.DialTo(t.Server, DialOptions{IPv6: true})
+				c.Request("GET", "/healthz").WantBody(200, "ok")
+				c.Close()
+				t.Dial().Request("GET", "/healthz").WantBody(200, "ok")
+			},
+		},
+	}
+}
+
+// haveIPv6 says whether the machine can be reached as ::1.
+func haveIPv6() bool {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
+}
+
+func closeTokens(t *T) {
+	for _, fields := range []string{
+		"Connection: Close", "Connection: foo, CLOSE", "connection:close", "CONNECTION:\tclose\t", "Connection: ,close,",
+		"Connection: foo\r\nConnection: close", "Connection: close\r\nConnection: foo",
+		"Connection: keep-alive, close", "Connection: close,keep-alive",
+	} {
+		t.Sub(fmt.Sprintf("%q", fields), func(t *T) {
+			c := t.Dial()
+			resp := c.Send(get+fields+"\r\n\r\n"+follow).WantBody(200, "ok")
+			if !resp.Has("Connection", "close") {
+				t.Errorf("not echoed")
+			}
+			c.WantEnd()
+		})
+	}
+	for _, fields := range []string{
+		"Connection: closed", "Connection: x-close", "Connection: keep-alive", "Connection:", "Connection: close-not", "X-Connection: close",
+		"Connection: cl ose",
+	} {
+		t.Sub(fmt.Sprintf("%q", fields), func(t *T) {
+			c := t.Dial()
+			c.Send(get+fields+"\r\n\r\n").WantBody(200, "ok")
+			c.WantKept()
+		})
+	}
+}
+
+// earlyRefusals ends each request right behind the byte that makes it hopeless.
+func earlyRefusals(t *T) {
+	const post = "POST /echo HTTP/1.1\r\nHost: h\r\n"
+	const chunked = post + "Transfer-Encoding: chunked\r\n\r\n"
+	rows := []row{
+		bad("a method that is no token", "G("),
+		bad("a control byte in the target", "GET /\x01"),
+		bad("DEL in the target", "GET /\x7f"),
+		bad("a high byte in the target", "GET /\xc3"),
+		bad("a fragment", "GET /a#"),
+		bad("a bare LF behind the request line", "GET / HTTP/1.1\n"),
+		bad("a bare CR in the request line", "GET / HTTP/1.1\rX"),
+		bad("a field name that is no token", get+"X("),
+		bad("a space in a field name", get+"X :"),
+		bad("a fold", get+"X: y\r\n z"),
+		bad("a control byte in a value", get+"X: y\x01"),
+		bad("a NUL in a value", get+"X: y\x00"),
+		bad("a bare CR in a value", get+"X: y\rz"),
+		bad("a bare LF in a value", get+"X: y\n"),
+		bad("no hex digit", chunked+"g"),
+		bad("17 hex digits", chunked+"00000000000000005"),
+		bad("no CR behind the data of a chunk", chunked+"1\r\naX"),
+		bad("no LF behind that CR", chunked+"1\r\na\rX"),
+		bad("a chunk line over 4 KiB", chunked+"1;"+strings.Repeat("a", 4200)),
+		bad("a method over 8 KiB", strings.Repeat("A", 8<<10+1)),
+		{name: "a target over 8 KiB", send: "GET /" + strings.Repeat("a", 8<<10), want: 414},
+		{name: "a head over 64 KiB", send: get + "X: " + strings.Repeat("a", 64<<10), want: 431},
+		{name: "201 fields", send: get + strings.Repeat("X: y\r\n", 200), want: 431},
+		{name: "a length over 1 MiB", send: post + "Content-Length: 1048577\r\n\r\n", want: 413},
+		{name: "a chunk over 1 MiB", send: chunked + "100001\r\n", want: 413},
+	}
+	for _, r := range rows {
+		t.Sub(r.name, func(t *T) {
+			t.Dial().Send(r.send).WantRefused(r.want)
+		})
+	}
+}
+
+func pipeline(t *T) {
+	var all strings.Builder
+	for i := range 100 {
+		all.WriteString(wire.Request("POST", "/echo", fmt.Sprint("number ", i)))
+	}
+	read := func(c *Client) {
+		for i := range 100 {
+			c.WantBody(200, fmt.Sprint("number ", i))
+		}
+		c.WantKept()
+		c.Close()
+	}
+	t.Sub("at once", func(t *T) { read(t.Dial().Send(all.String())) })
+	for _, longest := range []int{3, 50, 500, 5000} {
+		t.Sub(fmt.Sprintf("in pieces of up to %d", longest), func(t *T) {
+			c := t.Dial()
+			sent := c.SendRandomly(all.String(), longest, uint64(longest))
+			read(c)
+			<-sent
+		})
+	}
+	t.Sub("the half of the next request along", func(t *T) {
+		c := t.Dial()
+		raw := wire.Request("POST", "/echo", "ok")
+		c.Send(raw+raw[:len(raw)/2]).WantBody(200, "ok")
+		c.Send(raw[len(raw)/2:]).WantBody(200, "ok")
+		c.WantKept()
+	})
+	t.Sub("and the rest is cut off by the end", func(t *T) {
+		c := t.Dial()
+		c.Send(strings.Repeat(get+"\r\n", 3) + get + "Connection: close\r\n\r\n" + follow)
+		for range 4 {
+			c.WantBody(200, "ok")
+		}
+		c.WantEnd()
+	})
+}
+
+// pipelineMixed puts unlike requests behind each other: the response to each must leave the reader at
+// the next one's first byte.
+func pipelineMixed(t *T) {
+	steps := []struct {
+		method, raw string
+		want        int
+	}{
+		{"GET", wire.Request("GET", "/plain.txt", ""), 200},
+		{"HEAD", wire.Request("HEAD", "/plain.txt", ""), 200},
+		{"GET", wire.Request("GET", "/nothing-there", ""), 404},
+		{"HEAD", wire.Request("HEAD", "/nothing-there", ""), 404},
+		{"OPTIONS", wire.Request("OPTIONS", "/plain.txt", ""), 204},
+		{"POST", wire.Request("POST", "/plain.txt", "not wanted"), 405},
+		{"GET", wire.Request("GET", "/plain.txt", "", "If-None-Match: *"), 304},
+		{"GET", wire.Request("GET", "/plain.txt", "", "Range: bytes=1-3"), 206},
+		{"GET", wire.Request("GET", "/sub", ""), 301},
+		{"BREW", wire.Request("BREW", "/", ""), 501},
+		{"POST", wire.Request("POST", "/echo", "body"), 200},
+		{"GET", wire.Request("GET", "/k.txt", ""), 200},
+	}
+	var all strings.Builder
+	for _, s := range steps {
+		all.WriteString(s.raw)
+	}
+	c := t.Dial()
+	for range 3 {
+		c.Send(all.String())
+		for _, s := range steps {
+			c.WantTo(s.method, s.want)
+		}
+	}
+	c.WantKept()
+}

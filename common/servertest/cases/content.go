@@ -1,0 +1,284 @@
+package cases
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"fourways.example/common/servertest/docroot"
+	"fourways.example/common/servertest/kernel"
+	"fourways.example/common/servertest/wire"
+)
+
+// oneSecond is how long a change of a file may go unseen, and a little for the way.
+const oneSecond = 1200 * time.Millisecond
+
+func contentCases() []Case {
+	return []Case{
+		{Name: "content-get", IDs: []string{"content-get"}, Run: func(t *T) {
+			// Around the sizes at which a server may change its mind on how to send.
+			c := t.Dial()
+			for _, n := range []int{1, 2, 100, 4095, 4096, 4097, 16383, 16384, 16385, 32768, 65535, 65536, 65537, 1 << 20} {
+				data := strings.Repeat("\x00\xff\r\n0123456789ab", n/16+1)[:n]
+				name := t.File(".bin", data)
+				resp := c.Request("GET", "/"+name).Want(200)
+				if string(resp.Body) != data {
+					t.Errorf("%d bytes came as %d other ones", n, len(resp.Body))
+				}
+				c.WantKept()
+			}
+		}},
+		{Name: "content-head", IDs: []string{"content-head"}, Run: func(t *T) {
+			for _, target := range []string{"/k.txt", "/big.bin", "/", "/empty.txt"} {
+				t.Sub(target, func(t *T) {
+					c := t.Dial()
+					head := c.Request("HEAD", target).WantTo("HEAD", 200)
+					c.WantKept()
+					resp, err := c.Request("GET", target).Stream(func(_ *Response, in io.Reader) error {
+						_, err := io.Copy(io.Discard, in)
+						return err
+					})
+					t.Must(err)
+					if a, b := fieldLines(resp), fieldLines(head); strings.Join(a, "\n") != strings.Join(b, "\n") {
+						t.Errorf("GET has\n\t%s\nHEAD has\n\t%s", strings.Join(a, "\n\t"), strings.Join(b, "\n\t"))
+					}
+				})
+			}
+		}},
+		{Name: "content-empty", IDs: []string{"content-empty"}, Run: func(t *T) {
+			askAll(t,
+				ask{target: "/empty.txt", want: 200, has: []string{"Content-Length: 0"}},
+				ask{method: "HEAD", target: "/empty.txt", want: 200, has: []string{"Content-Length: 0"}},
+			)
+		}},
+		{Name: "content-big", IDs: []string{"content-big"}, Run: func(t *T) {
+			c := t.Dial()
+			for range 2 {
+				_, err := c.Request("GET", "/big.bin").Stream(wire.Digest(t.Root.BigSum))
+				t.Must(err)
+				c.WantKept()
+			}
+		}},
+		{Name: "content-big-slow", IDs: []string{"content-big"}, Run: func(t *T) {
+			c := t.DialTo(t.Server, DialOptions{RecvBuf: 64 << 10})
+			_, err := c.Request("GET", "/big.bin").Stream(func(resp *Response, in io.Reader) error {
+				return wire.Digest(t.Root.BigSum)(resp, wire.Slowly(in, 1<<20, 10*time.Millisecond))
+			})
+			t.Must(err)
+			c.WantKept()
+		}},
+		{Name: "content-changed", IDs: []string{"content-changed", "content-appears", "cond-etag"}, Run: changes},
+		{Name: "content-grows", IDs: []string{"content-exact"}, Run: func(t *T) {
+			// What is announced is sent, and no byte more, though there is more by now.
+			name := t.File(".bin", string(t.Root.Big()))
+			c := t.DialTo(t.Server, DialOptions{RecvBuf: 16 << 10})
+			c.Request("GET", "/"+name).AwaitAnswer()
+			f, err := os.OpenFile(t.Root.Path(name), os.O_WRONLY|os.O_APPEND, 0)
+			t.Must(err)
+			_, err = f.WriteString("and more")
+			t.Must(err)
+			t.Must(f.Close())
+			_, err = c.Stream(wire.Digest(t.Root.BigSum))
+			t.Must(err)
+			c.WantKept()
+		}},
+		{Name: "content-replaced", IDs: []string{"content-exact"}, Run: func(t *T) {
+			// A file that is replaced or removed while it is sent arrives as it was.
+			for what, change := range map[string]func(path string) error{
+				"replaced": func(path string) error {
+					if err := os.WriteFile(path+".new", []byte("new"), 0o644); err != nil {
+						return err
+					}
+					return os.Rename(path+".new", path)
+				},
+				"removed": os.Remove,
+			} {
+				t.Sub(what, func(t *T) {
+					name := t.File(".bin", string(t.Root.Big()))
+					c := t.DialTo(t.Server, DialOptions{RecvBuf: 16 << 10})
+					c.Request("GET", "/"+name).AwaitAnswer()
+					t.Must(change(t.Root.Path(name)))
+					_, err := c.Stream(wire.Digest(t.Root.BigSum))
+					t.Must(err)
+					c.WantKept()
+				})
+			}
+		}},
+		{Name: "content-shrinks", IDs: []string{"content-shrinks"}, Run: func(t *T) {
+			for _, fields := range [][]string{nil, {"Range: bytes=1-"}, {"Range: bytes=0-9,100-24000000"}} {
+				t.Sub(fmt.Sprint(fields), func(t *T) {
+					name := t.File(".bin", string(t.Root.Big()))
+					c := t.DialTo(t.Server, DialOptions{RecvBuf: 16 << 10})
+					c.Request("GET", "/"+name, fields...).AwaitAnswer()
+					t.Must(os.Truncate(t.Root.Path(name), 100_000))
+					got := int64(0)
+					resp, err := c.Stream(func(_ *Response, in io.Reader) (err error) {
+						got, err = io.Copy(io.Discard, in)
+						return err
+					})
+					if resp == nil {
+						t.Fatalf("no response: %v", err)
+					}
+					// Bytes of a body that ends too early: the client knows by the end of the connection.
+					if err == nil && fmt.Sprint(got) == resp.Get("Content-Length") {
+						t.Fatalf("the file shrank in mid-transfer, and all of its %d bytes came", got)
+					}
+					if errors.Is(err, os.ErrDeadlineExceeded) {
+						t.Fatalf("after %d bytes of %s neither more bytes nor an end", got, resp.Get("Content-Length"))
+					}
+					c.Close()
+					t.DialTo(t.Server, DialOptions{}).Request("GET", "/plain.txt").WantBody(200, docroot.Texts["plain.txt"])
+				})
+			}
+		}},
+		{Name: "content-methods", IDs: []string{"content-methods", "method-405", "method-options"}, Run: func(t *T) {
+			for _, target := range []string{"/plain.txt", "/", "/sub/", "/big.bin", "/page.html?x"} {
+				for _, method := range []string{"POST", "PUT", "PATCH", "DELETE", "TRACE"} {
+					t.Sub(method+" "+target, func(t *T) {
+						c := t.Dial()
+						resp := c.Send(wire.Request(method, target, "other bytes")).WantTo(method, 405)
+						allow(t, resp, "GET", "HEAD", "OPTIONS")
+						c.WantKept()
+					})
+				}
+				t.Sub("OPTIONS "+target, func(t *T) {
+					c := t.Dial()
+					allow(t, c.Request("OPTIONS", target).WantTo("OPTIONS", 204), "GET", "HEAD", "OPTIONS")
+					c.WantKept()
+				})
+			}
+			if data, err := os.ReadFile(t.Root.Path("plain.txt")); string(data) != docroot.Texts["plain.txt"] {
+				t.Errorf("plain.txt is %q now: %v", data, err)
+			}
+		}},
+	}
+}
+
+// allow compares the methods in Allow.
+func allow(t *T, resp *Response, want ...string) {
+	t.Helper()
+	got := map[string]bool{}
+	for method := range strings.SplitSeq(resp.Get("Allow"), ",") {
+		got[strings.TrimSpace(method)] = true
+	}
+	for _, method := range want {
+		if !got[method] {
+			t.Errorf("Allow: %s, want %s in it", resp.Get("Allow"), method)
+		}
+		delete(got, method)
+	}
+	delete(got, "OPTIONS") // which everything has
+	for method := range got {
+		t.Errorf("Allow: %s, though %q is not allowed", resp.Get("Allow"), method)
+	}
+}
+
+// changes makes all kinds of changes at once and waits until all are seen: none may take more
+// than a second. (The files are their own: a name that ends in -new is renamed over the other.)
+func changes(t *T) {
+	long := strings.Repeat("old, and too long to be kept in memory\n", 2000)
+	replace := func(path, text string) error {
+		if err := os.WriteFile(path+"-new", []byte(text), 0o644); err != nil {
+			return err
+		}
+		return os.Rename(path+"-new", path)
+	}
+	type change struct {
+		what   string
+		before string
+		after  string
+		make   func(path, after string) error
+		mtime  bool // the change sets the time of the file back to what it was
+		gone   bool
+	}
+	write := func(path, text string) error { return os.WriteFile(path, []byte(text), 0o644) }
+	rows := []change{
+		{what: "longer", before: "old", after: "new and longer", make: write},
+		{what: "shorter", before: "old and long", after: "new", make: write},
+		{what: "of the same length", before: "old", after: "new", make: write},
+		{what: "of the same length and time", before: "old", after: "new", make: write, mtime: true},
+		{what: "replaced", before: "old", after: "new", make: replace},
+		{what: "replaced, same time", before: "old", after: "new", make: replace, mtime: true},
+		{what: "a large one, replaced", before: long, after: strings.ReplaceAll(long, "old", "new"), make: replace},
+		{what: "a large one, overwritten, same time", before: long, after: strings.ReplaceAll(long, "old", "new"), make: write, mtime: true},
+		{what: "a large one, now small", before: long, after: "new", make: write},
+		{what: "a small one, now large", before: "old", after: long, make: write},
+		{what: "appended to", before: "old", after: "old and new", make: write},
+		{what: "emptied", before: "old", after: "", make: func(path, _ string) error { return os.Truncate(path, 0) }},
+		{what: "removed", gone: true, before: "old", make: func(path, _ string) error { return os.Remove(path) }},
+		{what: "a large one, removed", gone: true, before: long, make: func(path, _ string) error { return os.Remove(path) }},
+		{what: "made unlike a file", gone: true, before: "old", make: func(path, _ string) error {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			return os.Mkdir(path, 0o755)
+		}},
+		{what: "led elsewhere", before: "old", after: docroot.Texts["plain.txt"], make: func(path, _ string) error {
+			if err := os.Remove(path); err != nil {
+				return err
+			}
+			return os.Symlink("plain.txt", path)
+		}},
+		{what: "appeared", after: "new", make: write},
+		{what: "appeared as an index", after: "new", make: func(path, text string) error {
+			return write(filepath.Join(path, "index.html"), text)
+		}},
+	}
+	names, tags := make([]string, len(rows)), make([]string, len(rows))
+	c := t.Dial()
+	for i, r := range rows {
+		names[i] = t.File(".txt", r.before)
+		if r.what == "appeared" {
+			t.Must(os.Remove(t.Root.Path(names[i])))
+			c.Request("GET", "/"+names[i]).Want(404)
+			continue
+		}
+		if r.what == "appeared as an index" {
+			t.Must(os.Remove(t.Root.Path(names[i])))
+			t.Must(os.Mkdir(t.Root.Path(names[i]), 0o755))
+			t.OnEnd(func() { _ = os.Remove(t.Root.Path(names[i] + "index.html")) })
+			names[i] += "/"
+			c.Request("GET", "/"+names[i]).Want(404)
+			continue
+		}
+		tags[i] = c.Request("GET", "/"+names[i]).WantBody(200, r.before).Get("ETag")
+	}
+	start := time.Now()
+	for i, r := range rows {
+		path := t.Root.Path(names[i])
+		t.Must(r.make(path, r.after))
+		if r.mtime {
+			t.Must(os.Chtimes(path, docroot.Modified, docroot.Modified))
+		}
+	}
+	done := time.Now()
+	for i, r := range rows {
+		// A large file is not copied to be sent: until the change is seen, its old length may be
+		// announced, which ends the connection if it is too long, and its old tag.
+		seen := func() bool {
+			if c == nil {
+				c = t.Dial()
+			}
+			resp, err := c.Request("GET", "/"+names[i], "If-None-Match: \"none\"").TryRead("GET")
+			switch {
+			case err != nil:
+				c.Close()
+				c = nil
+				return false
+			case r.gone:
+				return resp.Status == 404 || resp.Status == 301
+			}
+			return resp.Status == 200 && string(resp.Body) == r.after && resp.Get("ETag") != tags[i]
+		}
+		if !kernel.Eventually(oneSecond-time.Since(done), seen) {
+			t.Errorf("%s: not seen %v after it was made", r.what, time.Since(start))
+		}
+	}
+	if c != nil {
+		c.WantKept()
+	}
+}

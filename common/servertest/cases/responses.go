@@ -1,0 +1,123 @@
+package cases
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// sample are requests with all kinds of responses.
+var sample = []struct {
+	method, target string
+	fields         []string
+	want           int
+}{
+	{"GET", "/", nil, 200},
+	{"GET", "/plain.txt", nil, 200},
+	{"GET", "/empty.txt", nil, 200},
+	{"GET", "/k.txt", nil, 200},
+	{"GET", "/healthz", nil, 200},
+	{"POST", "/echo", nil, 200},
+	{"GET", "/loadavg", nil, 200},
+	{"GET", "/api/login", nil, 200},
+	{"OPTIONS", "/plain.txt", nil, 204},
+	{"GET", "/plain.txt", []string{"Range: bytes=2-4"}, 206},
+	{"GET", "/sub", nil, 301},
+	{"GET", "/plain.txt", []string{"If-None-Match: *"}, 304},
+	{"GET", "/private/x", nil, 403},
+	{"GET", "/nothing-there", nil, 404},
+	{"GET", "/api/nothing-there", nil, 404},
+	{"DELETE", "/plain.txt", nil, 405},
+	{"GET", "/plain.txt", []string{`If-Match: "other"`}, 412},
+	{"GET", "/plain.txt", []string{"Range: bytes=1000-"}, 416},
+	{"BREW", "/", nil, 501},
+}
+
+func responseCases() []Case {
+	return []Case{
+		// wire.ReadResponse judges the form of every response that any case reads. Here each kind
+		// is read once on purpose, with the next response behind it.
+		{Name: "resp-form", IDs: []string{
+			"resp-status-line", "resp-date", "resp-length", "resp-exact", "resp-content-type", "resp-error-text",
+		}, Run: func(t *T) {
+			for _, s := range sample {
+				t.Sub(fmt.Sprint(s.method, " ", s.target, " ", s.fields), func(t *T) {
+					c := t.Dial()
+					resp := c.Request(s.method, s.target, s.fields...).WantTo(s.method, s.want)
+					c.WantKept()
+					if s.want < 400 {
+						return
+					}
+					if n := len(resp.Body); n == 0 || n > 1000 || !strings.HasPrefix(resp.Get("Content-Type"), "text/") {
+						t.Errorf("an error's text is %d bytes of %s", n, resp.Get("Content-Type"))
+					}
+				})
+			}
+			t.Sub("a part of a big file", func(t *T) { // it may come straight from the file, where more follows
+				c := t.Dial()
+				c.Request("GET", "/big.bin", "Range: bytes=2-4").Want(206)
+				c.WantKept()
+			})
+			for raw, want := range map[string]int{
+				"GET /\x01 HTTP/1.1\r\n\r\n": 400, "GET / HTTP/2.0\r\n\r\n": 505, sized("2000000", ""): 413, get + "Expect: x\r\n\r\n": 417,
+				"GET /" + strings.Repeat("a", 9000) + " HTTP/1.1\r\n\r\n": 414, get + strings.Repeat("X: y\r\n", 300) + "\r\n": 431,
+			} {
+				c := t.Dial()
+				resp := c.Send(raw).WantRefused(want)
+				c.Close()
+				if n := len(resp.Body); n == 0 || n > 1000 || !strings.HasPrefix(resp.Get("Content-Type"), "text/") {
+					t.Errorf("%d: its text is %d bytes of %s", want, n, resp.Get("Content-Type"))
+				}
+			}
+		}},
+		{Name: "resp-head", IDs: []string{"resp-head"}, Run: func(t *T) {
+			for _, s := range sample {
+				if s.method != "GET" || s.target == "/loadavg" {
+					continue
+				}
+				if s.want == 206 || s.want == 416 {
+					continue // Range is for GET alone (RFC 9110 §14.2)
+				}
+				t.Sub(s.target, func(t *T) {
+					c := t.Dial()
+					get := c.Request("GET", s.target, s.fields...).Want(s.want)
+					head := c.Request("HEAD", s.target, s.fields...).WantTo("HEAD", s.want)
+					c.WantKept()
+					if a, b := fieldLines(get), fieldLines(head); !slices.Equal(a, b) {
+						t.Errorf("GET has\n\t%s\nHEAD has\n\t%s", strings.Join(a, "\n\t"), strings.Join(b, "\n\t"))
+					}
+				})
+			}
+			t.Sub("405", func(t *T) {
+				c := t.Dial()
+				c.Request("HEAD", "/echo").WantTo("HEAD", 405)
+				c.WantKept()
+			})
+		}},
+		{Name: "resp-one-segment", IDs: []string{"resp-one-segment"}, Run: func(t *T) {
+			c := t.Dial()
+			for _, s := range sample {
+				if s.want == 204 {
+					continue
+				}
+				before := c.Segments()
+				c.Request(s.method, s.target, s.fields...).WantTo(s.method, s.want)
+				if n := c.Segments() - before; n != 1 {
+					t.Errorf("%s %s: the response came in %d segments", s.method, s.target, n)
+				}
+			}
+		}},
+	}
+}
+
+// fieldLines are the fields but Date, sorted.
+func fieldLines(r *Response) []string {
+	var lines []string
+	for _, f := range r.Fields {
+		if !strings.EqualFold(f.Name, "Date") {
+			lines = append(lines, f.Name+": "+f.Value)
+		}
+	}
+	slices.Sort(lines)
+	return lines
+}

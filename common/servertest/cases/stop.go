@@ -1,0 +1,272 @@
+package cases
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"fourways.example/common/servertest/kernel"
+	"fourways.example/common/servertest/process"
+	"fourways.example/common/servertest/stages"
+	"fourways.example/common/servertest/suite"
+	"fourways.example/common/servertest/wire"
+)
+
+// smallWindow is a receive buffer that leaves most of big.bin with the server. It is not so small that
+// the rest could not arrive in the 5 s, busy as the machine may be.
+const smallWindow = 64 << 10
+
+// atOnce is less than the 5 s that responses under way are given: who takes longer has waited for
+// something.
+const atOnce = 4 * time.Second
+
+func stopCases() []Case {
+	exits := func(t *T, s *Server, within time.Duration) {
+		t.Helper()
+		start := time.Now()
+		state, status, ok := s.Wait(within)
+		if !ok || status != 0 {
+			t.Fatalf("%s after %v, want exit status 0 within %v", state, time.Since(start).Round(time.Millisecond), within)
+		}
+	}
+	// underWay starts a response that its client has read little of.
+	underWay := func(t *T, s *Server) *Client {
+		t.Helper()
+		c := t.DialTo(s, DialOptions{RecvBuf: smallWindow})
+		c.Request("GET", "/big.bin")
+		c.AwaitAnswer()
+		return c
+	}
+	deaf := func(t *T, s *Server) {
+		t.Helper()
+		t.Eventually("nobody listens any more", func() bool { return !kernel.Listening(s.Port) })
+	}
+	return []Case{
+		{Name: "stop-idle", IDs: []string{"stop-term", "stop-int"}, NoServer: true, Run: func(t *T) {
+			for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+				for _, used := range []bool{false, true} {
+					s := t.Begin(Config{})
+					if used {
+						if err := suite.Healthy(s); err != nil {
+							t.Errorf("%v", err)
+						}
+					}
+					s.Signal(sig)
+					exits(t, s, atOnce)
+				}
+			}
+		}},
+		{Name: "stop-idle-conns", IDs: []string{"stop-idle-conns"}, NoServer: true, Run: func(t *T) {
+			s := t.Begin(Config{Flags: []string{"--idle-timeout", "1m"}})
+			used := t.DialTo(s, DialOptions{})
+			used.WantKept()
+			idle := []*Client{used}
+			if t.Stage() > 1 { // which would not know of the second one
+				silent := t.DialTo(s, DialOptions{})
+				t.Eventually("both are open", func() bool { return s.Connections() == 2 })
+				idle = append(idle, silent)
+			}
+			s.Signal(syscall.SIGTERM)
+			for _, c := range idle {
+				c.Patience(atOnce).WantEnd()
+			}
+			exits(t, s, atOnce)
+		}},
+		{Name: "stop-idle-many", IDs: []string{"stop-idle-conns"}, NoServer: true, Stages: stages.In(2, 3, 4), Run: func(t *T) {
+			s := t.Begin(Config{Flags: []string{"--idle-timeout", "1m"}})
+			var idle []*Client
+			for range 30 {
+				c := t.DialTo(s, DialOptions{})
+				c.WantKept()
+				idle = append(idle, c)
+			}
+			s.Signal(syscall.SIGTERM)
+			for _, c := range idle {
+				c.Patience(atOnce).WantEnd()
+			}
+			exits(t, s, atOnce)
+		}},
+		{Name: "stop-finishes", IDs: []string{"stop-finishes", "stop-no-accept", "stop-term"}, NoServer: true, Run: func(t *T) {
+			s := t.Begin(Config{})
+			c := underWay(t, s)
+			s.Signal(syscall.SIGTERM)
+			deaf(t, s)
+			if conn, err := s.Dial(DialOptions{}); err == nil {
+				_ = conn.Close()
+				t.Errorf("a new client is let in")
+			}
+			if _, err := c.Stream(wire.Digest(t.Root.BigSum)); err != nil {
+				t.Errorf("the response under way: %v", err)
+			}
+			c.WantEnd()
+			exits(t, s, process.StopPatience)
+		}},
+		{Name: "stop-finishes-request", IDs: []string{"stop-finishes"}, NoServer: true, Run: func(t *T) {
+			// Half a request is no response under way, but nothing forbids to answer it. What
+			// must not happen is half a response.
+			s := t.Begin(Config{})
+			c := t.DialTo(s, DialOptions{})
+			c.Send(sized("5", "he"))
+			c.AwaitRead()
+			s.Signal(syscall.SIGTERM)
+			deaf(t, s)
+			c.Send("llo")
+			resp, err := c.TryRead("POST")
+			var reset bool
+			if err != nil {
+				reset = errors.Is(err, syscall.ECONNRESET)
+			}
+			if err != nil && !wire.Closed(err) && !reset {
+				t.Errorf("neither an answer nor an end: %v", err)
+			}
+			if err == nil && string(resp.Body) != "hello" && resp.Status < 400 {
+				t.Errorf("answered %v", resp)
+			}
+			exits(t, s, process.StopPatience)
+		}},
+		{Name: "stop-five-seconds", IDs: []string{"stop-five-seconds"}, NoServer: true, Alone: true, Run: func(t *T) {
+			// A busy machine may be late itself, but not three times.
+			var took time.Duration
+			for range 3 {
+				s := t.Begin(Config{})
+				underWay(t, s)
+				start := time.Now()
+				s.Signal(syscall.SIGTERM)
+				exits(t, s, process.StopPatience)
+				if took = time.Since(start); took < 5500*time.Millisecond {
+					return
+				}
+			}
+			t.Errorf("the server stops after %v", took.Round(time.Millisecond))
+		}},
+		{Name: "stop-second-signal", IDs: []string{"stop-second-signal"}, NoServer: true, Alone: true, Run: func(t *T) {
+			for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+				s := t.Begin(Config{})
+				underWay(t, s)
+				start := time.Now()
+				s.Signal(sig)
+				deaf(t, s)
+				s.Signal(sig)
+				if state, _, ok := s.Wait(process.StopPatience); !ok || time.Since(start) > 4*time.Second {
+					t.Errorf("two of %v: %s after %v", sig, state, time.Since(start))
+				}
+			}
+		}},
+		{Name: "stop-port-free", IDs: []string{"stop-port-free"}, NoServer: true, Run: func(t *T) {
+			port := t.FreePort()
+			for range 3 {
+				s := t.Begin(Config{Port: port})
+				// The server closes both connections, so both are in TIME_WAIT on its side.
+				t.DialTo(s, DialOptions{}).Request("GET", "/healthz", "Connection: close").WantBody(200, "ok")
+				kept := t.DialTo(s, DialOptions{})
+				kept.Request("GET", "/healthz").WantBody(200, "ok")
+				if err := s.Stop(); err != nil {
+					t.Fatalf("%v", err)
+				}
+				kept.WantEnd()
+			}
+		}},
+		{Name: "stop-retry", IDs: []string{"stop-retry"}, NoServer: true, Run: stopRetry},
+		{Name: "stop-stdout-closed", IDs: []string{"stop-stdout-closed"}, NoServer: true, Run: func(t *T) {
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatalf("%v", err)
+			}
+			s := t.Begin(Config{Stdout: w})
+			_ = w.Close()
+			buf := make([]byte, 4096)
+			if n, err := r.Read(buf); err != nil || !strings.Contains(string(buf[:n]), strconv.Itoa(s.Port)) {
+				t.Errorf("the start line is %q, %v", buf[:n], err)
+			}
+			_ = r.Close()
+			for range 50 {
+				if err := suite.Healthy(s); err != nil {
+					t.Fatalf("with its stdout closed: %v", err)
+				}
+			}
+		}},
+		{Name: "stop-stdout-stuck", IDs: []string{"stop-stdout-closed"}, NoServer: true, Run: func(t *T) {
+			// A reader that reads no more is worse than one that is gone: the pipe is full.
+			r, w, err := os.Pipe()
+			if err != nil {
+				t.Fatalf("%v", err)
+			}
+			s := t.Begin(Config{Stdout: w})
+			_ = w.Close()
+			c := t.DialTo(s, DialOptions{})
+			long := "/healthz?" + strings.Repeat("x", 1000)
+			for range 500 {
+				c.Request("GET", long).WantBody(200, "ok")
+			}
+			c.Close()
+			go func() { // before the stop, which may wait for the log
+				_, _ = io.Copy(io.Discard, r)
+				_ = r.Close()
+			}()
+		}},
+	}
+}
+
+// stopRetry is a client that goes on asking while its server is stopped and another one takes the
+// port. The signal meets an answer half-way, which is longer than what the kernel would still send for a
+// process that is gone.
+func stopRetry(t *T) {
+	const requests, middle, step = 60, 20, 4096
+	port, big := t.FreePort(), t.Root.Big()
+	s := t.Begin(Config{Port: port})
+	c := t.DialTo(s, DialOptions{RecvBuf: smallWindow})
+	restarted := make(chan *Server, 1)
+	restart := func(old *Server) {
+		_, _, _ = old.Wait(process.StopPatience)
+		next, err := t.Program.Begin(Config{Port: port, Root: t.Root.Dir})
+		if err != nil {
+			t.Errorf("restart: %v", err)
+		}
+		restarted <- next
+	}
+	ask := func(i int) error {
+		size := step
+		if i == middle {
+			size = 8 << 20
+		}
+		c.Request("GET", "/big.bin", fmt.Sprintf("Range: bytes=%d-%d", i*step, i*step+size-1))
+		if i == middle {
+			c.AwaitAnswer()
+			s.Signal(syscall.SIGTERM)
+			go restart(s)
+		}
+		resp, err := c.TryRead("GET")
+		if err == nil && (resp.Status != 206 || !bytes.Equal(resp.Body, big[i*step:i*step+size])) {
+			return fmt.Errorf("answered %v", resp)
+		}
+		if resp != nil && err != nil {
+			return fmt.Errorf("in the middle of an answer: %v", err) // not %w: this is no end to try again after
+		}
+		return err
+	}
+	for i := range requests {
+		err := ask(i)
+		if wire.Closed(err) || errors.Is(err, syscall.ECONNRESET) { // not one byte has come
+			next := <-restarted
+			if next == nil {
+				return
+			}
+			t.OnEnd(next.Kill)
+			restarted <- nil
+			c = t.DialTo(next, DialOptions{})
+			err = ask(i)
+		}
+		if err != nil {
+			t.Fatalf("request %d is lost: %v", i, err)
+		}
+	}
+	if next := <-restarted; next != nil { // it ended behind the last request
+		next.Kill()
+	}
+}

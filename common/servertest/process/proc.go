@@ -1,0 +1,244 @@
+package process
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"fourways.example/common/servertest/kernel"
+)
+
+// Sockets are the server's descriptors that are sockets, by inode.
+func (s *Server) Sockets() []string {
+	return kernel.SocketsOf(s.PID())
+}
+
+// Connections is how many sockets the server holds beyond those that it started with.
+func (s *Server) Connections() int { return len(s.Sockets()) - s.OwnSockets }
+
+// Threads is the number of the server's OS threads.
+func (s *Server) Threads() int {
+	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.PID()))
+	if err != nil {
+		return 0
+	}
+	return len(tasks)
+}
+
+// Tasks are the numbers of the server's threads.
+func (s *Server) Tasks() []string {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.PID()))
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
+// Awake says whether a thread runs, or would if there were a CPU for it.
+func (s *Server) Awake() bool {
+	for _, tid := range s.Tasks() {
+		f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid))
+		if len(f) > 0 && f[0] != "S" && f[0] != "Z" && f[0] != "X" {
+			return true
+		}
+	}
+	return false
+}
+
+// Suspended says whether all threads are stopped by a signal.
+func (s *Server) Suspended() bool {
+	for _, tid := range s.Tasks() {
+		if f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid)); len(f) > 0 && f[0] != "T" {
+			return false
+		}
+	}
+	return true
+}
+
+// CPU is how much CPU time the server has used, in steps of 10 ms.
+func (s *Server) CPU() time.Duration {
+	f := kernel.Stat(fmt.Sprintf("/proc/%d/stat", s.PID()))
+	if len(f) < 13 {
+		return 0
+	}
+	user, _ := strconv.Atoi(f[11])
+	system, _ := strconv.Atoi(f[12])
+	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on every machine
+}
+
+// Memory is a line of /proc/PID/status in bytes: VmHWM is the most memory that the server
+// ever had resident, VmRSS what it has now.
+func (s *Server) Memory(line string) int64 {
+	number, _, _ := strings.Cut(s.status(line), " ")
+	kb, _ := strconv.ParseInt(number, 10, 64)
+	return kb << 10
+}
+
+// status is what a line of /proc/PID/status says, "" if there is none.
+func (s *Server) status(line string) string {
+	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
+	for l := range strings.Lines(string(b)) {
+		if rest, ok := strings.CutPrefix(l, line+":"); ok {
+			return strings.TrimSpace(rest)
+		}
+	}
+	return ""
+}
+
+// InCall finds a thread of the server that is inside one of these system calls now, and asleep.
+func (s *Server) InCall(names ...string) (tid int, ok bool) {
+	for _, task := range s.Tasks() {
+		if name, _ := s.Call(task); slices.Contains(names, name) && s.Asleep(task) {
+			tid, _ = strconv.Atoi(task)
+			return tid, true
+		}
+	}
+	return 0, false
+}
+
+// Asleep says whether a thread waits for something.
+func (s *Server) Asleep(task string) bool {
+	f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), task))
+	return len(f) > 0 && f[0] == "S"
+}
+
+// Call is the system call that a thread is in, with its arguments; "running" if it is in none.
+func (s *Server) Call(task string) (name string, args []uint64) {
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/syscall", s.PID(), task))
+	f := strings.Fields(string(b))
+	if err != nil || len(f) == 0 {
+		return "", nil
+	}
+	nr, err := strconv.ParseInt(f[0], 10, 64)
+	if err != nil {
+		return f[0], nil // "running"
+	}
+	for _, a := range f[1:] {
+		v, _ := strconv.ParseUint(strings.TrimPrefix(a, "0x"), 16, 64)
+		args = append(args, v)
+	}
+	name, ok := kernel.SystemCalls[nr]
+	if !ok {
+		name = fmt.Sprintf("system call %d", nr)
+		if nr < 0 {
+			name = "running"
+		}
+	}
+	return name, args
+}
+
+// Ended says how the process ended.
+func (s *Server) Ended() string {
+	if !s.Exited() {
+		return "it runs"
+	}
+	state, _, _ := s.Wait(time.Second)
+	return state
+}
+
+// FDs are the server's descriptors.
+func (s *Server) FDs() []int {
+	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
+	var fds []int
+	for _, e := range entries {
+		if fd, err := strconv.Atoi(e.Name()); err == nil {
+			fds = append(fds, fd)
+		}
+	}
+	return fds
+}
+
+// what is what a descriptor of the server is: "socket:[1234]", "anon_inode:[eventpoll]", a path.
+func (s *Server) what(fd int) string {
+	to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", s.PID(), fd))
+	return to
+}
+
+// Loops are the sockets that each event loop watches. A loop is an epoll set that also watches a
+// pipe, the stop; the Go runtime has a set of its own that does not.
+func (s *Server) Loops() [][]int {
+	var loops [][]int
+	for _, fd := range s.FDs() {
+		if s.what(fd) != "anon_inode:[eventpoll]" {
+			continue
+		}
+		info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.PID(), fd))
+		var sockets []int
+		loop := false
+		for line := range strings.Lines(string(info)) {
+			var watched int
+			if n, _ := fmt.Sscanf(line, "tfd: %d", &watched); n != 1 {
+				continue
+			}
+			switch what := s.what(watched); {
+			case strings.HasPrefix(what, "socket:"):
+				sockets = append(sockets, watched)
+			case strings.HasPrefix(what, "pipe:"):
+				loop = true
+			}
+		}
+		if loop {
+			loops = append(loops, sockets)
+		}
+	}
+	return loops
+}
+
+// Peers are the ports of the server's clients, by the server's descriptor.
+func (s *Server) Peers() map[int]int {
+	ports := map[string]int{} // by socket
+	for _, table := range []string{"tcp", "tcp6"} {
+		data, _ := os.ReadFile(filepath.Join("/proc/net", table))
+		for line := range strings.Lines(string(data)) {
+			// sl local_address rem_address st queues timer retransmits uid timeout inode
+			f := strings.Fields(line)
+			if len(f) < 10 || !strings.HasSuffix(f[1], fmt.Sprintf(":%04X", s.Port)) {
+				continue
+			}
+			_, port, _ := strings.Cut(f[2], ":")
+			if n, err := strconv.ParseUint(port, 16, 16); err == nil {
+				ports["socket:["+f[9]+"]"] = int(n)
+			}
+		}
+	}
+	peers := map[int]int{}
+	for _, fd := range s.FDs() {
+		if port, ok := ports[s.what(fd)]; ok {
+			peers[fd] = port
+		}
+	}
+	return peers
+}
+
+// Limit lowers the server's RLIMIT_NOFILE so that it can open n more descriptors. It returns what
+// the limit was.
+func (s *Server) Limit(n int) (before unix.Rlimit, err error) {
+	used := map[int]bool{}
+	for _, fd := range s.FDs() {
+		used[fd] = true
+	}
+	limit := 0
+	for free := n; used[limit] || free > 0; limit++ {
+		if !used[limit] {
+			free--
+		}
+	}
+	if err := unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, nil, &before); err != nil {
+		return before, os.NewSyscallError("prlimit", err)
+	}
+	err = unix.Prlimit(s.PID(), unix.RLIMIT_NOFILE, &unix.Rlimit{Cur: uint64(limit), Max: before.Max}, nil)
+	return before, os.NewSyscallError("prlimit", err)
+}
+
+// LoopsApart is how far apart the numbers of stage 4's loops may be, in connections.
+const LoopsApart = 5

@@ -1,6 +1,0 @@
-//go:build race
-
-package servertest
-
-// racing says that this program, and so a server that it is itself, pays for the race detector.
-const racing = true

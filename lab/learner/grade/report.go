@@ -1,0 +1,503 @@
+package grade
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+
+	"fourways.example/common/servertest/cases"
+	"fourways.example/common/servertest/pitfalls"
+	"fourways.example/common/servertest/suite"
+)
+
+// How a case went, as it counts.
+const (
+	passed  = "ok"
+	failed  = "FAIL"
+	lost    = "not tried" // counts as failed
+	skipped = "skipped"   // this machine cannot: does not count
+)
+
+// notTried is the log of all cases of a program that is not worth trying; the findings say why.
+const notTried = "not tried: the findings say why"
+
+// A Report is what a program has got, and why not more.
+type Report struct {
+	Program    string      `json:"program,omitempty"`
+	Stage      int         `json:"stage"`
+	Points     float64     `json:"points"`
+	Max        float64     `json:"max"`
+	Findings   []string    `json:"findings"` // what is wrong with it as a whole
+	Categories []*category `json:"categories"`
+	Cases      []*entry    `json:"cases"`
+	Seconds    float64     `json:"seconds"`
+
+	words  claims
+	hinted map[string]string // the hints that are printed already, and with which case
+}
+
+type category struct {
+	Name   string  `json:"name"`
+	Points float64 `json:"points"`
+	Max    float64 `json:"max"`
+	Passed int     `json:"passed"`
+	Cases  int     `json:"cases"`
+}
+
+// An entry is one case, or one pitfall.
+type entry struct {
+	Name     string   `json:"name"`
+	Category string   `json:"category"`
+	Max      float64  `json:"max"`
+	Points   float64  `json:"points"`
+	Outcome  string   `json:"outcome,omitempty"`
+	Claims   []string `json:"claims"`          // "name: sentence"; of a pitfall what is wrong
+	Log      string   `json:"log,omitempty"`   // what was sent, expected, and came
+	Crash    string   `json:"crash,omitempty"` // how the server ended in it
+	Hint     string   `json:"hint,omitempty"`  // what this usually means
+	Seconds  float64  `json:"seconds"`
+
+	ids  []string // the claims
+	left bool     // not picked
+}
+
+// newReport has all cases that the stage claims, with what each is worth.
+func newReport(stage int, weights []weight, words claims) *Report {
+	r := &Report{Stage: stage, Findings: []string{}, words: words, hinted: map[string]string{}}
+	counts := make([]int, len(weights))
+	var of []int
+	add := func(subject string, e *entry) {
+		k := categoryOf(weights, subject)
+		if k >= 0 {
+			counts[k]++
+			e.Category = weights[k].category
+		}
+		r.Cases, of = append(r.Cases, e), append(of, k)
+	}
+	for _, c := range cases.All() {
+		if !c.ClaimedBy(stage) {
+			continue
+		}
+		e := &entry{Name: c.Name, ids: c.IDs}
+		for _, id := range c.IDs {
+			e.Claims = append(e.Claims, strings.TrimSuffix(id+": "+words[id], ": "))
+		}
+		add(c.IDs[0], e)
+	}
+	for _, sc := range pitfalls.Scenarios() {
+		if !sc.In(stage) || sc.FailsIn(stage) {
+			continue
+		}
+		add(fmt.Sprintf("pitfall/%d/%s", sc.Stage, sc.ID), &entry{Name: pitfallName(sc), Claims: []string{"a server with this bug: " + sc.Bug}})
+	}
+	for i, e := range r.Cases {
+		if of[i] >= 0 {
+			e.Max = weights[of[i]].points / float64(counts[of[i]])
+		}
+	}
+	for i, w := range weights {
+		if counts[i] > 0 {
+			r.Categories = append(r.Categories, &category{Name: w.category})
+		}
+	}
+	return r
+}
+
+// pick leaves only the cases that one of the patterns matches, by name, claim or category.
+func (r *Report) pick(patterns []string) error {
+	if len(patterns) == 0 {
+		return nil
+	}
+	found := map[string]bool{}
+	for _, e := range r.Cases {
+		e.left = true
+		for _, p := range patterns {
+			for _, subject := range slices.Concat([]string{e.Name, strings.TrimPrefix(e.Name, "pitfall/"), e.Category}, e.ids) {
+				ok, err := path.Match(p, subject)
+				if err != nil {
+					return fmt.Errorf("-t %s: %w", p, err)
+				}
+				if ok || strings.EqualFold(p, subject) {
+					e.left = false
+					found[p] = true
+				}
+			}
+		}
+	}
+	for _, p := range patterns {
+		if !found[p] {
+			return fmt.Errorf("-t %s: stage %d claims no such case, claim, pitfall or category; -l lists what there is, and * stands for any letters", p, r.Stage)
+		}
+	}
+	r.Cases = slices.DeleteFunc(r.Cases, func(e *entry) bool { return e.left })
+	r.Categories = slices.DeleteFunc(r.Categories, func(c *category) bool {
+		return !slices.ContainsFunc(r.Cases, func(e *entry) bool { return e.Category == c.Name })
+	})
+	return nil
+}
+
+func (r *Report) entry(name string) *entry {
+	for _, e := range r.Cases {
+		if e.Name == name {
+			return e
+		}
+	}
+	return nil
+}
+
+// wants says whether a case counts.
+func (r *Report) wants(name string) bool { return r.entry(name) != nil }
+
+// sourceLine is where in the suite something was noticed: of no use to somebody else.
+var sourceLine = regexp.MustCompile(`cases/\w+\.go:\d+: `)
+
+// take puts a result of the suite in.
+func (r *Report) take(res suite.Result) {
+	e := &entry{Outcome: failed, Crash: res.Crash, Seconds: res.Took.Seconds()}
+	switch res.Outcome {
+	case suite.Passed:
+		e.Outcome = passed
+	case suite.Untried:
+		e.Outcome = lost
+	case suite.NotHere, suite.ExpectedFailure:
+		return // ClaimedBy has left them out
+	}
+	e.Log = sourceLine.ReplaceAllString(res.Log, "")
+	r.put(res.Case.Name, e)
+}
+
+// afterwards begins what the suite says of the server behind a case: the case's own failure is the first cause.
+const afterwards = "after the case: "
+
+// put completes an entry by how it went.
+func (r *Report) put(name string, how *entry) {
+	e := r.entry(name)
+	if e == nil {
+		return
+	}
+	e.Outcome, e.Log, e.Crash, e.Seconds = how.Outcome, how.Log, how.Crash, how.Seconds
+	if e.Outcome == failed {
+		e.Hint = how.Hint
+		if e.Hint == "" {
+			own, _, both := strings.Cut(e.Log, afterwards)
+			if both && strings.TrimSpace(own) == "" {
+				own = e.Log
+			}
+			e.Hint = hintFor(e.ids, own)
+		}
+	}
+}
+
+// loseAll is for a program that is not worth trying.
+func (r *Report) loseAll(why string) {
+	for _, e := range r.Cases {
+		e.Outcome, e.Log = lost, why
+	}
+	r.settle()
+}
+
+// settle adds up, and finds what many failures have in common.
+func (r *Report) settle() {
+	r.Points, r.Max = 0, 0
+	for _, c := range r.Categories {
+		*c = category{Name: c.Name}
+	}
+	for _, e := range r.Cases {
+		if e.Outcome == "" {
+			e.Outcome, e.Log = lost, "not tried"
+		}
+		if e.Outcome == skipped {
+			continue
+		}
+		if e.Outcome == passed {
+			e.Points = e.Max
+		}
+		i := slices.IndexFunc(r.Categories, func(c *category) bool { return c.Name == e.Category })
+		if i < 0 {
+			continue
+		}
+		c := r.Categories[i]
+		c.Cases++
+		c.Max += e.Max
+		c.Points += e.Points
+		if e.Outcome == passed {
+			c.Passed++
+		}
+	}
+	for _, c := range r.Categories {
+		r.Points += c.Points
+		r.Max += c.Max
+	}
+	r.common()
+}
+
+// startFailure finds the command line with which a server could not be started.
+var startFailure = regexp.MustCompile(`the server does not start: (?:\S+ -p \d+(?: -R \S+)?) ?([^:\n]*): ((?:.|\n)*)`)
+
+// portNumber is different each time.
+var portNumber = regexp.MustCompile(`\bport \d+`)
+
+// common adds findings about causes that cost many cases.
+func (r *Report) common() {
+	type group struct {
+		what  string
+		names []string
+	}
+	var groups []*group
+	note := func(what, name string) {
+		for _, g := range groups {
+			if g.what == what {
+				g.names = append(g.names, name)
+				return
+			}
+		}
+		groups = append(groups, &group{what, []string{name}})
+	}
+	for _, e := range r.Cases {
+		switch m := startFailure.FindStringSubmatch(e.Log); {
+		case e.Outcome == lost && e.Log != notTried:
+			note("Not everything was tried: "+strings.TrimPrefix(strings.TrimPrefix(e.Log, "cut short: "), "not tried: "), e.Name)
+		case e.Crash != "":
+			first, _, _ := strings.Cut(e.Crash, "\n")
+			note("It crashed, and ended with "+first, e.Name)
+		case m != nil:
+			flags := "without further flags"
+			if m[1] != "" {
+				flags = "with " + m[1]
+			}
+			note("It does not start "+flags+": "+portNumber.ReplaceAllString(strings.TrimSpace(m[2]), "the port of -p"), e.Name)
+		}
+	}
+	for _, g := range groups {
+		r.Findings = append(r.Findings, fmt.Sprintf("%s\n(%s: %s)", g.what, count(len(g.names), "case"), shortList(g.names, 6)))
+	}
+}
+
+func count(n int, what string) string {
+	if n == 1 {
+		return "1 " + what
+	}
+	return fmt.Sprintf("%d %ss", n, what)
+}
+
+func shortList(names []string, n int) string {
+	if len(names) > n {
+		return strings.Join(names[:n], ", ") + fmt.Sprintf(" and %d more", len(names)-n)
+	}
+	return strings.Join(names, ", ")
+}
+
+// verdict is an error unless every case went well.
+func (r *Report) verdict() error {
+	bad, n := 0, 0
+	for _, e := range r.Cases {
+		if e.Outcome != skipped {
+			n++
+		}
+		if e.Outcome == failed || e.Outcome == lost {
+			bad++
+		}
+	}
+	if bad > 0 {
+		return fmt.Errorf("%w: failed %d of %s", errFailed, bad, count(n, "case"))
+	}
+	return nil
+}
+
+// few is how many failures of a category are shown in full.
+const few = 3
+
+func (r *Report) print(out io.Writer, asJSON, all bool) error {
+	if asJSON {
+		return encode(out, r)
+	}
+	p := &printer{out: out}
+	p.printf("%s, graded as stage %d\n", r.Program, r.Stage)
+	for _, c := range r.Categories {
+		r.failures(p, c, all)
+	}
+	var cannot []string
+	for _, e := range r.Cases {
+		if e.Outcome == skipped {
+			cannot = append(cannot, e.Name+" ("+e.Log+")")
+		}
+	}
+	if len(cannot) > 0 {
+		p.printf("\nDoes not count, because this machine cannot show it: %s\n", strings.Join(cannot, ", "))
+	}
+	if len(r.Findings) > 0 {
+		p.printf("\nWhat is wrong as a whole\n")
+		for _, f := range r.Findings {
+			p.printf("%s", bullet(f))
+		}
+	}
+	p.printf("\n")
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', tabwriter.AlignRight)
+	fmt.Fprintln(w, "POINTS\tOF\tCASES\tOF\t  CATEGORY")
+	n, ok := 0, 0
+	for _, c := range r.Categories {
+		fmt.Fprintf(w, "%s\t%s\t%d\t%d\t  %s\n", points(c.Points), points(c.Max), c.Passed, c.Cases, c.Name)
+		n += c.Cases
+		ok += c.Passed
+	}
+	fmt.Fprintf(w, "%s\t%s\t%d\t%d\t  all, in %.1f s\n", points(r.Points), points(r.Max), ok, n, r.Seconds)
+	if err := w.Flush(); err != nil {
+		return err
+	}
+	if n < len(cases.All())+len(pitfalls.Scenarios()) {
+		p.printf("(What stage %d does not claim is not in the sums. lab grade -l lists what is.)\n", r.Stage)
+	}
+	return p.err
+}
+
+// failures prints those of a category. What was not tried is told of as a whole.
+func (r *Report) failures(p *printer, c *category, all bool) {
+	shown := 0
+	var rest []string
+	for _, e := range r.Cases {
+		if e.Category != c.Name || e.Outcome != failed {
+			continue
+		}
+		if shown == few && !all {
+			rest = append(rest, e.Name)
+			continue
+		}
+		shown++
+		p.printf("\nFAIL %s (%s, %s)\n", e.Name, c.Name, worth(e.Max))
+		label := "claimed"
+		if len(e.ids) == 0 {
+			label = "pitfall"
+		}
+		for _, words := range e.Claims {
+			p.printf("  %s  %s\n", label, strings.ReplaceAll(wrap(words, 100), "\n", "\n           "))
+		}
+		p.printf("%s", block(e.Log))
+		if e.Crash != "" {
+			p.printf("  CRASHED  the server ended in this case: %s\n", strings.TrimSpace(e.Crash))
+		}
+		switch before := r.hinted[e.Hint]; {
+		case e.Hint == "":
+		case before != "":
+			p.printf("  This usually means: the same as in %s\n", before)
+		default:
+			r.hinted[e.Hint] = e.Name
+			p.printf("  %s\n", strings.ReplaceAll(wrap("This usually means: "+e.Hint, 100), "\n", "\n  "))
+		}
+	}
+	if len(rest) > 0 {
+		p.printf("\n%s more of %q fail: %s\n  (-t NAME runs one, --all shows all)\n", count(len(rest), "case"), c.Name, shortList(rest, 12))
+	}
+}
+
+// A printer remembers the first error, so that the lines need not.
+type printer struct {
+	out io.Writer
+	err error
+}
+
+func (p *printer) printf(format string, args ...any) {
+	if _, err := fmt.Fprintf(p.out, format, args...); err != nil && p.err == nil {
+		p.err = err
+	}
+}
+
+// points has one digit behind the point, and does not round a loss away.
+func points(x float64) string {
+	if cut := float64(int(x*10+1e-6)) / 10; cut > 0 || x < 1e-6 {
+		return fmt.Sprintf("%.1f", cut)
+	}
+	return fmt.Sprintf("%.2f", x)
+}
+
+func worth(x float64) string {
+	if x > 0.995 && x < 1.005 {
+		return "1 point"
+	}
+	return fmt.Sprintf("%.2f points", x)
+}
+
+// maxLines is how much of a failure is shown.
+const maxLines = 24
+
+// block indents a failure's text.
+func block(text string) string {
+	lines := strings.Split(strings.Trim(text, "\n"), "\n")
+	if len(lines) > maxLines {
+		lines = append(lines[:maxLines], fmt.Sprintf("… and %d lines more (--json has them all)", len(lines)-maxLines))
+	}
+	var b strings.Builder
+	for _, line := range lines {
+		line = strings.ReplaceAll(line, "\t", "  ")
+		if r := []rune(line); len(r) > 240 {
+			line = string(r[:240]) + "…"
+		}
+		b.WriteString("    " + line + "\n")
+	}
+	return b.String()
+}
+
+func bullet(text string) string {
+	return "  * " + strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(text), "\t", ""), "\n", "\n    ") + "\n"
+}
+
+// wrap breaks a line between words.
+func wrap(text string, width int) string {
+	var b strings.Builder
+	n := 0
+	for _, w := range strings.Fields(text) {
+		size := len([]rune(w))
+		switch {
+		case n > 0 && n+1+size > width:
+			b.WriteString("\n")
+			n = 0
+		case n > 0:
+			b.WriteString(" ")
+			n++
+		}
+		b.WriteString(w)
+		n += size
+	}
+	return b.String()
+}
+
+// list prints what there is.
+func (r *Report) list(out io.Writer, asJSON bool) error {
+	for _, e := range r.Cases {
+		r.Max += e.Max
+		if i := slices.IndexFunc(r.Categories, func(c *category) bool { return c.Name == e.Category }); i >= 0 {
+			r.Categories[i].Cases++
+			r.Categories[i].Max += e.Max
+		}
+	}
+	if asJSON {
+		return encode(out, r)
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "CATEGORY\tCASE\tPOINTS\tCLAIMS")
+	for _, c := range r.Categories {
+		for _, e := range r.Cases {
+			if e.Category != c.Name {
+				continue
+			}
+			what := strings.Join(e.ids, " ")
+			if len(e.ids) == 0 {
+				what = strings.Join(e.Claims, " ")
+			}
+			fmt.Fprintf(w, "%s\t%s\t%.2f\t%s\n", c.Name, e.Name, e.Max, what)
+		}
+	}
+	fmt.Fprintf(w, "\nstage %d: %s, %s points\n", r.Stage, count(len(r.Cases), "case"), points(r.Max))
+	return w.Flush()
+}
+
+func encode(out io.Writer, r *Report) error {
+	e := json.NewEncoder(out)
+	e.SetEscapeHTML(false)
+	e.SetIndent("", "  ")
+	return e.Encode(r)
+}

@@ -1,0 +1,152 @@
+// Package spec prints how a server keeps the contract of docs/spec.md, claim by claim.
+package spec
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"fourways.example/common/servertest/cases"
+	"fourways.example/common/servertest/process"
+	"fourways.example/common/servertest/suite"
+)
+
+// Command is `lab spec`.
+type Command struct {
+	Exec  string `required:"" placeholder:"PROGRAM" help:"The server: a program with the command line of docs/spec.md."`
+	Stage int    `placeholder:"N" help:"Which stage's claims it makes, 1 to 4; if not given, the digit behind \"stage\" in the program's name, or 4."`
+	Only  string `name:"run" placeholder:"REGEXP" help:"Only cases and claims that match."`
+	Doc   string `default:"docs/spec.md" help:"The contract, for the words of the claims."`
+}
+
+// Run measures and prints. It returns an error if the server fails a case.
+func (c *Command) Run(ctx context.Context) error {
+	path, err := filepath.Abs(c.Exec)
+	if err != nil {
+		return err
+	}
+	if _, err := exec.LookPath(path); err != nil {
+		return fmt.Errorf("--exec: %w: `make build` leaves the servers in bin/", err)
+	}
+	prog := &process.Program{Path: path, Stage: c.stage()}
+	keep, err := c.filter()
+	if err != nil {
+		return err
+	}
+	claims, err := readClaims(c.Doc)
+	if err != nil {
+		return err
+	}
+	start := time.Now()
+	results, err := suite.RunProgram(ctx, prog, cases.All(), keep)
+	failed := c.print(os.Stdout, claims, results)
+	fmt.Printf("stage %d, %v\n", prog.Stage, time.Since(start).Round(10*time.Millisecond))
+	if failed > 0 {
+		err = errors.Join(err, fmt.Errorf("%d of %d cases fail", failed, len(results)))
+	}
+	return err
+}
+
+func (c *Command) stage() int {
+	if c.Stage != 0 {
+		return c.Stage
+	}
+	if m := regexp.MustCompile(`stage([1-4])`).FindStringSubmatch(filepath.Base(c.Exec)); m != nil {
+		return int(m[1][0] - '0')
+	}
+	return 4
+}
+
+func (c *Command) filter() (func(suite.Case) bool, error) {
+	if c.Only == "" {
+		return nil, nil
+	}
+	re, err := regexp.Compile(c.Only)
+	if err != nil {
+		return nil, err
+	}
+	return func(k suite.Case) bool {
+		return re.MatchString(k.Name) || slices.ContainsFunc(k.IDs, re.MatchString)
+	}, nil
+}
+
+// A claim is one line of docs/spec.md.
+type claim struct{ id, words string }
+
+// readClaims reads the claims in the order of the document. Without a document the table has
+// names and no words.
+func readClaims(path string) ([]claim, error) {
+	doc, err := os.ReadFile(path)
+	if os.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var claims []claim
+	// A claim runs on in lines that are indented.
+	for _, m := range regexp.MustCompile("(?m)^- `([a-z0-9-]+)`: (.*(?:\n  .*)*)").FindAllStringSubmatch(string(doc), -1) {
+		claims = append(claims, claim{m[1], strings.Join(strings.Fields(m[2]), " ")})
+	}
+	return claims, nil
+}
+
+// print writes the table of claims × cases × results, then what went wrong, then the totals. It
+// returns the number of cases that fail.
+func (c *Command) print(out io.Writer, claims []claim, results []suite.Result) (failed int) {
+	proving := map[string][]suite.Result{}
+	totals := map[suite.Outcome]int{}
+	for _, r := range results {
+		totals[r.Outcome]++
+		for _, id := range r.Case.IDs {
+			proving[id] = append(proving[id], r)
+		}
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(w, "CLAIM\tCASE\tRESULT\tTOOK\tIN WORDS")
+	kept := 0
+	for _, cl := range claims {
+		all := proving[cl.id]
+		if len(all) == 0 {
+			continue
+		}
+		if !slices.ContainsFunc(all, func(r suite.Result) bool { return r.Outcome == suite.Failed }) {
+			kept++
+		}
+		for i, r := range all {
+			id, words := cl.id, shorten(cl.words)
+			if i > 0 {
+				id, words = "", ""
+			}
+			fmt.Fprintf(w, "%s\t%s\t%v\t%v\t%s\n", id, r.Case.Name, r.Outcome, r.Took.Round(time.Millisecond), words)
+		}
+	}
+	_ = w.Flush()
+	for _, r := range results {
+		if r.Outcome == suite.Failed {
+			fmt.Fprintf(out, "\nFAIL %s\n%s\n", r.Case.Name, r.Log)
+		}
+	}
+	fmt.Fprintf(out, "\n%d claims, %d without a failing case; %d cases: %d ok, %d fail as they must, %d not in this stage, %d FAIL\n",
+		len(proving), kept, len(results), totals[suite.Passed], totals[suite.ExpectedFailure],
+		totals[suite.NotHere], totals[suite.Failed])
+	return totals[suite.Failed]
+}
+
+// shorten keeps a line on a wide terminal.
+func shorten(words string) string {
+	words = strings.ReplaceAll(words, "`", "")
+	if r := []rune(words); len(r) > 80 {
+		return string(r[:79]) + "…"
+	}
+	return words
+}

@@ -1,0 +1,311 @@
+package mutants
+
+import (
+	"bytes"
+	"cmp"
+	"context"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"go/ast"
+	"go/importer"
+	"go/parser"
+	"go/token"
+	"go/types"
+	"io"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"fourways.example/common/servertest/stages"
+)
+
+// A world is the sources that are mutated and the tests that should notice.
+type world struct {
+	root     string // where go is run; paths in descriptions begin here
+	env      []string
+	patterns []string                 // for go list: all that is mutated
+	mutable  func(p *listed) []string // which files of a package are mutated
+	room     func(p *listed) bool     // whether a package's tests are quick, and run for those it imports
+	grace    time.Duration            // what a test may need beyond four times as long as without a mutant
+	suites   []suite                  // slower tests, in this order
+
+	set      *token.FileSet
+	listed   map[string]*listed
+	packages []*unit // those that are mutated, by path
+	importer types.Importer
+}
+
+// A suite is some tests of a package that notice what is wrong in packages beneath it.
+type suite struct {
+	name      string
+	path      string // the package
+	run, skip string // as in go test -run and -skip
+	own       bool   // only for mutants of the package itself
+}
+
+// listed is what go list says about a package.
+type listed struct {
+	ImportPath, Dir, Name, Export string
+	GoFiles, TestGoFiles          []string
+	XTestGoFiles, Deps            []string
+}
+
+// A unit is a package that is mutated.
+type unit struct {
+	*listed
+	dir   string               // from the root, with slashes
+	files map[string]*ast.File // all of them, by name
+	text  map[string][]byte
+	info  *types.Info
+}
+
+// course is the world of this repository.
+func course(root string, numbers []int) *world {
+	const module = "fourways.example"
+	path := func(stage int) string { return module + "/" + stages.Dirs[stage] }
+	w := &world{root: root, grace: 20 * time.Second, patterns: []string{module + "/common/..."}}
+	w.room = func(p *listed) bool {
+		return strings.HasPrefix(p.ImportPath, module+"/common/") && !strings.HasPrefix(p.ImportPath, module+"/common/servertest")
+	}
+	w.mutable = func(p *listed) []string {
+		if p.Name == "main" && slices.Contains(p.GoFiles, "server.go") {
+			return []string{"server.go"}
+		}
+		if w.room(p) {
+			return p.GoFiles
+		}
+		return nil
+	}
+	for _, n := range numbers {
+		if n >= 1 && n < len(stages.Dirs) {
+			w.suites = append(w.suites, suite{name: fmt.Sprintf("conformance of stage %d", n), path: path(n), run: "^TestConformance$"})
+		}
+	}
+	for n := 1; n < len(stages.Dirs); n++ {
+		w.patterns = append(w.patterns, path(n))
+		if !slices.Contains(numbers, n) {
+			w.suites = append(w.suites, suite{name: fmt.Sprintf("conformance of stage %d", n), path: path(n), run: "^TestConformance$", own: true})
+		}
+		w.suites = append(w.suites, suite{name: fmt.Sprintf("pitfalls of stage %d", n), path: path(n), run: "^TestPitfalls$/./^fixed$"})
+		w.suites = append(w.suites, suite{name: fmt.Sprintf("tests of stage %d", n), path: path(n), skip: "^(TestConformance|TestPitfalls)$", own: true})
+	}
+	return w
+}
+
+// load reads the packages, and type-checks those that are mutated.
+//
+// What they import comes from the compiler's export data, which the tests need anyway.
+func (w *world) load(ctx context.Context) error {
+	args := append([]string{"list", "-export", "-deps", "-json=ImportPath,Dir,Name,Export,GoFiles,TestGoFiles,XTestGoFiles,Deps"}, w.patterns...)
+	cmd := exec.CommandContext(ctx, "go", args...)
+	cmd.Dir, cmd.Env = w.root, append(os.Environ(), w.env...)
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	out, err := cmd.Output()
+	if err != nil {
+		return fmt.Errorf("go list: %w\n%s", err, said.Bytes())
+	}
+	w.set, w.listed = token.NewFileSet(), map[string]*listed{}
+	for d := json.NewDecoder(bytes.NewReader(out)); ; {
+		p := &listed{}
+		if err := d.Decode(p); errors.Is(err, io.EOF) {
+			break
+		} else if err != nil {
+			return err
+		}
+		w.listed[p.ImportPath] = p
+	}
+	w.importer = importer.ForCompiler(w.set, "gc", func(path string) (io.ReadCloser, error) {
+		if p := w.listed[path]; p != nil && p.Export != "" {
+			return os.Open(p.Export)
+		}
+		return nil, fmt.Errorf("no export data of %s", path)
+	})
+	for _, p := range w.listed {
+		if strings.HasPrefix(p.Dir, w.root+string(filepath.Separator)) && len(w.mutable(p)) > 0 {
+			u, err := w.read(p)
+			if err != nil {
+				return err
+			}
+			w.packages = append(w.packages, u)
+		}
+	}
+	slices.SortFunc(w.packages, func(a, b *unit) int { return cmp.Compare(a.dir, b.dir) })
+	return nil
+}
+
+// read parses and type-checks a package.
+func (w *world) read(p *listed) (*unit, error) {
+	dir, err := filepath.Rel(w.root, p.Dir)
+	if err != nil {
+		return nil, err
+	}
+	u := &unit{listed: p, dir: filepath.ToSlash(dir), files: map[string]*ast.File{}, text: map[string][]byte{}}
+	for _, name := range p.GoFiles {
+		text, err := os.ReadFile(filepath.Join(p.Dir, name))
+		if err != nil {
+			return nil, err
+		}
+		file, err := parser.ParseFile(w.set, name, text, parser.SkipObjectResolution)
+		if err != nil {
+			return nil, err
+		}
+		u.files[name], u.text[name] = file, text
+	}
+	u.info = &types.Info{Types: map[ast.Expr]types.TypeAndValue{}}
+	return u, w.check(u, u.files, u.info)
+}
+
+// check type-checks a package with these files.
+func (w *world) check(u *unit, files map[string]*ast.File, info *types.Info) error {
+	list := make([]*ast.File, 0, len(files))
+	for _, name := range u.GoFiles {
+		list = append(list, files[name])
+	}
+	_, err := (&types.Config{Importer: w.importer}).Check(u.ImportPath, w.set, list, info)
+	return err
+}
+
+// compiles tells whether a mutant is a program.
+func (w *world) compiles(m *mutant) bool {
+	name := filepath.Base(m.File)
+	file, err := parser.ParseFile(w.set, name, m.source(), parser.SkipObjectResolution)
+	if err != nil {
+		return false
+	}
+	files := map[string]*ast.File{}
+	for n, f := range m.unit.files {
+		files[n] = f
+	}
+	files[name] = file
+	return w.check(m.unit, files, nil) == nil
+}
+
+// mutants are all that there are, by package and place. Some do not compile.
+func (w *world) mutants() []*mutant {
+	var all []*mutant
+	for _, u := range w.packages {
+		for _, name := range w.mutable(u.listed) {
+			all = append(all, find(w.set, u, name)...)
+		}
+	}
+	return all
+}
+
+// atLeast is how many mutants of a small package are in the sample, if it has so many.
+const atLeast = 5
+
+// draw takes n mutants, or all that compile if n is 0. Each package gets a share by its size, and
+// a few at least. The sample is in the order of the hashes, so that a part of it is a sample too.
+func (w *world) draw(all []*mutant, n int, seed int64) []*mutant {
+	drawn := slices.Clone(all)
+	lot := map[*mutant]uint64{}
+	for _, m := range drawn {
+		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", seed, m.key()))
+		lot[m] = binary.BigEndian.Uint64(sum[:])
+	}
+	slices.SortFunc(drawn, func(a, b *mutant) int {
+		return cmp.Or(cmp.Compare(lot[a], lot[b]), cmp.Compare(a.key(), b.key()))
+	})
+	sizes := map[string]int{}
+	for _, m := range drawn {
+		sizes[m.unit.dir]++
+	}
+	left := shares(sizes, n)
+	return slices.DeleteFunc(drawn, func(m *mutant) bool {
+		if left[m.unit.dir] == 0 || !w.compiles(m) {
+			return true
+		}
+		left[m.unit.dir]--
+		return false
+	})
+}
+
+// shares deals n out to packages of these sizes.
+func shares(sizes map[string]int, n int) map[string]int {
+	dirs := make([]string, 0, len(sizes))
+	total := 0
+	for dir, size := range sizes {
+		dirs = append(dirs, dir)
+		total += size
+	}
+	slices.Sort(dirs)
+	if n <= 0 || n > total {
+		n = total
+	}
+	share := map[string]int{}
+	given := 0
+	for _, dir := range dirs {
+		share[dir] = min(sizes[dir], atLeast, n/len(dirs))
+		given += share[dir]
+	}
+	// One at a time to the package that has the smallest part of what its size entitles it to.
+	for ; given < n; given++ {
+		poorest := ""
+		for _, dir := range dirs {
+			if share[dir] < sizes[dir] && (poorest == "" || share[dir]*sizes[poorest] < share[poorest]*sizes[dir]) {
+				poorest = dir
+			}
+		}
+		share[poorest]++
+	}
+	return share
+}
+
+// steps are the tests for a mutant of a package, in the order in which they are run.
+func (w *world) steps(u *unit) []suite {
+	var all []suite
+	if w.room(u.listed) {
+		all = append(all, suite{name: "tests of " + u.dir, path: u.ImportPath})
+		for _, other := range w.packages {
+			if w.room(other.listed) && slices.Contains(other.Deps, u.ImportPath) {
+				all = append(all, suite{name: "tests of " + other.dir, path: other.ImportPath})
+			}
+		}
+	}
+	for _, s := range w.suites {
+		p := w.listed[s.path]
+		if p != nil && (p.ImportPath == u.ImportPath || !s.own && slices.Contains(p.Deps, u.ImportPath)) {
+			all = append(all, s)
+		}
+	}
+	return all
+}
+
+// fingerprint changes with every source, test or data file that go list knows of or that lies
+// below the folders of the packages.
+func (w *world) fingerprint() (string, error) {
+	var dirs []string
+	for _, p := range w.listed {
+		if strings.HasPrefix(p.Dir, w.root+string(filepath.Separator)) {
+			dirs = append(dirs, p.Dir)
+		}
+	}
+	slices.Sort(dirs)
+	h := sha256.New()
+	for _, dir := range dirs {
+		err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+			if err != nil || !d.Type().IsRegular() {
+				return err
+			}
+			text, err := os.ReadFile(path)
+			if err != nil {
+				return err
+			}
+			fmt.Fprintf(h, "%s %d\n%s", path, len(text), text)
+			return nil
+		})
+		if err != nil {
+			return "", err
+		}
+	}
+	return hex.EncodeToString(h.Sum(nil)[:12]), nil
+}
