@@ -1,6 +1,11 @@
 package servertest
 
-import "fmt"
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+)
 
 func init() { scenarios = append(scenarios, stage2Scenarios, stage3Scenarios, stage4Scenarios) }
 
@@ -108,7 +113,60 @@ func stage2Scenarios() []Scenario {
 				s.Assert(err == nil && resp.Status == 200, "behind 4 clients that reset their connections, the next one gets: %s", sawAnswer(resp, err))
 			},
 		},
+		{
+			ID: "two-at-a-time", Stage: 2,
+			Bug:      "a pool of threads with as many Go processors as CPUs",
+			Question: "GOMAXPROCS is 2, as on a machine with 2 CPUs. 8 clients ask without a pause, and each has a worker, which is a thread. How many of the 8 threads can the kernel choose from?",
+			Choices:  []string{"all 8: they are threads", "2: the other 6 wait for a Go processor", "1: Go runs one goroutine at a time"},
+			Answer:   1, Assertion: "busy-workers-share-the-cpus",
+			Usually: "that threads wait for each other, not for a CPU: a locked thread needs a Go processor to run, and gives a busy one up every 10 ms or later",
+			Where:   []Place{{Dir: "STAGE", Func: "Serve", Has: "runtime.GOMAXPROCS("}, work},
+			Stages:  In(2, 3, 4), Flags: []string{"-s", "-n", "8"}, Env: []string{"GOMAXPROCS=2"},
+			Run: func(s *S) { s.twoAtATime() },
+		},
 	}
+}
+
+// twoAtATime has eight clients ask without a pause, and counts the threads that want a CPU.
+func (s *S) twoAtATime() {
+	const clients, looks, few = 8, 100, 3
+	// Chunks of one byte: much to do for a server before its next system call, and little for a client.
+	const size = 2000 // of each answer's body
+	raw := "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", size) + "0\r\n\r\n"
+	var floods []*Flood
+	s.Step("%d clients upload in small chunks, each without end", clients)
+	for range clients {
+		floods = append(floods, s.Flood(raw))
+	}
+	s.Eventually("every client is answered twice", func() bool {
+		return !slices.ContainsFunc(floods, func(f *Flood) bool { return f.Answered.Load() < 2*size })
+	})
+	s.Saw("all of them are answered, sooner or later")
+	s.Step("how many threads run, or would if there were a CPU for them?")
+	var seen []int
+	for range looks {
+		time.Sleep(tickTime / 4)
+		seen = append(seen, s.Server.runnable())
+	}
+	// There are more now and then: the runtime's own, and threads that are inside a system call.
+	slices.Sort(seen)
+	n := seen[looks/10]
+	if n > few {
+		s.Saw("%d or more, nearly always", few+1)
+	} else {
+		s.Saw("often %d at most", few)
+	}
+	s.Assert(n > few, "%d clients never pause, and often no more than %d threads of the server run", clients, n)
+}
+
+// runnable is how many of the server's threads run, or would if there were a CPU for them.
+func (s *Server) runnable() (n int) {
+	for _, tid := range s.tasks() {
+		if f := stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid)); len(f) > 0 && f[0] == "R" {
+			n++
+		}
+	}
+	return n
 }
 
 // countThreads is for a server with -n 8: n idle clients may not make it make more threads.
