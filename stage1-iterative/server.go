@@ -59,16 +59,16 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	for {
 		s, ok := accept(listeners[0], cfg)
 		if !ok {
-			return nil
+			return cfg.Stop.Err()
 		}
 		handle(w.Open(s), cfg)
 	}
 }
 
 // accept returns the next connection; ok is false once the server stops. No error of
-// a single accept ends the server: see sock.JudgeAccept.
+// a single accept ends the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	if !cfg.Slots.Take() {
+	if !cfg.Conns.Acquire() {
 		return s, false
 	}
 	for {
@@ -76,8 +76,9 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 		if err == nil {
 			return s, true
 		}
-		switch sock.JudgeAccept(err) {
-		case sock.Stopped:
+		switch sock.ClassifyAcceptError(err) {
+		case sock.ListenerClosed:
+			cfg.Stop.ListenerClosed(l, err)
 			return s, false
 		case sock.BackOff:
 			cfg.Warn("cannot accept: %v; trying again", err)
@@ -90,7 +91,7 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 func handle(c *h1.Conn, cfg *cli.Config) {
 	_ = serve(c) // it concerns this client alone, and is in the access log
 	c.Close()
-	cfg.Slots.Give()
+	cfg.Conns.Release()
 }
 
 // serve drives a connection until it is over, or until it would have to wait on a

@@ -57,6 +57,10 @@ func listen(addr netip.AddrPort, cfg *cli.Config) (*sock.Listener, error) {
 // graceful stop.
 func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	queue := make(chan sock.Conn, cfg.Workers)
+	// A worker whose client never pauses keeps its Go processor until it is preempted.
+	// Where there are more processors than CPUs the kernel shares out the CPUs.
+	// A few are enough, and the garbage collector may use a thread for each.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), min(cfg.Workers, 4)+len(listeners)))
 	var workers sync.WaitGroup
 	for range cfg.Workers {
 		workers.Go(func() { work(queue, cfg) })
@@ -70,12 +74,12 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	}
 	close(queue)
 	workers.Wait()
-	return nil
+	return cfg.Stop.Err()
 }
 
 // work serves connections from the queue, one at a time, until the queue is closed.
-// The worker is an OS thread: its system calls block, so it would hold one anyway, and
-// it is their number that is to be fixed.
+// The worker is an OS thread: its system calls block, so it would hold one anyway. The
+// pool fixes how many threads there are.
 func work(queue <-chan sock.Conn, cfg *cli.Config) {
 	runtime.LockOSThread()
 	w := cfg.HTTP.NewWorker()
@@ -85,9 +89,9 @@ func work(queue <-chan sock.Conn, cfg *cli.Config) {
 }
 
 // accept returns the next connection; ok is false once the server stops. No error of
-// a single accept ends the server: see sock.JudgeAccept.
+// a single accept ends the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	if !cfg.Slots.Take() {
+	if !cfg.Conns.Acquire() {
 		return s, false
 	}
 	for {
@@ -95,8 +99,9 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 		if err == nil {
 			return s, true
 		}
-		switch sock.JudgeAccept(err) {
-		case sock.Stopped:
+		switch sock.ClassifyAcceptError(err) {
+		case sock.ListenerClosed:
+			cfg.Stop.ListenerClosed(l, err)
 			return s, false
 		case sock.BackOff:
 			cfg.Warn("cannot accept: %v; trying again", err)
@@ -109,7 +114,7 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 func handle(c *h1.Conn, cfg *cli.Config) {
 	_ = serve(c) // it concerns this client alone, and is in the access log
 	c.Close()
-	cfg.Slots.Give()
+	cfg.Conns.Release()
 }
 
 // serve drives a connection until it is over, or until it would have to wait on a

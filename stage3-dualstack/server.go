@@ -122,6 +122,10 @@ func listen(addr netip.AddrPort, v6only bool, cfg *cli.Config) (*sock.Listener, 
 // graceful stop.
 func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	queue := make(chan sock.Conn, cfg.Workers)
+	// A worker whose client never pauses keeps its Go processor until it is preempted.
+	// Where there are more processors than CPUs the kernel shares out the CPUs.
+	// A few are enough, and the garbage collector may use a thread for each.
+	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), min(cfg.Workers, 4)+len(listeners)))
 	var workers sync.WaitGroup
 	for range cfg.Workers {
 		workers.Go(func() { work(queue, cfg) })
@@ -133,7 +137,7 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	acceptors.Wait()
 	close(queue)
 	workers.Wait()
-	return nil
+	return cfg.Stop.Err()
 }
 
 // acceptAll hands the connections of one listening socket to the workers.
@@ -148,8 +152,8 @@ func acceptAll(l *sock.Listener, queue chan<- sock.Conn, cfg *cli.Config) {
 }
 
 // work serves connections from the queue, one at a time, until the queue is closed.
-// The worker is an OS thread: its system calls block, so it would hold one anyway, and
-// it is their number that is to be fixed.
+// The worker is an OS thread: its system calls block, so it would hold one anyway. The
+// pool fixes how many threads there are.
 func work(queue <-chan sock.Conn, cfg *cli.Config) {
 	runtime.LockOSThread()
 	w := cfg.HTTP.NewWorker()
@@ -159,10 +163,10 @@ func work(queue <-chan sock.Conn, cfg *cli.Config) {
 }
 
 // accept returns the next connection; ok is false once the server stops. No error of
-// a single accept ends the server: see sock.JudgeAccept.
+// a single accept ends the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	l.Wait() // and take no slot before: the last one may be for the other family
-	if !cfg.Slots.Take() {
+	l.Wait() // the last free slot may be needed by the other family's acceptor
+	if !cfg.Conns.Acquire() {
 		return s, false
 	}
 	for {
@@ -172,8 +176,9 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 			s.Peer = netip.AddrPortFrom(s.Peer.Addr().Unmap(), s.Peer.Port())
 			return s, true
 		}
-		switch sock.JudgeAccept(err) {
-		case sock.Stopped:
+		switch sock.ClassifyAcceptError(err) {
+		case sock.ListenerClosed:
+			cfg.Stop.ListenerClosed(l, err)
 			return s, false
 		case sock.BackOff:
 			cfg.Warn("cannot accept: %v; trying again", err)
@@ -186,7 +191,7 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 func handle(c *h1.Conn, cfg *cli.Config) {
 	_ = serve(c) // it concerns this client alone, and is in the access log
 	c.Close()
-	cfg.Slots.Give()
+	cfg.Conns.Release()
 }
 
 // serve drives a connection until it is over, or until it would have to wait on a

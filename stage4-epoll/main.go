@@ -9,7 +9,7 @@ import (
 
 // stage is what this server is called and what its flags are. The rest of main.go is
 // the same in all stages.
-var stage = cli.Stage{Name: "stage4-epoll", Workers: cli.PerCPU, Idle: 60 * time.Second, Bind: true}
+var stage = cli.Stage{Name: "stage4-epoll", Workers: cli.PerCPU, Idle: 60 * time.Second, Bind: true, LoopFiles: 2}
 
 func main() {
 	cfg := cli.Parse(stage, os.Args[1:])

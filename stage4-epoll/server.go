@@ -134,9 +134,10 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 			return err
 		}
 		loops[i] = l
+		cfg.Conns.OnFull(l.inbox.Wake) // to shed
 	}
-	// A busy loop never lets go of its Go processor. The acceptors and the log get some
-	// of their own, and the kernel shares out the CPUs.
+	// A busy loop never lets go of its Go processor. The acceptors and the log have others.
+	// Where there are more processors than CPUs the kernel shares out the CPUs.
 	runtime.GOMAXPROCS(cfg.Workers + len(listeners) + 1)
 	var workers sync.WaitGroup
 	for _, l := range loops {
@@ -151,7 +152,7 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 		l.inbox.Close()
 	}
 	workers.Wait()
-	return nil
+	return cfg.Stop.Err()
 }
 
 // acceptAll hands the connections of one listening socket to the loops, each to the
@@ -171,6 +172,7 @@ const (
 	batch = 256 // events that one epoll_wait reports at most
 	turn  = 16  // system calls for one connection before the others get theirs
 	slack = 4   // connections that a loop may have more than another
+	share = 64  // connections that a loop gives away before it serves again
 )
 
 // What comes with an event: one of these, or a client's number.
@@ -242,6 +244,7 @@ func (l *loop) work() {
 			e.Value.conn.Expire()
 			l.handle(e.Value)
 		}
+		l.shed()
 		l.balance()
 	}
 }
@@ -299,7 +302,9 @@ func (l *loop) watch(c *client) {
 			events = unix.EPOLLOUT
 		}
 		if err := l.epoll.Mod(c.fd, events, c.number); err != nil {
-			panic(err) // the set holds every client
+			l.cfg.Warn("cannot watch a connection: %v; it is closed", err)
+			l.drop(c)
+			return
 		}
 		c.want = want
 	}
@@ -312,7 +317,7 @@ func (l *loop) watch(c *client) {
 func (l *loop) drop(c *client) {
 	l.forget(c)
 	c.conn.Close()
-	l.cfg.Slots.Give()
+	l.cfg.Conns.Release()
 }
 
 // unwatch takes a client's descriptor out of the epoll set.
@@ -342,13 +347,27 @@ func (l *loop) stop() {
 	}
 }
 
+// shed closes the client that has been idle longest, where an acceptor waits for a slot. A
+// request that has arrived meanwhile is answered: Expire looks for one.
+func (l *loop) shed() {
+	if idle := l.timeouts.Front(int(h1.ClassIdle)); idle != nil && l.cfg.Conns.RoomWanted() {
+		idle.Value.conn.Expire()
+		l.handle(idle.Value)
+	}
+}
+
 // balance evens out what the acceptors cannot foresee: clients that leave one loop and
 // stay in another. A loop gives away clients that are idle, and one that has lost some,
 // given away or gone, wakes those that now have more. Whichever of two counts changed
 // last, its loop sees the difference.
 func (l *loop) balance() {
+	given := 0
 	for _, other := range l.loops {
 		for l.surplus(other) > slack && !l.cfg.Stop.Stopping() {
+			if given++; given > share {
+				l.inbox.Wake() // to go on in the next round
+				break
+			}
 			idle := l.timeouts.Back(int(h1.ClassIdle))
 			if idle == nil || !idle.Value.conn.Move(other.worker) {
 				break
@@ -359,7 +378,7 @@ func (l *loop) balance() {
 	}
 	for _, other := range l.loops {
 		if l.lost && other.surplus(l) > slack {
-			other.inbox.Nudge()
+			other.inbox.Wake()
 		}
 	}
 	l.lost = false
@@ -369,10 +388,10 @@ func (l *loop) balance() {
 func (l *loop) surplus(other *loop) int64 { return l.open.Load() - other.open.Load() }
 
 // accept returns the next connection; ok is false once the server stops. No error of
-// a single accept ends the server: see sock.JudgeAccept.
+// a single accept ends the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	l.Wait() // and take no slot before: the last one may be for the other family
-	if !cfg.Slots.Take() {
+	l.Wait() // the last free slot may be needed by the other family's acceptor
+	if !cfg.Conns.Acquire() {
 		return s, false
 	}
 	for {
@@ -382,8 +401,9 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 			s.Peer = netip.AddrPortFrom(s.Peer.Addr().Unmap(), s.Peer.Port())
 			return s, true
 		}
-		switch sock.JudgeAccept(err) {
-		case sock.Stopped:
+		switch sock.ClassifyAcceptError(err) {
+		case sock.ListenerClosed:
+			cfg.Stop.ListenerClosed(l, err)
 			return s, false
 		case sock.BackOff:
 			cfg.Warn("cannot accept: %v; trying again", err)

@@ -46,6 +46,9 @@ type Stage struct {
 	Workers int           // what -n is by default, or PerCPU; 0: one connection at a time, and no -n
 	Idle    time.Duration // what --idle-timeout is by default
 	Bind    bool          // whether there is --bind
+	// LoopFiles is how many descriptors each worker has for itself, beside its connections: an
+	// epoll set, an eventfd.
+	LoopFiles int
 }
 
 // PerCPU stands for as many workers as there are CPUs that the process may use.
@@ -61,14 +64,8 @@ func (s Stage) workers() int {
 	return s.Workers
 }
 
-const (
-	// spare is what of RLIMIT_NOFILE is not for connections: the site's cache of open
-	// files, and everything else that has a descriptor (listeners, pipes, epoll sets).
-	spare = 256 + 64
-)
-
 // Config is what a stage's Listen and Serve work with. Nothing in it changes while the
-// server runs, but for what Stop and Slots say.
+// server runs, but for what Stop and Conns say.
 type Config struct {
 	Stage   Stage
 	Root    string // the folder that is served, absolute
@@ -77,7 +74,7 @@ type Config struct {
 	Workers int    // at least 1
 	HTTP    *h1.Config
 	Stop    *Stop
-	Slots   *Slots // one for each open connection
+	Conns   *ConnLimit // one slot for each open connection
 
 	log            *accesslog.Logger
 	site           *site.Site
@@ -150,14 +147,14 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 		return nil, err
 	}
 	if o.maxConns == 0 {
-		o.maxConns = maxConns(descriptors())
+		o.maxConns = maxConns(descriptors(), o.workers*stage.LoopFiles)
 	}
-	c.Slots = NewSlots(o.maxConns, c.Stop)
+	c.Conns = NewConnLimit(o.maxConns, c.Stop)
 	if o.silent {
 		stdout = nil
 	}
 	c.log = accesslog.New(stdout, stderr)
-	c.Stop.flush = c.log.Close
+	c.Stop.exit = c.Exit
 	c.HTTP = &h1.Config{
 		Handler: c.site.Handle, Log: c.log, Stop: c.Stop,
 		IdleTimeout: o.idle, HeaderTimeout: o.header, BodyTimeout: o.body, WriteTimeout: o.write,
@@ -201,24 +198,6 @@ func folder(root string) (string, error) {
 		return "", fmt.Errorf("root %q: %w; choose the folder to serve with -R", root, err)
 	}
 	return root, nil
-}
-
-// descriptors is the limit on open files of this process.
-func descriptors() uint64 {
-	var limit unix.Rlimit
-	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
-		return 1024
-	}
-	return limit.Cur
-}
-
-// maxConns is how many connections fit a limit on descriptors. Under a limit that has
-// room for nothing else a quarter are for connections: the cache has to do with less.
-func maxConns(limit uint64) int {
-	if limit = min(limit, 1<<30); limit <= spare {
-		return int(max(limit/4, 1))
-	}
-	return int(limit - spare)
 }
 
 // Note adds a remark to the start line, for a stage that has something to say about how

@@ -76,7 +76,7 @@ func TestNew(t *testing.T) {
 	if h.Handler == nil || h.Log == nil || h.Stop != c.Stop {
 		t.Error("handler, log or stop is missing")
 	}
-	if n := cap(c.Slots.taken); n != 7 {
+	if n := cap(c.Conns.open); n != 7 {
 		t.Errorf("%d slots", n)
 	}
 }
@@ -245,20 +245,48 @@ func TestExplain(t *testing.T) {
 
 func TestMaxConns(t *testing.T) {
 	for _, tt := range []struct {
-		limit uint64
+		limit     uint64
+		loopFiles int
+		want      int
+	}{
+		{1024, 0, 704},
+		{1024, 2, 702},
+		{1024, 2 * 128, 448},
+		{1 << 20, 8, 1<<20 - 328},
+		{1<<64 - 1, 0, 1<<30 - 320}, // RLIM_INFINITY
+		{428, 0, 108},
+		{427, 0, 107},
+		{426, 0, 106}, // from here on a quarter is more
+		{400, 0, 100},
+		{400, 40, 90},
+		{321, 0, 80},
+		{320, 0, 80},
+		{64, 0, 16},
+		{64, 128, 1}, // the loops alone do not fit
+		{0, 0, 1},
+	} {
+		if got := maxConns(tt.limit, tt.loopFiles); got != tt.want {
+			t.Errorf("limit %d, %d for loops: %d connections, want %d", tt.limit, tt.loopFiles, got, tt.want)
+		}
+	}
+}
+
+// The descriptors of the event loops are no connections' (128 of them need 256).
+func TestMaxConnsOfAStage(t *testing.T) {
+	all := maxConns(descriptors(), 0)
+	for _, tt := range []struct {
+		stage Stage
+		args  []string
 		want  int
 	}{
-		{1024, 704},
-		{1 << 20, 1<<20 - 320},
-		{1<<64 - 1, 1<<30 - 320}, // RLIM_INFINITY
-		{400, 80},
-		{321, 1},
-		{320, 80},
-		{64, 16},
-		{0, 1},
+		{stage1, nil, all},
+		{stage2, []string{"-n", "128"}, all},
+		{stage4, []string{"-n", "128"}, maxConns(descriptors(), 256)},
+		{stage4, []string{"-n", "1"}, maxConns(descriptors(), 2)},
+		{stage4, []string{"-n", "128", "--max-conns", "5000"}, 5000},
 	} {
-		if got := maxConns(tt.limit); got != tt.want {
-			t.Errorf("limit %d: %d connections, want %d", tt.limit, got, tt.want)
+		if c, _, _ := config(t, tt.stage, nil, tt.args...); cap(c.Conns.open) != tt.want {
+			t.Errorf("%s %q: %d connections, want %d", tt.stage.Name, tt.args, cap(c.Conns.open), tt.want)
 		}
 	}
 }
@@ -301,45 +329,133 @@ func TestStop(t *testing.T) {
 		t.Error("does not stop")
 	}
 	<-s.Done()
-	if err := <-woken; sock.JudgeAccept(err) != sock.Stopped {
+	if err := <-woken; sock.ClassifyAcceptError(err) != sock.ListenerClosed {
 		t.Errorf("accept says %v", err)
 	}
 }
 
-func TestSlots(t *testing.T) {
+// Who wakes up because his listener was shut down asks why.
+func TestListenerClosed(t *testing.T) {
+	for _, stopping := range []bool{true, false} {
+		s, err := NewStop()
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(s.FD())
+		l, other := listen(t, unix.AF_INET, "127.0.0.1:0"), listen(t, unix.AF_INET, "127.0.0.1:0")
+		if stopping {
+			s.Begin(l)
+		} else if err := l.Shutdown(); err != nil {
+			t.Fatal(err)
+		}
+		_, cause := l.Accept(0)
+		s.ListenerClosed(l, cause)
+		s.ListenerClosed(other, cause)
+		if stopping {
+			if s.Err() != nil {
+				t.Errorf("stopping: %v", s.Err())
+			}
+			continue
+		}
+		want := "listen on " + l.Addr().String() + ": accept4: invalid argument: somebody else has shut this socket down; start the server again"
+		if s.Err() == nil || s.Err().Error() != want {
+			t.Errorf("the error is %v, want %s", s.Err(), want)
+		}
+		go s.OnSignal([]*sock.Listener{l, other}) // it sleeps for the grace, after Begin
+		if _, err := other.Accept(0); sock.ClassifyAcceptError(err) != sock.ListenerClosed {
+			t.Errorf("the other listener: %v", err)
+		}
+		<-s.Done()
+	}
+}
+
+func TestConnLimit(t *testing.T) {
 	stop, err := NewStop()
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(stop.FD())
-	s := NewSlots(2, stop)
+	s := NewConnLimit(2, stop)
 	for range 2 {
-		if !s.Take() {
+		if !s.Acquire() {
 			t.Fatal("two slots are free")
 		}
 	}
 	third := make(chan bool)
-	take := func() { third <- s.Take() }
-	go take()
+	acquire := func() { third <- s.Acquire() }
+	go acquire()
 	select {
 	case <-third:
-		t.Fatal("a third slot was taken")
-	case <-time.After(50 * time.Millisecond):
+		t.Fatal("a third slot was acquired")
+	case <-time.After(2 * askAgain):
 	}
-	s.Give()
+	if s.RoomWanted() {
+		t.Error("room is wanted where nobody can make any")
+	}
+	s.Release()
 	if !<-third {
-		t.Error("the slot given back was not taken")
+		t.Error("the slot that was released was not acquired")
 	}
-	go take()
+	go acquire()
 	time.Sleep(20 * time.Millisecond)
 	stop.Begin()
 	if <-third {
-		t.Error("a slot was taken after the stop")
+		t.Error("a slot was acquired after the stop")
 	}
-	s.Give()
+	s.Release()
 	for range 20 {
-		if s.Take() {
-			t.Fatal("a free slot was taken after the stop")
+		if s.Acquire() {
+			t.Fatal("a free slot was acquired after the stop")
 		}
+	}
+}
+
+// An acceptor that finds no slot asks for room, again and again, and one thread is told so each time.
+func TestRoomWanted(t *testing.T) {
+	stop, err := NewStop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer unix.Close(stop.FD())
+	s := NewConnLimit(1, stop)
+	// The acceptor is held in its call for as long as the test looks.
+	asks, looked := make(chan struct{}), make(chan struct{})
+	s.OnFull(func() { asks <- struct{}{}; <-looked })
+	if !s.Acquire() || s.RoomWanted() {
+		t.Fatal("a slot is free: nobody needs room")
+	}
+	acquired := make(chan bool)
+	go func() { acquired <- s.Acquire() }()
+	for i := range 3 { // nobody makes room at first
+		<-asks
+		if !s.RoomWanted() {
+			t.Errorf("call %d, and no room is wanted", i)
+		}
+		if s.RoomWanted() {
+			t.Errorf("call %d: two threads are told to make room for one", i)
+		}
+		if i == 2 {
+			s.Release()
+		}
+		looked <- struct{}{}
+	}
+	if !<-acquired {
+		t.Error("the slot that was released was not acquired")
+	}
+	// A client that leaves of its own accord makes room, too.
+	go func() { acquired <- s.Acquire() }()
+	<-asks
+	s.Release()
+	looked <- struct{}{}
+	if !<-acquired || s.RoomWanted() {
+		t.Error("an acceptor that has its slot wants room")
+	}
+	// And a stop ends the wait.
+	go func() { acquired <- s.Acquire() }()
+	<-asks
+	stop.Begin()
+	looked <- struct{}{}
+	if <-acquired {
+		t.Error("a slot was acquired after the stop")
 	}
 }

@@ -128,7 +128,7 @@ var flags = []flag{
 		set: timeout(func(o *options, d time.Duration) { o.write = d }),
 	},
 	{
-		long: "max-conns", value: "N", help: "open connections; more wait (descriptors less 320)",
+		long: "max-conns", value: "N", help: "open connections; more wait",
 		set: number(1, 1<<30, "the connections are a number", func(o *options, n int) { o.maxConns = n }),
 	},
 }
@@ -269,6 +269,12 @@ func usage(stage Stage) string {
 			help += fmt.Sprintf(" (%d)", stage.workers())
 		case "idle-timeout":
 			help += fmt.Sprintf(" (%v)", stage.Idle)
+		case "max-conns":
+			help += fmt.Sprintf(" (descriptors less %d", cacheFiles+otherFiles)
+			if stage.LoopFiles > 0 {
+				help += fmt.Sprintf(" and %d a worker", stage.LoopFiles)
+			}
+			help += ")"
 		}
 		fmt.Fprintf(&b, "  %-25s %s\n", names, help)
 	}

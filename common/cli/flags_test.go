@@ -14,7 +14,7 @@ var (
 	stage1 = Stage{Name: "stage1-iterative", Idle: 5 * time.Second}
 	stage2 = Stage{Name: "stage2-threadpool", Workers: 64, Idle: 5 * time.Second}
 	stage3 = Stage{Name: "stage3-dualstack", Workers: 64, Idle: 5 * time.Second, Bind: true}
-	stage4 = Stage{Name: "stage4-epoll", Workers: PerCPU, Idle: time.Minute, Bind: true}
+	stage4 = Stage{Name: "stage4-epoll", Workers: PerCPU, Idle: time.Minute, Bind: true, LoopFiles: 2}
 )
 
 func ExampleStage() {
@@ -171,9 +171,9 @@ func TestHelp(t *testing.T) {
 		stage    Stage
 		has, not []string
 	}{
-		{stage1, []string{"usage: stage1-iterative [flags]\n", "-p, --port PORT ", "(5s)"}, []string{"workers", "--bind"}},
+		{stage1, []string{"usage: stage1-iterative [flags]\n", "-p, --port PORT ", "(5s)", "(descriptors less 320)"}, []string{"workers", "--bind"}},
 		{stage2, []string{"-n, --workers WORKERS ", "(64)"}, []string{"--bind"}},
-		{stage4, []string{"--bind HOW", "(1m0s)", fmt.Sprintf("(%d)", runtime.GOMAXPROCS(0))}, nil},
+		{stage4, []string{"--bind HOW", "(1m0s)", fmt.Sprintf("(%d)", runtime.GOMAXPROCS(0)), "(descriptors less 320 and 2 a worker)"}, nil},
 	} {
 		text := usage(tt.stage)
 		for _, s := range tt.has {

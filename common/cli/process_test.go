@@ -47,8 +47,15 @@ func TestMain(m *testing.M) {
 		cfg.HTTP.Log.Log(&h1.Entry{Time: time.Now(), Status: 200})
 		time.Sleep(30 * time.Millisecond)
 	}
+	if os.Getenv("CLI_TEST_SERVER") == "lost" {
+		_ = l.Shutdown() // as if it were somebody else
+		_, err := l.Accept(0)
+		cfg.Stop.ListenerClosed(l, err)
+		<-cfg.Stop.Done()
+		time.Sleep(time.Minute) // a response that does not end
+	}
 	_, err = l.Accept(0)
-	if sock.JudgeAccept(err) != sock.Stopped || !cfg.Stop.Stopping() {
+	if sock.ClassifyAcceptError(err) != sock.ListenerClosed || !cfg.Stop.Stopping() {
 		cfg.Fatal(fmt.Errorf("accept woke up: %w", err))
 	}
 	cfg.HTTP.Log.Log(&h1.Entry{Time: time.Now(), Status: 299}) // flushed by Exit
@@ -199,6 +206,18 @@ func TestEndOfTheGrace(t *testing.T) {
 	status, log, took := ends(t, cmd, stdout)
 	if status != 0 || took < 4*time.Second || took > 5500*time.Millisecond || !strings.Contains(log, " 299 ") {
 		t.Errorf("status %d after %v, log %q", status, took, log)
+	}
+}
+
+// A listener that somebody else has shut down ends the server with an error, also where a response
+// takes longer than the grace.
+func TestListenerLost(t *testing.T) {
+	t.Parallel()
+	cmd, stdout, stderr := started(t, "lost")
+	status, _, took := ends(t, cmd, stdout)
+	if status != 1 || took < 4*time.Second || took > 5500*time.Millisecond ||
+		!regexp.MustCompile(`^stage4-epoll: listen on 127\.0\.0\.1:\d+: accept4: .*; start the server again\n$`).Match(stderr.Bytes()) {
+		t.Errorf("status %d after %v, stderr %q", status, took, stderr)
 	}
 }
 

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"fmt"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -25,7 +26,10 @@ type Stop struct {
 	read, write int // a pipe into which nothing is written: the end of write is what read sees
 
 	signals chan os.Signal // SIGTERM and SIGINT, from before there is a listener
-	flush   func()         // writes the log, before the process ends
+	exit    func(error)    // writes the log and ends the process: Config.Exit
+
+	err    atomic.Pointer[error] // why the server stops, if that is no signal
+	failed chan struct{}         // closed when err is set
 }
 
 // NewStop makes a Stop that has not begun.
@@ -34,7 +38,7 @@ func NewStop() (*Stop, error) {
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
 		return nil, os.NewSyscallError("pipe2", err)
 	}
-	return &Stop{done: make(chan struct{}), read: fds[0], write: fds[1], flush: func() {}}, nil
+	return &Stop{done: make(chan struct{}), read: fds[0], write: fds[1], exit: func(error) {}, failed: make(chan struct{})}, nil
 }
 
 // Stopping tells whether the stop has begun.
@@ -48,7 +52,7 @@ func (s *Stop) FD() int { return s.read }
 func (s *Stop) Done() <-chan struct{} { return s.done }
 
 // Begin begins the stop, the first time that it is called. Stopping is true before the
-// first acceptor wakes up and wonders why.
+// first acceptor wakes up: ListenerClosed asks for it.
 func (s *Stop) Begin(listeners ...*sock.Listener) {
 	s.once.Do(func() {
 		s.stopping.Store(true)
@@ -60,46 +64,41 @@ func (s *Stop) Begin(listeners ...*sock.Listener) {
 	})
 }
 
-// OnSignal waits for SIGTERM or SIGINT and then stops the server: Serve returns when the
-// responses under way are out. A second signal, or the end of the grace, ends the process
-// here. The stage starts it as a goroutine, so that every goroutine but the log's is started
-// in sight.
+// ListenerClosed is called by an acceptor whose listener has been shut down. During a
+// stop that is how it wakes up. Otherwise somebody else has done it (ss -K, or shutdown(2) on
+// the same socket): the server stops as after a signal, but with an error, which Err returns.
+func (s *Stop) ListenerClosed(l *sock.Listener, cause error) {
+	if s.Stopping() {
+		return
+	}
+	err := fmt.Errorf("listen on %v: %w: somebody else has shut this socket down; start the server again", l.Addr(), cause)
+	if s.err.CompareAndSwap(nil, &err) {
+		close(s.failed)
+	}
+}
+
+// Err is why the server stops: nil after a signal.
+func (s *Stop) Err() error {
+	if err := s.err.Load(); err != nil {
+		return *err
+	}
+	return nil
+}
+
+// OnSignal waits for SIGTERM or SIGINT, or until a listener is lost, and then stops the
+// server: Serve returns when the responses under way are out. A signal after that, or the
+// end of the grace, ends the process here. The stage starts it as a goroutine, so that
+// every goroutine but the log's is started in sight.
 func (s *Stop) OnSignal(listeners []*sock.Listener) {
-	<-s.signals
+	select {
+	case <-s.signals:
+	case <-s.failed:
+	}
 	s.Begin(listeners...)
 	select {
 	case <-s.signals:
 		os.Exit(1)
 	case <-time.After(grace):
-		s.flush()
-		os.Exit(0)
+		s.exit(s.Err())
 	}
 }
-
-// Slots bounds the open connections. Who wants to accept one takes a slot first, so that
-// further clients wait in the kernel's backlog, where they cost no descriptor.
-type Slots struct {
-	taken chan struct{}
-	stop  *Stop
-}
-
-// NewSlots makes n slots.
-func NewSlots(n int, stop *Stop) *Slots {
-	return &Slots{make(chan struct{}, n), stop} // elements of 0 bytes, however many
-}
-
-// Take waits for a free slot. It returns false if the server stops first.
-func (s *Slots) Take() bool {
-	if s.stop.Stopping() {
-		return false
-	}
-	select {
-	case s.taken <- struct{}{}:
-		return true
-	case <-s.stop.Done():
-		return false
-	}
-}
-
-// Give gives a slot back: its connection is closed.
-func (s *Slots) Give() { <-s.taken }

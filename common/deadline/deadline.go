@@ -9,6 +9,7 @@
 package deadline
 
 import (
+	"cmp"
 	"iter"
 	"time"
 )
@@ -50,6 +51,9 @@ func (e *Entry[T]) Remove() {
 	} else {
 		l.back = e.prev
 	}
+	if l.near == e {
+		l.near = cmp.Or(e.prev, e.next)
+	}
 	e.next, e.prev, e.list = nil, nil, nil
 }
 
@@ -57,13 +61,14 @@ func (e *Entry[T]) Remove() {
 // empty and ready. A List must not be copied while it holds entries.
 type List[T any] struct {
 	front, back *Entry[T]
+	near        *Entry[T] // the last one that did not go to the back, or its neighbour once it is gone; may be nil
 }
 
 // Push arms e for the time at, wherever it was before. It takes constant time
 // if no deadline in the list is later than at, as is so where all are pushed with one and
 // the same time-out, and also if nothing changes: a connection that is served again
 // before the head it began is complete keeps its deadline, and its place. Other times are
-// sorted in from the back.
+// sorted in. A batch of them whose times rise or fall costs one walk through the list.
 func (l *List[T]) Push(e *Entry[T], at time.Time) {
 	d := at.Sub(origin)
 	if e.list == l && e.at == d {
@@ -71,21 +76,41 @@ func (l *List[T]) Push(e *Entry[T], at time.Time) {
 	}
 	e.Remove()
 	e.at, e.list = d, l
-	e.prev = l.back
-	for e.prev != nil && e.prev.at > d {
-		e.next = e.prev
-		e.prev = e.prev.prev
-	}
-	if e.prev != nil {
+	if e.prev = l.before(d); e.prev != nil {
+		e.next = e.prev.next
 		e.prev.next = e
 	} else {
+		e.next = l.front
 		l.front = e
 	}
 	if e.next != nil {
 		e.next.prev = e
+		l.near = e
 	} else {
 		l.back = e
 	}
+}
+
+// before is the last entry whose deadline is not after d, or nil if there is none. The
+// search runs from two places in turn, so that it costs twice the shorter way at most:
+// from the back, where nearly all belong, and from near, where the next of a batch does.
+func (l *List[T]) before(d time.Duration) *Entry[T] {
+	near := l.near
+	e := l.back
+	for ; e != nil && e.at > d; e = e.prev {
+		switch {
+		case near == nil:
+		case near.at > d:
+			if near = near.prev; near == nil {
+				return nil
+			}
+		case near.next.at <= d: // near is not the back, whose deadline is after d
+			near = near.next
+		default:
+			return near
+		}
+	}
+	return e
 }
 
 // Front is the entry with the earliest deadline, or nil.
@@ -105,6 +130,10 @@ type Set[T any] struct {
 // Push arms e in the list of that class, which is from 0 to Classes-1, and disarms it
 // in any other.
 func (s *Set[T]) Push(class int, e *Entry[T], at time.Time) { s.lists[class].Push(e, at) }
+
+// Front is the entry of a class with the earliest deadline, or nil: the connection that has
+// waited longest.
+func (s *Set[T]) Front(class int) *Entry[T] { return s.lists[class].front }
 
 // Back is the entry of a class with the latest deadline, or nil: the connection that was
 // armed last.

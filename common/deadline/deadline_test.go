@@ -222,6 +222,110 @@ func TestModel(t *testing.T) {
 	}
 }
 
+// The order of a list against a slice, over random operations that go near and far: batches
+// that rise, fall or are mixed, equal times, removals of the entry that a search begins at.
+func TestListModel(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 1))
+		var l deadline.List[int]
+		es := make([]deadline.Entry[int], 40)
+		var model []int // in the order of the list
+		remove := func(i int) {
+			es[i].Remove()
+			model = slices.DeleteFunc(model, func(j int) bool { return j == i })
+		}
+		last, at := 0, 50
+		for range 1000 {
+			i := rnd.IntN(len(es))
+			switch op := rnd.IntN(10); {
+			case op < 2:
+				remove(i)
+			case op < 4: // what was pushed last, often the entry that the next search would begin at
+				remove(last)
+			default:
+				switch seed % 4 {
+				case 0: // rising
+					at = (at + rnd.IntN(3)) % 100
+				case 1: // falling
+					at = (at + 100 - rnd.IntN(3)) % 100
+				default: // mixed, with many equal ones
+					at = rnd.IntN(10)
+				}
+				if es[i].Armed() && es[i].At().Equal(after(at)) {
+					continue // keeps its place
+				}
+				remove(i)
+				l.Push(&es[i], after(at))
+				last = i
+				place := len(model)
+				for place > 0 && es[model[place-1]].At().After(after(at)) {
+					place--
+				}
+				model = slices.Insert(model, place, i)
+			}
+		}
+		for n, i := range model {
+			if l.Front() != &es[i] {
+				t.Fatalf("seed %d: entry %d of the list is not the one of the model", seed, n)
+			}
+			l.Front().Remove()
+		}
+		if l.Front() != nil {
+			t.Fatalf("seed %d: the list has more entries than the model", seed)
+		}
+	}
+}
+
+// A batch that is sorted in must not cost a walk through the list for each of its entries: that
+// would be 200 million steps here. It is compared with as many entries that go to the back.
+func TestBatchCostsOneWalk(t *testing.T) {
+	const n = 20_000
+	push := func(at func(i int) int) time.Duration {
+		best := time.Hour
+		for range 3 { // the machine may be busy with something else, but not each time
+			var l deadline.List[int]
+			there, batch := make([]deadline.Entry[int], n), make([]deadline.Entry[int], n)
+			for i := range there {
+				l.Push(&there[i], after(2*i))
+			}
+			begin := time.Now()
+			for i := range batch {
+				l.Push(&batch[i], after(at(i)))
+				if i%100 == 0 { // meanwhile others go to the back
+					l.Push(&there[i], after(2*n+i))
+				}
+			}
+			best = min(best, time.Since(begin))
+		}
+		return best
+	}
+	back := push(func(i int) int { return 4*n + i })
+	for name, at := range map[string]func(i int) int{
+		"rising":  func(i int) int { return 2*i + 1 },
+		"falling": func(i int) int { return 2*(n-i) - 1 },
+	} {
+		if took := push(at); took > 50*back {
+			t.Errorf("%s: a batch of %d takes %v, and %v where all go to the back", name, n, took, back)
+		} else {
+			t.Logf("%s: %v, and %v to the back", name, took, back)
+		}
+	}
+}
+
+func TestFrontAndBack(t *testing.T) {
+	var s deadline.Set[int]
+	if s.Front(1) != nil || s.Back(1) != nil {
+		t.Error("an empty class has a front or a back")
+	}
+	es := make([]deadline.Entry[int], 3)
+	for i := range es {
+		s.Push(1, &es[i], after(i))
+	}
+	if s.Front(1) != &es[0] || s.Back(1) != &es[2] || s.Front(0) != nil {
+		t.Error("the front or the back of a class is another entry")
+	}
+}
+
 // An idle connection has 250 bytes for everything; its deadline takes 40 of them.
 func TestSize(t *testing.T) {
 	if n := unsafe.Sizeof(deadline.Entry[*int]{}); n > 40 {
@@ -257,5 +361,27 @@ func BenchmarkPush(b *testing.B) {
 		if i++; i == len(es) {
 			i = 0
 		}
+	}
+}
+
+// BenchmarkBatch sorts a batch from another loop's list into a list of 9,000, latest first.
+func BenchmarkBatch(b *testing.B) {
+	for _, n := range []int{64, 9000} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			there, batch := make([]deadline.Entry[int], 9000), make([]deadline.Entry[int], n)
+			for b.Loop() {
+				var l deadline.List[int]
+				for i := range there {
+					there[i] = deadline.Entry[int]{}
+					l.Push(&there[i], start.Add(time.Duration(2*i)))
+				}
+				begin := time.Now()
+				for i := range batch {
+					batch[i] = deadline.Entry[int]{}
+					l.Push(&batch[i], start.Add(time.Duration(2*(9000-i*9000/n)-1)))
+				}
+				b.ReportMetric(float64(time.Since(begin).Microseconds()), "µs/batch")
+			}
+		})
 	}
 }

@@ -46,8 +46,8 @@ func (b *Inbox[T]) Put(v T) { b.change(func() { b.values = append(b.values, v) }
 // Close says that no more values come.
 func (b *Inbox[T]) Close() { b.change(func() { b.closed = true }) }
 
-// Nudge wakes the owner for a reason that is not in the inbox.
-func (b *Inbox[T]) Nudge() { b.change(func() {}) }
+// Wake wakes the owner for a reason that is not in the inbox.
+func (b *Inbox[T]) Wake() { b.change(func() {}) }
 
 func (b *Inbox[T]) change(what func()) {
 	b.mu.Lock()

@@ -46,7 +46,7 @@ func TestSleepingOwnerIsWokenOnce(t *testing.T) {
 	for name, change := range map[string]func(*Inbox[int]){
 		"Put":   func(b *Inbox[int]) { b.Put(1) },
 		"Close": func(b *Inbox[int]) { b.Close() },
-		"Nudge": func(b *Inbox[int]) { b.Nudge() },
+		"Wake":  func(b *Inbox[int]) { b.Wake() },
 	} {
 		t.Run(name, func(t *testing.T) {
 			b, err := New[int]()

@@ -100,14 +100,14 @@ func (l *Listener) Addr() netip.AddrPort {
 }
 
 // Wait is poll(2): it returns when a connection waits to be accepted, or the listener was
-// shut down, for who needs something else before Accept. What else it can return for,
-// Accept will tell.
+// shut down. It is for a caller that must do something else before Accept. Accept tells
+// why it returned.
 func (l *Listener) Wait() {
 	_, _ = Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, -1)
 }
 
 // Accept is accept4(2): it waits for a connection and returns it. flags is 0 or
-// unix.SOCK_NONBLOCK. What an error means, [JudgeAccept] tells.
+// unix.SOCK_NONBLOCK. What an error means, [ClassifyAcceptError] tells.
 func (l *Listener) Accept(flags int) (Conn, error) {
 	var fd int
 	var sa unix.Sockaddr
@@ -140,24 +140,24 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// Verdict is what an error of accept(2) means for the server.
-type Verdict int
+// AcceptError is what an error of accept(2) means for the server.
+type AcceptError int
 
-// The verdicts. A server never stops serving because one accept failed.
+// The kinds of errors. A server never stops serving because one accept failed.
 const (
-	Retry   Verdict = iota // that one connection is lost; accept the next
-	BackOff                // descriptors or memory have run out: wait before the next try
-	Stopped                // the listener was shut down
+	Retry          AcceptError = iota // that one connection is lost; accept the next
+	BackOff                           // descriptors or memory have run out: wait before the next try
+	ListenerClosed                    // the listener was shut down, and accepts nobody any more
 )
 
-// JudgeAccept tells what to do about an error of [Listener.Accept]. Linux hands over
+// ClassifyAcceptError tells what to do about an error of [Listener.Accept]. Linux hands over
 // errors that were already pending on the new connection, see accept(2): they are that
 // connection's, not the listener's. An error that is not known backs off, so that it
 // cannot make the server spin.
-func JudgeAccept(err error) Verdict {
+func ClassifyAcceptError(err error) AcceptError {
 	for _, errno := range []unix.Errno{unix.EINVAL, unix.EBADF} {
 		if errors.Is(err, errno) {
-			return Stopped
+			return ListenerClosed
 		}
 	}
 	for _, errno := range []unix.Errno{

@@ -12,10 +12,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-func TestJudgeAccept(t *testing.T) {
+func TestClassifyAcceptError(t *testing.T) {
 	for _, c := range []struct {
 		err  error
-		want Verdict
+		want AcceptError
 	}{
 		{unix.ECONNABORTED, Retry},
 		{unix.EPERM, Retry}, // a firewall's rule
@@ -36,12 +36,12 @@ func TestJudgeAccept(t *testing.T) {
 		{ErrAgain, BackOff},
 		{unix.EXFULL, BackOff}, // nobody knows
 		{fmt.Errorf("something else"), BackOff},
-		{unix.EINVAL, Stopped},
-		{unix.EBADF, Stopped},
+		{unix.EINVAL, ListenerClosed},
+		{unix.EBADF, ListenerClosed},
 	} {
 		for _, err := range []error{c.err, os.NewSyscallError("accept4", c.err), fmt.Errorf("listener: %w", c.err)} {
-			if got := JudgeAccept(err); got != c.want {
-				t.Errorf("JudgeAccept(%v) = %v, want %v", err, got, c.want)
+			if got := ClassifyAcceptError(err); got != c.want {
+				t.Errorf("ClassifyAcceptError(%v) = %v, want %v", err, got, c.want)
 			}
 		}
 	}
@@ -178,7 +178,7 @@ func TestShutdownWakesAccept(t *testing.T) {
 			select {
 			case err := <-result:
 				wantCall(t, err, "accept4", unix.EINVAL)
-				if JudgeAccept(err) != Stopped {
+				if ClassifyAcceptError(err) != ListenerClosed {
 					t.Errorf("%v does not mean that the listener has stopped", err)
 				}
 			case <-time.After(10 * time.Second):

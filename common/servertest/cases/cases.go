@@ -28,7 +28,7 @@ package cases
 
 // groups are all cases, by topic.
 var groups = []func() []Case{
-	cliCases, timeoutCases, stopCases,
+	cliCases, timeoutCases, stopCases, lostCases,
 	connectionCases, closeCases, refusalCases, lineCases, targetCases, fieldCases, methodCases,
 	bodyCases, chunkCases, expectCases, responseCases,
 	typeCases, nameCases, contentCases, rangeCases, conditionCases, fallbackCases,

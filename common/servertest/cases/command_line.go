@@ -158,24 +158,40 @@ func cliCases() []Case {
 		{Name: "cli-bind-4", IDs: []string{"cli-bind-4"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(1, true, false, "4")},
 		{Name: "cli-bind-6", IDs: []string{"cli-bind-6"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(1, false, true, "6")},
 		{
+			// A client with a request under way keeps its connection, in every stage.
 			Name: "cli-max-conns", IDs: []string{"cli-max-conns"}, Stages: stages.In(2, 3, 4), Flags: []string{"--max-conns", "2"},
 			Run: func(t *T) {
-				a, b, c := t.Dial(), t.Dial(), t.Dial()
-				a.Request("GET", "/healthz").WantBody(200, "ok")
-				b.Request("GET", "/healthz").WantBody(200, "ok")
+				a, b := halfRequest(t, t.Server, DialOptions{}), halfRequest(t, t.Server, DialOptions{})
+				c := t.Dial()
 				c.Request("GET", "/healthz").WantSilence(100 * time.Millisecond)
 				if n := t.Server.Connections(); n > 2 {
 					t.Errorf("%d connections are open", n)
 				}
 				a.Close()
 				c.WantBody(200, "ok")
-				b.WantKept()
-				// Whoever leaves in disorder makes room as well.
+				c.Send(halfHealthz)
+				c.AwaitRead()
+				b.Send(restHealthz).WantBody(200, "ok")
+				b.Send(halfHealthz)
+				b.AwaitRead()
+				// A client that leaves in disorder makes room as well.
 				d := t.Dial()
 				d.Request("GET", "/healthz").WantSilence(50 * time.Millisecond)
 				b.Reset()
 				d.WantBody(200, "ok")
-				c.WantKept()
+				c.Send(restHealthz).WantBody(200, "ok")
+			},
+		},
+		{
+			Name: "cli-max-conns-idle", IDs: []string{"cli-max-conns"}, Stages: stages.In(2, 3), Flags: []string{"--max-conns", "2"},
+			Run: func(t *T) {
+				a, b, c := t.Dial(), t.Dial(), t.Dial()
+				a.WantKept()
+				b.WantKept()
+				c.Request("GET", "/healthz").WantSilence(100 * time.Millisecond)
+				a.Close()
+				c.WantBody(200, "ok")
+				b.WantKept()
 			},
 		},
 		{
@@ -191,37 +207,31 @@ func cliCases() []Case {
 					c.Request("GET", "/healthz").WantBody(200, "ok")
 					c.Close()
 				}
-				a := t.DialTo(t.Server, DialOptions{IPv6: true})
-				a.Request("GET", "/healthz").WantBody(200, "ok")
+				a := halfRequest(t, t.Server, DialOptions{IPv6: true})
 				b := t.Dial()
 				b.Request("GET", "/healthz").WantSilence(100 * time.Millisecond)
 				a.Close()
 				b.WantBody(200, "ok")
 			},
 		},
+		{Name: "cli-max-conns-shed", IDs: []string{"cli-max-conns-shed"}, Stages: stages.In(4), NoServer: true, Run: shedIdle},
+		{Name: "cli-max-conns-shed-loops", IDs: []string{"cli-max-conns-shed", "cli-max-conns"}, Stages: stages.In(4), NoServer: true, Run: shedInLoops},
 		{
 			Name: "cli-max-conns-default", IDs: []string{"cli-max-conns-default"}, Stages: stages.In(2, 3, 4), NoServer: true, Alone: true,
 			Run: func(t *T) {
-				var flags []string
-				if t.Stage() < 4 {
-					flags = []string{"-n", "200"} // or the pool would be the bound
+				limits := []struct{ descriptors, workers, want int }{
+					{500, 200, 500 - 256 - 64}, // with fewer workers the pool would be the bound
+					{440, 200, 440 - 256 - 64},
+					{320, 200, 320 / 4},
 				}
-				for _, limit := range []int{500, 420} {
-					want := limit - 256 - 64
-					s := t.Begin(Config{Flags: flags, Wrap: []string{"sh", "-c", fmt.Sprintf(`ulimit -n %d; exec "$@"`, limit), "sh"}})
-					var clients []*Client
-					for range want + 20 {
-						clients = append(clients, t.DialTo(s, DialOptions{}))
-					}
-					t.Eventually(fmt.Sprintf("%d connections are open", want), func() bool { return s.Connections() >= want })
-					clients[want+19].Request("GET", "/healthz").WantSilence(50 * time.Millisecond)
-					if n := s.Connections(); n > want {
-						t.Errorf("RLIMIT_NOFILE is %d: %d connections are open, want %d", limit, n, want)
-					}
-					for _, c := range clients[:40] {
-						c.Close()
-					}
-					clients[want+19].WantBody(200, "ok")
+				if t.Stage() == 4 {
+					limits[0].workers, limits[0].want = 4, 500-256-64-2*4
+					limits[1].workers, limits[1].want = 1, 440-256-64-2*1
+					limits[2].workers, limits[2].want = 20, (320-2*20)/4
+					limits = append(limits, struct{ descriptors, workers, want int }{1024, 128, 1024 - 256 - 64 - 2*128})
+				}
+				for _, l := range limits {
+					fillServer(t, l.descriptors, l.workers, l.want)
 				}
 			},
 		},

@@ -66,7 +66,7 @@ func diag(family uint8, local, remote *net.TCPAddr) (Socket, error) {
 	}
 	resp = resp[:n]
 	if n < 16+72 || order.Uint16(resp[4:]) != 20 {
-		return Socket{}, errNoSocket
+		return Socket{}, ErrNoSocket
 	}
 	m := resp[16:]
 	d := Socket{State: m[1], Unread: order.Uint32(m[56:]), Unacked: order.Uint32(m[60:]), Inode: order.Uint32(m[68:])}
@@ -83,7 +83,8 @@ func diag(family uint8, local, remote *net.TCPAddr) (Socket, error) {
 
 const diagInfo = 2 // INET_DIAG_INFO: a tcp_info
 
-var errNoSocket = errors.New("sock_diag: no such socket")
+// ErrNoSocket is the error for a socket that is not there.
+var ErrNoSocket = errors.New("sock_diag: no such socket")
 
 // Listening says whether somebody listens on the port, without making a connection.
 func Listening(port int) bool {
@@ -122,7 +123,7 @@ func Listeners(port int) iter.Seq[Socket] {
 // an IPv6 socket.
 func ServerEnd(conn net.Conn) (Socket, error) {
 	local, remote := conn.RemoteAddr().(*net.TCPAddr), conn.LocalAddr().(*net.TCPAddr)
-	d, err := Socket{}, errNoSocket
+	d, err := Socket{}, ErrNoSocket
 	if remote.IP.To4() != nil {
 		d, err = diag(unix.AF_INET, local, remote)
 	}
@@ -130,7 +131,7 @@ func ServerEnd(conn net.Conn) (Socket, error) {
 		d, err = diag(unix.AF_INET6, local, remote)
 	}
 	if err == nil && d.State == unix.BPF_TCP_LISTEN {
-		return Socket{}, errNoSocket // where there is no connection the kernel finds who would take it
+		return Socket{}, ErrNoSocket // where there is no connection the kernel finds who would take it
 	}
 	return d, err
 }

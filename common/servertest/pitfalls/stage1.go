@@ -383,7 +383,7 @@ func stage1Scenarios() []Scenario {
 			Usually: "that errors travel too far: what goes wrong with one client ends that connection, and nothing else",
 			Where: []Place{
 				{Dir: "STAGE", Func: "handle", Has: "serve(c)"},
-				{Dir: "common/sock", Func: "JudgeAccept"},
+				{Dir: "common/sock", Func: "ClassifyAcceptError"},
 			},
 			Run: func(s *S) {
 				a := s.Connect("A")

@@ -2,9 +2,15 @@ package pitfalls
 
 import (
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
+	"fourways.example/common/servertest/kernel"
+	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/scenario"
 	"fourways.example/common/servertest/stages"
+	"fourways.example/common/servertest/wire"
 )
 
 func init() { scenarios = append(scenarios, stage2Scenarios, stage3Scenarios, stage4Scenarios) }
@@ -113,7 +119,59 @@ func stage2Scenarios() []Scenario {
 				s.Assert(err == nil && resp.Status == 200, "behind 4 clients that reset their connections, the next one gets: %s", scenario.InWords(resp, err))
 			},
 		},
+		{
+			ID: "two-at-a-time", Stage: 2,
+			Bug:      "a pool of threads with as many Go processors as CPUs",
+			Question: "GOMAXPROCS is 2, as on a machine with 2 CPUs. 8 clients ask without a pause, and each has a worker, which is a thread. How many of the 8 threads can the kernel choose from?",
+			Choices:  []string{"all 8: they are threads", "2: the other 6 wait for a Go processor", "1: Go runs one goroutine at a time"},
+			Answer:   1, Assertion: "busy-workers-share-the-cpus",
+			Usually: "that threads wait for each other, not for a CPU: a locked thread needs a Go processor to run, and gives a busy one up every 10 ms or later",
+			Where:   []Place{{Dir: "STAGE", Func: "Serve", Has: "runtime.GOMAXPROCS("}, work},
+			Stages:  stages.In(2, 3, 4), Flags: []string{"-s", "-n", "8"}, Env: []string{"GOMAXPROCS=2"},
+			Run: twoAtATime,
+		},
 	}
+}
+
+// twoAtATime has eight clients ask without a pause, and counts the threads that want a CPU.
+func twoAtATime(s *S) {
+	const clients, looks, few = 8, 100, 3
+	// Chunks of one byte: much to do for a server before its next system call, and little for a client.
+	const size = 2000 // of each answer's body
+	raw := "POST /echo HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n" + strings.Repeat("1\r\nx\r\n", size) + "0\r\n\r\n"
+	var floods []*wire.Flood
+	s.Step("%d clients upload in small chunks, each without end", clients)
+	for range clients {
+		conn, err := s.Server.Dial(DialOptions{})
+		if err != nil {
+			s.Fatalf("connect: %v", err)
+		}
+		f := wire.NewFlood(conn, raw)
+		s.OnEnd(f.Stop)
+		floods = append(floods, f)
+	}
+	twice := kernel.Eventually(process.Patience, func() bool {
+		return !slices.ContainsFunc(floods, func(f *wire.Flood) bool { return f.Answered.Load() < 2*size })
+	})
+	if !twice {
+		s.Fatalf("not every client is answered twice")
+	}
+	s.Saw("all of them are answered, sooner or later")
+	s.Step("how many threads run, or would if there were a CPU for them?")
+	var seen []int
+	for range looks {
+		time.Sleep(5 * time.Millisecond)
+		seen = append(seen, s.Server.Runnable())
+	}
+	// There are more now and then: the runtime's own, and threads that are inside a system call.
+	slices.Sort(seen)
+	n := seen[looks/10]
+	if n > few {
+		s.Saw("%d or more, nearly always", few+1)
+	} else {
+		s.Saw("often %d at most", few)
+	}
+	s.Assert(n > few, "%d clients never pause, and often no more than %d threads of the server run", clients, n)
 }
 
 // countThreads is for a server with -n 8: n idle clients may not make it make more threads.

@@ -205,7 +205,7 @@ func stage4Scenarios() []Scenario {
 			Choices:  []string{"it sleeps: accept blocks until there is a descriptor", "it uses up a CPU", "it refuses the client"},
 			Answer:   1, Assertion: "asleep-at-the-limit",
 			Usually: "that an error which does not go away by itself is retried without a pause: the client stays in the queue, and accept returns at once",
-			Where:   []Place{at("accept", "time.Sleep"), {Dir: "common/sock", Func: "JudgeAccept"}},
+			Where:   []Place{at("accept", "time.Sleep"), {Dir: "common/sock", Func: "ClassifyAcceptError"}},
 			Stages:  stages.In(2, 3, 4), Flags: []string{"--max-conns", "1000", "--idle-timeout", "1m"}, Stderr: "cannot accept",
 			Run: func(s *S) {
 				a := s.Connect("A")

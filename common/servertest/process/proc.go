@@ -55,6 +55,16 @@ func (s *Server) Awake() bool {
 	return false
 }
 
+// Runnable is how many threads run, or would if there were a CPU for them.
+func (s *Server) Runnable() (n int) {
+	for _, tid := range s.Tasks() {
+		if f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid)); len(f) > 0 && f[0] == "R" {
+			n++
+		}
+	}
+	return n
+}
+
 // Suspended says whether all threads are stopped by a signal.
 func (s *Server) Suspended() bool {
 	for _, tid := range s.Tasks() {
@@ -158,8 +168,8 @@ func (s *Server) FDs() []int {
 	return fds
 }
 
-// what is what a descriptor of the server is: "socket:[1234]", "anon_inode:[eventpoll]", a path.
-func (s *Server) what(fd int) string {
+// What is what a descriptor of the server is: "socket:[1234]", "anon_inode:[eventpoll]", a path.
+func (s *Server) What(fd int) string {
 	to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", s.PID(), fd))
 	return to
 }
@@ -169,7 +179,7 @@ func (s *Server) what(fd int) string {
 func (s *Server) Loops() [][]int {
 	var loops [][]int
 	for _, fd := range s.FDs() {
-		if s.what(fd) != "anon_inode:[eventpoll]" {
+		if s.What(fd) != "anon_inode:[eventpoll]" {
 			continue
 		}
 		info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.PID(), fd))
@@ -180,7 +190,7 @@ func (s *Server) Loops() [][]int {
 			if n, _ := fmt.Sscanf(line, "tfd: %d", &watched); n != 1 {
 				continue
 			}
-			switch what := s.what(watched); {
+			switch what := s.What(watched); {
 			case strings.HasPrefix(what, "socket:"):
 				sockets = append(sockets, watched)
 			case strings.HasPrefix(what, "pipe:"):
@@ -213,7 +223,7 @@ func (s *Server) Peers() map[int]int {
 	}
 	peers := map[int]int{}
 	for _, fd := range s.FDs() {
-		if port, ok := ports[s.what(fd)]; ok {
+		if port, ok := ports[s.What(fd)]; ok {
 			peers[fd] = port
 		}
 	}

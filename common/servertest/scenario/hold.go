@@ -29,7 +29,10 @@ func (s *S) Hold(p *Peer) (release func()) {
 	}
 	stopped, done := make(chan error), make(chan struct{})
 	go func() {
-		runtime.LockOSThread() // who traces is a thread, and it ends with this function
+		// It is a thread that traces. It must live on: a server that it has started would be
+		// killed with it (Pdeathsig).
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
 		if err := unix.PtraceSeize(thread); err != nil {
 			stopped <- os.NewSyscallError("ptrace PTRACE_SEIZE", err)
 			return
@@ -128,7 +131,14 @@ func NeedsHold() string {
 	seized := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		seized <- unix.PtraceSeize(child.Process.Pid)
+		defer runtime.UnlockOSThread() // and the thread lives on, as in hold
+		err := unix.PtraceSeize(child.Process.Pid)
+		if err == nil {
+			_ = unix.PtraceInterrupt(child.Process.Pid) // only a thread that stands still can be let go
+			_, _ = awaitStop(child.Process.Pid)
+			err = unix.PtraceDetach(child.Process.Pid)
+		}
+		seized <- err
 	}()
 	if err := <-seized; err != nil {
 		return "ptrace(2) is not allowed here: " + err.Error()

@@ -1,11 +1,6 @@
 package suite
 
 import (
-	"io"
-	"net"
-	"strings"
-	"sync/atomic"
-
 	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/wire"
 )
@@ -56,41 +51,14 @@ func (t *T) Idle(n int) []*wire.Client {
 	return clients
 }
 
-// A Flood pipelines requests without end, and reads what comes back as fast as it can.
-type Flood struct {
-	Answered atomic.Int64 // bytes of responses read so far
-	conn     *net.TCPConn
-}
-
-// Flood starts one. It ends with the case, or with Stop.
-func (t *T) Flood(raw string) *Flood {
+// Flood starts a flood. It ends with the case, or with Stop.
+func (t *T) Flood(raw string) *wire.Flood {
 	t.Helper()
 	conn, err := t.Server.Dial(process.DialOptions{})
 	if err != nil {
 		t.Fatalf("connect: %v", err)
 	}
-	f := &Flood{conn: conn}
-	many := strings.Repeat(raw, 1+16<<10/len(raw))
-	go func() {
-		for {
-			if _, err := io.WriteString(conn, many); err != nil {
-				return
-			}
-		}
-	}()
-	go func() {
-		buf := make([]byte, 64<<10)
-		for {
-			n, err := conn.Read(buf)
-			f.Answered.Add(int64(n))
-			if err != nil {
-				return
-			}
-		}
-	}()
+	f := wire.NewFlood(conn, raw)
 	t.OnEnd(f.Stop)
 	return f
 }
-
-// Stop ends the flood.
-func (f *Flood) Stop() { _ = f.conn.Close() }

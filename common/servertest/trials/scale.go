@@ -15,7 +15,6 @@ import (
 	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/stages"
-	"fourways.example/common/servertest/suite"
 	"fourways.example/common/servertest/wire"
 )
 
@@ -190,7 +189,7 @@ func flood(t *T) {
 	const requests = 30
 	s := t.Begin(Config{Flags: []string{"-s", "-n", "2"}})
 	t.Server = s
-	var floods []*suite.Flood
+	var floods []*wire.Flood
 	for range 4 {
 		floods = append(floods, t.Flood(wire.Request("GET", "/healthz", "")))
 	}
