@@ -20,7 +20,7 @@ var stages = []struct {
 	{"../stage1-iterative", 0},
 	{"../stage2-threadpool", 70},
 	{"../stage3-dualstack", 120},
-	{"../stage4-epoll", 280},
+	{"../stage4-epoll", 300},
 }
 
 // TestServeIsTheSame: serve is byte for byte the same in all stages, comment included.
