@@ -25,7 +25,7 @@ type Stop struct {
 	read, write int // a pipe into which nothing is written: the end of write is what read sees
 
 	signals chan os.Signal // SIGTERM and SIGINT, from before there is a listener
-	flush   func()         // writes the log, before the process ends
+	flush   func()         // writes what is left for stdout and stderr, before the process ends
 }
 
 // NewStop makes a Stop that has not begun.

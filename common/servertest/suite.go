@@ -15,7 +15,7 @@ import (
 
 // groups are all cases, by topic.
 var groups = []func() []Case{
-	cliCases, timeoutCases, stopCases,
+	cliCases, timeoutCases, stopCases, outputCases,
 	connectionCases, refusalCases, lineCases, targetCases, fieldCases, methodCases,
 	bodyCases, chunkCases, expectCases, responseCases,
 	typeCases, nameCases, contentCases, rangeCases, conditionCases, fallbackCases,
