@@ -17,7 +17,7 @@ const (
 	maxQueue = 1 << 20
 	// smallQueue is the memory that an Output keeps while there is little to write, in
 	// bytes. A busy moment may need maxQueue, but should not hold it for ever.
-	smallQueue = 64 << 10
+	smallQueue = 16 << 10
 	// gather is the least time between two writes: at most 100 writes a second, however
 	// many lines there are.
 	gather = 10 * time.Millisecond

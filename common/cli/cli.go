@@ -11,6 +11,7 @@
 //			cfg.Fatal(err)
 //		}
 //		go cfg.Stop.OnSignal(listeners)
+//		go cfg.ReturnMemory()
 //		cfg.Started(listeners)
 //		cfg.Exit(Serve(listeners, cfg))
 //	}
