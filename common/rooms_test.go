@@ -44,6 +44,8 @@ func offences(room string, file *ast.File) []string {
 		switch {
 		case path == "net" || path == "net/http" || strings.HasPrefix(path, "net/http/"):
 			add("imports %s: these servers are made of raw sockets", path)
+		case path == "log" || path == "log/slog":
+			add("imports %s, which writes to stderr itself: use Config.Warn", path)
 		case ours && room == "":
 			if inner == "servertest" || strings.HasPrefix(inner, "servertest/") {
 				add("imports servertest, which is for tests")
@@ -60,6 +62,23 @@ func offences(room string, file *ast.File) []string {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if name, ok := n.(*ast.Ident); ok && name.Name == "EINTR" {
 				add("mentions EINTR: it is retried in sock, and nowhere else")
+			}
+			return true
+		})
+	}
+	if room != "cli" { // which gives the streams to accesslog, and prints the help where nothing serves
+		ast.Inspect(file, func(n ast.Node) bool {
+			switch n := n.(type) {
+			case *ast.SelectorExpr:
+				x, _ := n.X.(*ast.Ident)
+				if x != nil && (x.Name == "os" && (n.Sel.Name == "Stdout" || n.Sel.Name == "Stderr") ||
+					x.Name == "fmt" && strings.HasPrefix(n.Sel.Name, "Print")) {
+					add("mentions %s.%s: what serves may not wait for a reader of stdout or stderr, use Config.Warn", x.Name, n.Sel.Name)
+				}
+			case *ast.CallExpr:
+				if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "print" || f.Name == "println") {
+					add("calls %s: what serves may not wait for a reader of stderr, use Config.Warn", f.Name)
+				}
 			}
 			return true
 		})
@@ -175,6 +194,12 @@ func TestOffences(t *testing.T) {
 		{"h1", `import "golang.org/x/sys/unix"; var e = unix.EINTR`, "mentions EINTR"},
 		{"", `import "golang.org/x/sys/unix"; var e = unix.EINTR`, "mentions EINTR"},
 		{"sock", `import "golang.org/x/sys/unix"; var e = unix.EINTR`, ""},
+		{"h1", `import "os"; func f() { os.Stderr.WriteString("x") }`, "mentions os.Stderr"},
+		{"", `import "fmt"; func f() { fmt.Println("x") }`, "mentions fmt.Println"},
+		{"", `import "log"; func f() { log.Printf("x") }`, "imports log"},
+		{"site", `func f() { println("x") }`, "calls println"},
+		{"accesslog", `import "fmt"; import "io"; func f(w io.Writer) { fmt.Fprintf(w, "x") }`, ""},
+		{"cli", `import "os"; var out = os.Stdout`, ""},
 		{"site", `import _ "net/http"`, "imports net/http"},
 		{"", `import _ "net/http/httputil"`, "imports net/http/httputil"},
 		{"", `import _ "net"`, "imports net:"},

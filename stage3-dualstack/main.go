@@ -18,6 +18,7 @@ func main() {
 		cfg.Fatal(err)
 	}
 	go cfg.Stop.OnSignal(listeners)
+	go cfg.ReturnMemory()
 	cfg.Started(listeners)
 	cfg.Exit(Serve(listeners, cfg))
 }

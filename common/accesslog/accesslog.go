@@ -1,5 +1,6 @@
 // Package accesslog writes one line for each response, without ever making a
-// worker wait for whoever reads the log.
+// worker wait for whoever reads the log. [Output] is what makes that so; everything else
+// that the server says on stdout or stderr goes through one, too.
 //
 // A line is Common Log Format with two more fields behind it:
 //
@@ -14,144 +15,49 @@ package accesslog
 
 import (
 	"fmt"
-	"io"
 	"strconv"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"fourways.example/common/h1"
 )
 
-const (
-	// bufferSize is what each of the two buffers holds: some 10,000 lines. A reader
-	// that is further behind than that loses lines.
-	bufferSize = 1 << 20
-	// maxField is how much of a method or a target is logged.
-	maxField = 8 << 10
-	// maxLine is the longest line there can be: two fields with each byte escaped as
-	// \xHH, and everything else. A buffer with so much room takes any line without growing.
-	maxLine = 2*4*maxField + 512
-	// gather is how long the writer waits for more lines before it writes: at most 100
-	// writes a second, however many responses there are.
-	gather = 10 * time.Millisecond
-	// patience is how long Close waits for a reader that has stopped reading.
-	patience = 100 * time.Millisecond
-)
+// maxField is how much of a method or a target is logged.
+const maxField = 8 << 10
 
-// Logger is an h1.Logger. Lines are formatted into one buffer while a goroutine of its
-// own writes the other. If the reader falls behind until the first is full, lines
-// are dropped and counted, and a line of the log says how many.
+// Logger is an h1.Logger. It formats lines and hands them to an [Output].
 type Logger struct {
-	out     io.Writer     // the lines; nil for none
-	errs    io.Writer     // panics
-	wake    chan struct{} // tells the writer that there is a line; holds at most one token
-	closing chan struct{} // closed by Close: write what there is, now
-	done    chan struct{} // closed by the writer when it has gone
-	closed  sync.Once
-	gone    atomic.Bool // nobody reads the log any more, or it is closed
+	out  *Output // takes the lines; nil for none
+	errs *Output // takes the reports of panics
 
-	mu      sync.Mutex // guards what follows
-	lines   []byte     // formatted and not yet taken by the writer
-	dropped int        // lines that found no room since the writer last looked
-	second  int64      // the Unix second that stamp shows
-	stamp   []byte     // "[23/Nov/2026:05:30:00 +0000]", formatted once a second
+	mu     sync.Mutex // guards what follows
+	line   []byte     // the line being formatted
+	second int64      // the Unix second that stamp shows
+	stamp  []byte     // "[23/Nov/2026:05:30:00 +0000]", formatted once a second
 }
 
-// New starts a log that writes its lines to out and panics to errs. Without out (nil)
+// New returns a log that writes its lines to out and panics to errs. Without out (nil)
 // there is no access log, but panics are still reported.
-func New(out, errs io.Writer) *Logger {
-	l := &Logger{
-		out:     out,
-		errs:    errs,
-		wake:    make(chan struct{}, 1),
-		closing: make(chan struct{}),
-		done:    make(chan struct{}),
-	}
-	if out == nil {
-		l.gone.Store(true)
-		close(l.done)
-		return l
-	}
-	l.lines = make([]byte, 0, bufferSize)
-	l.second = -1 << 63
-	go l.write()
-	return l
+func New(out, errs *Output) *Logger {
+	return &Logger{out: out, errs: errs, second: -1 << 63}
 }
 
 // Log adds a line. It takes a lock for the time it takes to format one, allocates
 // nothing and keeps nothing of e.
 func (l *Logger) Log(e *h1.Entry) {
-	if l.gone.Load() {
+	if l.out == nil || l.out.gone.Load() {
 		return
 	}
 	l.mu.Lock()
-	first := len(l.lines) == 0 && l.dropped == 0
-	if cap(l.lines)-len(l.lines) < maxLine {
-		l.dropped++
-	} else {
-		l.lines = l.append(l.lines, e)
-	}
-	l.mu.Unlock()
-	if first {
-		select {
-		case l.wake <- struct{}{}:
-		default: // the writer is about to look anyway
-		}
-	}
+	defer l.mu.Unlock()
+	l.line = l.append(l.line[:0], e)
+	_, _ = l.out.Write(l.line) // never fails
 }
 
 // Panic reports a handler's panic on the error stream: the value on one line, however
 // many the client talked it into, and the stack.
 func (l *Logger) Panic(value any, stack []byte) {
 	fmt.Fprintf(l.errs, "panic in a handler: %q\n%s\n", fmt.Sprint(value), stack)
-}
-
-// Close writes the lines that are left and ends the log. It gives up after a moment
-// where nobody reads them: a stuck reader may not keep the server from its end. Lines
-// logged later are lost.
-func (l *Logger) Close() {
-	l.closed.Do(func() { close(l.closing) })
-	select {
-	case <-l.done:
-	case <-time.After(patience):
-	}
-}
-
-// write is the goroutine: it waits for a line, lets some more gather, swaps the
-// buffers and writes without holding the lock.
-func (l *Logger) write() {
-	defer close(l.done)
-	defer l.gone.Store(true)
-	spare := make([]byte, 0, bufferSize)
-	for closing := false; !closing; {
-		select {
-		case <-l.wake:
-			select {
-			case <-time.After(gather):
-			case <-l.closing:
-				closing = true
-			}
-		case <-l.closing:
-			closing = true
-		}
-		l.mu.Lock()
-		full, dropped := l.lines, l.dropped
-		l.lines, l.dropped = spare[:0], 0
-		l.mu.Unlock()
-		if dropped > 0 { // never allocates: maxLine was left free
-			full = strconv.AppendInt(full, int64(dropped), 10)
-			full = append(full, " lines dropped\n"...)
-		}
-		if len(full) > 0 {
-			if _, err := l.out.Write(full); err != nil {
-				// EPIPE: whoever read the log has left (`server | head -1`). That is
-				// no concern of the clients', and nobody is there to be told.
-				return
-			}
-		}
-		spare = full
-	}
 }
 
 // append formats e behind b.

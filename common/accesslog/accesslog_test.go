@@ -6,8 +6,6 @@ import (
 	"net/netip"
 	"os"
 	"strings"
-	"sync"
-	"syscall"
 	"testing"
 	"time"
 
@@ -28,10 +26,21 @@ func entry() *h1.Entry {
 	}
 }
 
+// patience is for outputs whose streams take everything.
+const patience = 10 * time.Second
+
+// start starts a log that writes its lines to out. Everything is written when end returns.
+func start(t testing.TB, out io.Writer) (log *accesslog.Logger, end func()) {
+	t.Helper()
+	stdout := accesslog.NewOutput(out)
+	return accesslog.New(stdout, stdout), func() { accesslog.Close(patience, stdout) }
+}
+
 func Example() {
-	log := accesslog.New(os.Stdout, os.Stderr)
+	stdout, stderr := accesslog.NewOutput(os.Stdout), accesslog.NewOutput(os.Stderr)
+	log := accesslog.New(stdout, stderr)
 	log.Log(entry())
-	log.Close()
+	accesslog.Close(time.Second, stdout, stderr)
 	// Output:
 	// 192.0.2.7 - - [23/Nov/2026:05:30:00 +0000] "GET /x HTTP/1.1" 200 1234 0.000123
 }
@@ -104,9 +113,9 @@ func TestLine(t *testing.T) {
 			e := entry()
 			tt.change(e)
 			var out bytes.Buffer
-			log := accesslog.New(&out, io.Discard)
+			log, end := start(t, &out)
 			log.Log(e)
-			log.Close()
+			end()
 			if got := out.String(); got != tt.want+"\n" {
 				t.Errorf("got  %swant %s", got, tt.want)
 			}
@@ -116,13 +125,13 @@ func TestLine(t *testing.T) {
 
 func TestStampFollowsTheSeconds(t *testing.T) {
 	var out bytes.Buffer
-	log := accesslog.New(&out, io.Discard)
+	log, end := start(t, &out)
 	e := entry()
 	for range 3 {
 		log.Log(e)
 		e.Time = e.Time.Add(500 * time.Millisecond)
 	}
-	log.Close()
+	end()
 	var got []string
 	for line := range strings.Lines(out.String()) {
 		got = append(got, strings.Fields(line)[3])
@@ -133,111 +142,14 @@ func TestStampFollowsTheSeconds(t *testing.T) {
 	}
 }
 
-// Lines appear without anything but time passing.
-func TestLinesAppear(t *testing.T) {
-	r, w := io.Pipe()
-	log := accesslog.New(w, io.Discard)
-	for range 3 {
-		log.Log(entry())
-		b := make([]byte, 1000)
-		if n, err := r.Read(b); err != nil || !bytes.HasSuffix(b[:n], []byte("0.000123\n")) {
-			t.Fatalf("read %q, %v", b[:n], err)
-		}
-	}
-	log.Close()
-}
-
-// stuck is a reader of the log that does not read until it is told to.
-type stuck struct {
-	entered, released chan struct{}
-	once              sync.Once
-	bytes.Buffer
-}
-
-func (s *stuck) Write(b []byte) (int, error) {
-	s.once.Do(func() { close(s.entered) })
-	<-s.released
-	return s.Buffer.Write(b)
-}
-
-// Workers never wait for the log's reader: lines are dropped, and counted to the last one.
-func TestSlowReader(t *testing.T) {
-	out := &stuck{entered: make(chan struct{}), released: make(chan struct{})}
-	log := accesslog.New(out, io.Discard)
-	log.Log(entry())
-	<-out.entered
-	e, total := entry(), 1
-	e.Target = bytes.Repeat([]byte("\n"), 1000)
-	var wg sync.WaitGroup
-	for range 4 {
-		wg.Go(func() {
-			for range 1000 {
-				log.Log(e)
-			}
-		})
-		total += 1000
-	}
-	wg.Wait()
-	close(out.released)
-	log.Close()
-	lines := strings.SplitAfter(out.String(), "\n")
-	last := lines[len(lines)-2]
-	number, rest, _ := strings.Cut(last, " ")
-	if rest != "lines dropped\n" {
-		t.Fatalf("the last line is %q", last)
-	}
-	written := len(lines) - 2
-	var dropped int
-	for _, c := range number {
-		dropped = 10*dropped + int(c-'0')
-	}
-	if written+dropped != total || written < 200 {
-		t.Errorf("%d lines written, %d dropped, %d logged", written, dropped, total)
-	}
-}
-
-func TestCloseDoesNotWaitForAStuckReader(t *testing.T) {
-	out := &stuck{entered: make(chan struct{}), released: make(chan struct{})}
-	defer close(out.released)
-	log := accesslog.New(out, io.Discard)
-	log.Log(entry())
-	start := time.Now()
-	log.Close()
-	if took := time.Since(start); took > 2*time.Second {
-		t.Errorf("Close took %v", took)
-	}
-}
-
-// gone is a reader of the log that has left.
-type gone struct{ writes int }
-
-func (g *gone) Write([]byte) (int, error) {
-	g.writes++
-	return 0, &os.PathError{Op: "write", Path: "/dev/stdout", Err: syscall.EPIPE}
-}
-
-func TestReaderLeft(t *testing.T) {
-	var out gone
-	var errs bytes.Buffer
-	log := accesslog.New(&out, &errs)
-	for range 3 {
-		log.Log(entry())
-		time.Sleep(30 * time.Millisecond)
-	}
-	log.Close()
-	log.Close()
-	if out.writes != 1 || errs.Len() > 0 {
-		t.Errorf("%d writes, %q on stderr", out.writes, errs.String())
-	}
-}
-
 func TestPanic(t *testing.T) {
-	for _, out := range []io.Writer{io.Discard, nil} {
+	for _, out := range []*accesslog.Output{accesslog.NewOutput(io.Discard), nil} {
 		var errs bytes.Buffer
-		log := accesslog.New(out, &errs)
+		stderr := accesslog.NewOutput(&errs)
+		log := accesslog.New(out, stderr)
 		log.Log(entry())
 		log.Panic("no such\nthing", []byte("goroutine 7 [running]:"))
-		log.Close()
+		accesslog.Close(patience, stderr)
 		want := "panic in a handler: \"no such\\nthing\"\ngoroutine 7 [running]:\n"
 		if errs.String() != want {
 			t.Errorf("got %q", errs.String())
@@ -246,8 +158,8 @@ func TestPanic(t *testing.T) {
 }
 
 func BenchmarkLog(b *testing.B) {
-	log := accesslog.New(io.Discard, io.Discard)
-	defer log.Close()
+	log, end := start(b, io.Discard)
+	defer end()
 	e := entry()
 	b.ReportAllocs()
 	for b.Loop() {

@@ -6,14 +6,12 @@ import (
 	"io"
 	"testing"
 	"time"
-
-	"fourways.example/common/accesslog"
 )
 
 // The log is on the path of every request, which allocates nothing.
 func TestLogAllocatesNothing(t *testing.T) {
-	log := accesslog.New(io.Discard, io.Discard)
-	defer log.Close()
+	log, end := start(t, io.Discard)
+	defer end()
 	e := entry()
 	if n := testing.AllocsPerRun(1000, func() {
 		e.Time = e.Time.Add(time.Second / 3)

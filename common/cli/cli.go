@@ -11,6 +11,7 @@
 //			cfg.Fatal(err)
 //		}
 //		go cfg.Stop.OnSignal(listeners)
+//		go cfg.ReturnMemory()
 //		cfg.Started(listeners)
 //		cfg.Exit(Serve(listeners, cfg))
 //	}
@@ -64,6 +65,15 @@ func (s Stage) workers() int {
 	return s.Workers
 }
 
+const (
+	// exitPatience is how long the process, all else done, waits for the readers of stdout
+	// and stderr. It is long for a busy machine, and an end for a reader that is stuck.
+	exitPatience = time.Second
+	// gracePatience is the same after the grace for responses, of which the five seconds
+	// of the contract leave little.
+	gracePatience = 100 * time.Millisecond
+)
+
 // Config is what a stage's Listen and Serve work with. Nothing in it changes while the
 // server runs, but for what Stop and Conns say.
 type Config struct {
@@ -76,11 +86,10 @@ type Config struct {
 	Stop    *Stop
 	Conns   *ConnLimit // one slot for each open connection
 
-	log            *accesslog.Logger
 	site           *site.Site
-	stdout, stderr io.Writer
-	notes          []string // said at the end of the start line
-	noSecret       bool     // there is an account, but SECRET is not set
+	stdout, stderr *accesslog.Output // nothing that serves writes to these streams itself
+	notes          []string          // said at the end of the start line
+	noSecret       bool              // there is an account, but SECRET is not set
 
 	warning  sync.Mutex // guards what follows
 	warned   string     // what Warn printed last
@@ -109,8 +118,7 @@ func Parse(stage Stage, args []string) *Config {
 		os.Exit(0)
 	}
 	if err != nil {
-		complain(os.Stderr, stage, err)
-		os.Exit(status(err))
+		exit(stage, err, exitPatience, accesslog.NewOutput(os.Stderr))
 	}
 	c.Stop.signals = signals
 	return c
@@ -129,7 +137,6 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 	}
 	c := &Config{
 		Stage: stage, Root: root, Port: o.port, Bind: o.bind, Workers: o.workers,
-		stdout: stdout, stderr: stderr,
 	}
 	conf := content(o, root, getenv)
 	switch {
@@ -150,13 +157,14 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 		o.maxConns = maxConns(descriptors(), o.workers*stage.LoopFiles)
 	}
 	c.Conns = NewConnLimit(o.maxConns, c.Stop)
+	c.stdout, c.stderr = accesslog.NewOutput(stdout), accesslog.NewOutput(stderr)
+	c.Stop.exit = func(err error) { c.exit(err, gracePatience) }
+	lines := c.stdout
 	if o.silent {
-		stdout = nil
+		lines = nil
 	}
-	c.log = accesslog.New(stdout, stderr)
-	c.Stop.exit = c.Exit
 	c.HTTP = &h1.Config{
-		Handler: c.site.Handle, Log: c.log, Stop: c.Stop,
+		Handler: c.site.Handle, Log: accesslog.New(lines, c.stderr), Stop: c.Stop,
 		IdleTimeout: o.idle, HeaderTimeout: o.header, BodyTimeout: o.body, WriteTimeout: o.write,
 	}
 	return c, nil
@@ -207,7 +215,7 @@ func (c *Config) Note(format string, args ...any) {
 }
 
 // Started prints the start line: who serves what, on which addresses (with port 0 the
-// one that the kernel chose), and what is unusual. Its reader may have gone.
+// one that the kernel chose), and what is unusual. It does not wait for the reader.
 func (c *Config) Started(listeners []*sock.Listener) {
 	var urls []string
 	for _, l := range listeners {
@@ -225,7 +233,7 @@ func (c *Config) Started(listeners []*sock.Listener) {
 	if c.noSecret {
 		line += c.Stage.Name + ": SECRET is not set: a random one signs tokens, which end with this run\n"
 	}
-	_, _ = io.WriteString(c.stdout, line)
+	_, _ = c.stdout.Write([]byte(line))
 }
 
 // Warn prints one line on stderr, for trouble that the server survives. Trouble that goes
@@ -245,15 +253,24 @@ func (c *Config) Warn(format string, args ...any) {
 // wrong and, where the reason is known, what to do.
 func (c *Config) Fatal(err error) { c.Exit(err) }
 
-// Exit ends the process after what Serve returned: with status 0 if that is nil. The
-// log is written first.
-func (c *Config) Exit(err error) {
-	c.log.Close()
+// Exit ends the process after what Serve returned: with status 0 if that is nil. What is
+// left for stdout and stderr is written first, as far as somebody reads it.
+func (c *Config) Exit(err error) { c.exit(err, exitPatience) }
+
+func (c *Config) exit(err error, patience time.Duration) {
 	if err != nil {
-		complain(c.stderr, c.Stage, explain(err))
-		os.Exit(status(err))
+		err = explain(err)
 	}
-	os.Exit(0)
+	exit(c.Stage, err, patience, c.stderr, c.stdout)
+}
+
+// exit ends the process, after err, if there is one, as the last line on stderr.
+func exit(stage Stage, err error, patience time.Duration, stderr *accesslog.Output, others ...*accesslog.Output) {
+	if err != nil {
+		complain(stderr, stage, err)
+	}
+	accesslog.Close(patience, append(others, stderr)...)
+	os.Exit(status(err))
 }
 
 // explain says what to do about an error of Listen.
@@ -270,6 +287,9 @@ func explain(err error) error {
 }
 
 func status(err error) int {
+	if err == nil {
+		return 0
+	}
 	var bad *BadFlag
 	if errors.As(err, &bad) {
 		return 2
@@ -278,8 +298,8 @@ func status(err error) int {
 }
 
 // complain prints err as one line.
-func complain(w io.Writer, stage Stage, err error) {
-	_, _ = io.WriteString(w, printable(stage.Name+": "+err.Error())+"\n")
+func complain(w *accesslog.Output, stage Stage, err error) {
+	_, _ = w.Write([]byte(printable(stage.Name+": "+err.Error()) + "\n"))
 }
 
 // printable keeps a line one line, whatever a path in it is called.

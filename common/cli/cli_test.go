@@ -14,6 +14,7 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"fourways.example/common/accesslog"
 	"fourways.example/common/site"
 	"fourways.example/common/sock"
 )
@@ -40,7 +41,7 @@ func listen(t *testing.T, family int, addr string) *sock.Listener {
 	return l
 }
 
-// config is New with what it prints.
+// config is New with what it prints, which is complete after flush.
 func config(t *testing.T, stage Stage, env map[string]string, args ...string) (c *Config, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
@@ -49,13 +50,16 @@ func config(t *testing.T, stage Stage, env map[string]string, args ...string) (c
 		t.Fatal(err)
 	}
 	t.Cleanup(func() {
-		c.log.Close()
+		flush(c)
 		c.Stop.Begin()
 		unix.Close(c.Stop.read)
 		_ = c.site.Close()
 	})
 	return c, stdout, stderr
 }
+
+// flush waits until everything that was said is written. Nothing more can be said.
+func flush(c *Config) { accesslog.Close(10*time.Second, c.stdout, c.stderr) }
 
 func TestNew(t *testing.T) {
 	dir := t.TempDir()
@@ -196,6 +200,7 @@ func TestStarted(t *testing.T) {
 				c.Note("%s", tt.note)
 			}
 			c.Started(tt.listeners)
+			flush(c)
 			if got := stdout.String(); got != tt.want {
 				t.Errorf("got  %swant %s", got, tt.want)
 			}
@@ -213,6 +218,7 @@ func TestStartLineIsOneLine(t *testing.T) {
 	}
 	c, stdout, _ := config(t, stage1, nil, "-R", dir)
 	c.Started([]*sock.Listener{listen(t, unix.AF_INET, "127.0.0.1:0")})
+	flush(c)
 	if got := stdout.String(); strings.Count(got, "\n") != 1 || !strings.Contains(got, "/a?b?[31m ü on http://") {
 		t.Errorf("got %q", got)
 	}
@@ -221,6 +227,7 @@ func TestStartLineIsOneLine(t *testing.T) {
 func TestWarn(t *testing.T) {
 	c, stdout, stderr := config(t, stage1, nil)
 	c.Warn("cannot accept: %v", errors.New("too many\nopen files"))
+	flush(c)
 	if got, want := stderr.String(), "stage1-iterative: cannot accept: too many?open files\n"; got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}

@@ -253,7 +253,7 @@ func TestSilent(t *testing.T) {
 	c, out, errs := config(t, stage1, nil, "-s")
 	c.HTTP.Log.Log(&h1.Entry{Status: 200})
 	c.HTTP.Log.Panic("oops", []byte("goroutine 1"))
-	c.log.Close()
+	flush(c)
 	if out.Len() > 0 || !strings.Contains(errs.String(), "oops") {
 		t.Errorf("stdout %q, stderr %q", out, errs)
 	}

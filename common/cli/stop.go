@@ -26,7 +26,7 @@ type Stop struct {
 	read, write int // a pipe into which nothing is written: the end of write is what read sees
 
 	signals chan os.Signal // SIGTERM and SIGINT, from before there is a listener
-	exit    func(error)    // writes the log and ends the process: Config.Exit
+	exit    func(error)    // writes what is left for stdout and stderr, and ends the process
 
 	err    atomic.Pointer[error] // why the server stops, if that is no signal
 	failed chan struct{}         // closed when err is set

@@ -91,8 +91,9 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 				mode = " nonblocking"
 			}
 			t.Run(c.name+mode, func(t *testing.T) {
-				log := accesslog.New(io.Discard, io.Discard)
-				defer log.Close()
+				out := accesslog.NewOutput(io.Discard)
+				defer accesslog.Close(time.Second, out)
+				log := accesslog.New(out, out)
 				cfg := &h1.Config{
 					Handler: handler, Log: log,
 					IdleTimeout: time.Minute, HeaderTimeout: time.Minute, BodyTimeout: time.Minute, WriteTimeout: time.Minute,

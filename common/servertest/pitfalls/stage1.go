@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fourways.example/common/servertest/kernel"
+	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/scenario"
 	"fourways.example/common/servertest/wire"
 )
@@ -334,7 +335,7 @@ func stage1Scenarios() []Scenario {
 			Usually: "that a write to a pipe without a reader kills: Go turns SIGPIPE into an error for every descriptor but 1 and 2",
 			Where: []Place{
 				{Dir: "common/cli", Func: "Parse", Has: "SIGPIPE)"},
-				{Dir: "common/accesslog", Func: "Logger.write", Has: "l.out.Write"},
+				{Dir: "common/accesslog", Func: "Output.write", Has: "EPIPE"},
 			},
 			NoServer: true,
 			Run: func(s *S) {
@@ -372,6 +373,62 @@ func stage1Scenarios() []Scenario {
 				b.Send("GET /plain.txt", plainGet)
 				resp, err := b.Answer()
 				s.Assert(err == nil && resp.Status == 200, "the next client gets: %s", scenario.InWords(resp, err))
+			},
+		},
+		{
+			ID: "log-stops-the-server", Stage: 1,
+			Bug:      "a warning is written to stderr where the server accepts",
+			Question: "stderr is a pipe that nobody reads, and it is full. The server runs out of descriptors, warns about it on stderr, and tries again. Then there are descriptors again, and C waits to be accepted. What does C get?",
+			Choices:  []string{"its page", "nothing, ever: the server waits for its warning to be read", "its page, but the warning is lost"},
+			Answer:   1, Assertion: "accepts-though-nobody-reads-stderr",
+			Usually: "that whoever reads the log decides whether clients are served: hand lines to a bounded queue, and let one goroutine write them",
+			Where: []Place{
+				{Dir: "common/cli", Func: "Config.Warn", Has: "complain("},
+				{Dir: "common/accesslog", Func: "Output.Write"},
+				{Dir: "common/accesslog", Func: "Output.write"},
+			},
+			Flags:    []string{"--max-conns", "1000", "--idle-timeout", "1m"},
+			NoServer: true,
+			Run: func(s *S) {
+				s.Step("the server is started with a pipe for its stderr, which is full")
+				in, out, err := kernel.FullPipe()
+				if err != nil {
+					s.Fatalf("a full pipe: %v", err)
+				}
+				s.OnEnd(func() { _, _ = in.Close(), out.Close() })
+				server := s.Begin(Config{Stderr: in})
+				s.Saw("the start line")
+				last := wire.Request("GET", "/healthz", "", "Connection: close")
+				a := s.Connect("A")
+				a.Send("GET /healthz", last)
+				if resp, err := a.Answer(); err != nil || resp.Status != 200 {
+					s.Fatalf("not answered: %s", scenario.InWords(resp, err))
+				}
+				// Its first line in the log makes a Go program read the time zone's file.
+				server.Stdout.Await(process.Patience, func(out string) bool { return strings.Contains(out, "/healthz") })
+				s.Until(func() bool { return server.Connections() <= 0 })
+				s.Step("the server may open no more descriptors (prlimit)")
+				before, err := server.Limit(0)
+				if err != nil {
+					s.Fatalf("%v", err)
+				}
+				// An accept(2) that is waiting has taken its descriptor before: it is for B.
+				b := s.Connect("B")
+				b.Send("GET /healthz", last)
+				c := s.Connect("C")
+				c.Send("GET /healthz", last)
+				s.Step("the server finds that it cannot accept C")
+				s.UntilAfter(time.Second/4, func() bool { return false }) // until it sleeps
+				if end, err := kernel.ServerEnd(c.Conn); err != nil || end.Inode != 0 {
+					s.Fatalf("C is accepted, though there are no descriptors: %v", err)
+				}
+				s.Saw("C waits in the backlog")
+				s.Step("the server may open descriptors again")
+				if err := unix.Prlimit(server.PID(), unix.RLIMIT_NOFILE, &before, nil); err != nil {
+					s.Fatalf("prlimit: %v", err)
+				}
+				resp, err := c.AtLeast(time.Second).Answer()
+				s.Assert(err == nil && resp.Status == 200, "when there are descriptors again, who has waited gets: %s", scenario.InWords(resp, err))
 			},
 		},
 		{

@@ -52,6 +52,7 @@ type Config struct {
 	Root   string   // "" leaves -R out
 	Dir    string   // the working directory
 	Stdout *os.File // instead of Server.Stdout
+	Stderr *os.File // instead of Server.Stderr
 	Port   int      // 0 lets the server choose
 	// Wrap is a command that is put before the program's: a shell that sets a limit.
 	Wrap []string
@@ -123,6 +124,9 @@ func (p *Program) begin(c Config) (*Server, error) {
 	cmd.Stdout, cmd.Stderr = s.Guest.tee(s)
 	if c.Stdout != nil {
 		cmd.Stdout = c.Stdout
+	}
+	if c.Stderr != nil {
+		cmd.Stderr = c.Stderr
 	}
 	defer s.Guest.queue()()
 	if err := cmd.Start(); err != nil {
@@ -213,6 +217,9 @@ func (p *Program) Exec(c Config, args ...string) (status int, stdout, stderr str
 	cmd := p.command(args, c)
 	var out, errs bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &errs
+	if c.Stderr != nil {
+		cmd.Stderr = c.Stderr
+	}
 	if err := cmd.Start(); err != nil {
 		return 0, "", "", err
 	}

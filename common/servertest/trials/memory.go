@@ -7,6 +7,7 @@ import (
 	"strings"
 	"time"
 
+	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/wire"
 )
@@ -102,4 +103,53 @@ func (m *member) pipeline(data []byte, answers int) error {
 		got = got[:len(got)+n]
 	}
 	return nil
+}
+
+// memoryReturns has a crowd of clients send most of a body and then nothing, as many as the technique can serve at
+// once. When they have left, the memory that their bodies took must be given back to the system.
+func memoryReturns(t *T) {
+	clients, length, sent := 64, 600_000, 500_000
+	if t.Stage() == 4 {
+		clients, length, sent = 3000, 30_000, 20_000
+	}
+	s := t.Begin(Config{Flags: []string{"--body-timeout", "5m"}})
+	for range 100 {
+		serve(t, s)
+	}
+	before := s.Memory("RssAnon")
+	crowd := newCrowd(t, s, clients, false)
+	body := fmt.Appendf(nil, "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n%s", length, strings.Repeat("x", sent))
+	for i, m := range crowd {
+		_ = m.conn.SetDeadline(time.Now().Add(process.Patience))
+		if _, err := m.conn.Write(body); err != nil {
+			t.Fatalf("client %d sends most of a body: %v", i, err)
+		}
+	}
+	for i, m := range crowd {
+		t.Eventually(fmt.Sprintf("what client %d sent is read", i), func() bool {
+			end, err := kernel.ServerEnd(m.conn)
+			return err != nil || end.Unread == 0 && end.Received >= uint64(len(body))
+		})
+	}
+	load := s.Memory("RssAnon")
+	if load < before+int64(clients)*int64(sent)/2 && !racing {
+		t.Errorf("%d bodies of %d bytes make RssAnon grow from %d to %d kB: they are not there", clients, sent, before>>10, load>>10)
+	}
+	for _, m := range crowd {
+		m.leave()
+	}
+	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
+	// Go does not give back what it needed to keep account of a large heap: 1 or 2 % of it.
+	most := before + before/2 + (load-before)/16
+	if racing {
+		most = load // the race detector keeps its own account of what was freed
+	}
+	after, start := int64(0), time.Now()
+	if !kernel.Eventually(35*time.Second, func() bool { after = s.Memory("RssAnon"); return after < most }) {
+		t.Errorf("RssAnon is %d kB after 100 requests, %d kB with %d slow bodies, and %d kB %v after these have left; want less than %d kB",
+			before>>10, load>>10, clients, after>>10, time.Since(start).Round(time.Second), most>>10)
+	}
+	t.Logf("RssAnon is %d kB after 100 requests, %d kB with %d slow bodies, %d kB %v after these have left",
+		before>>10, load>>10, clients, after>>10, time.Since(start).Round(time.Millisecond))
+	serve(t, s)
 }

@@ -30,6 +30,7 @@ func All() []Trial {
 		{Name: "silent-1000", Stages: stages.In(4), Files: 1500, Run: silent1000},
 		{Name: "resets-1000", Run: resets1000},
 		{Name: "out-of-descriptors", Stderr: `cannot accept: .*too many open files`, Run: outOfDescriptors},
+		{Name: "memory-returns", Stages: stages.In(2, 3, 4), Files: 3500, Run: memoryReturns},
 		{Name: "stop-under-load", Run: stopUnderLoad},
 		{Name: "memory-budget", Stages: stages.In(2, 3, 4), Run: memoryBudget},
 		{Name: "idle-after-turn", Stages: stages.In(4), Files: 1500, Run: idleAfterTurn},
