@@ -28,8 +28,8 @@ type Client struct {
 	T       TB
 	Conn    *net.TCPConn
 	R       *bufio.Reader // over Conn
-	written atomic.Int64 // bytes that the kernel has taken
-	sent    bytes.Buffer // the last bytes sent, for messages
+	written atomic.Int64  // bytes that the kernel has taken
+	sent    bytes.Buffer  // the last bytes sent, for messages
 	waiting time.Duration
 }
 
