@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"runtime"
 	"runtime/debug"
 	"runtime/metrics"
 	"time"
@@ -69,6 +70,7 @@ func (m *memory) look() bool {
 	if m.heap() <= m.least+m.least/4+memorySlack || cpuTime()-m.used < busyTime && m.quiet < quietTicks {
 		return false
 	}
+	runtime.GC() // one collection moves what is in a sync.Pool aside, the next one frees it
 	debug.FreeOSMemory()
 	m.least = min(m.least, m.heap())
 	m.used, m.quiet = cpuTime(), 0

@@ -273,4 +273,5 @@ func (c *Conn) log(cut bool) {
 		Status: ex.res.Status, Bytes: ex.sent, Cut: cut,
 	}
 	logger.Log(e)
+	*e = Entry{} // or the worker would hold the request's memory until its next one
 }
