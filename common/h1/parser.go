@@ -15,8 +15,8 @@ const (
 )
 
 // Parser reads one request from a [stream.Buffer]. It can stop after any byte and continue
-// when more bytes arrive. Its fields store the progress as positions and counts, so it does
-// not examine a byte again because more bytes arrived.
+// when more bytes arrive. Its fields store the progress as positions and counts, so it need
+// not examine earlier bytes again when it continues.
 //
 // The parser is a state machine with one function for each state. A state function takes
 // some bytes and sets the next state. It refuses a byte at once if no valid request can

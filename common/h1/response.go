@@ -8,8 +8,8 @@ import "strconv"
 // receives a 500, and the Logger reports the panic.
 type Handler func(w *Response, r *Request)
 
-// A File is an open file that a response sends. It counts references, because several
-// responses may send it and nobody may close it before they are done.
+// A File is an open file that a response sends. Several responses may send it at the same
+// time. It counts references, so that it is closed only when all of them are done.
 type File interface {
 	// FD returns the open descriptor. sendfile(2) reads from it at explicit offsets.
 	FD() int
@@ -17,7 +17,7 @@ type File interface {
 	Release()
 }
 
-// A part is one part of a body: bytes that somebody else owns, a range of an open file, or
+// A part is one part of a body: bytes of the caller, a range of an open file, or
 // bytes in the arena of the response.
 type part struct {
 	bytes []byte // not nil: these bytes, which do not change until the response is sent
@@ -62,7 +62,7 @@ func (w *Response) FieldBytes(name string, value []byte) {
 func (w *Response) RawFields(lines []byte) { w.fields = append(w.fields, lines...) }
 
 // Bytes adds p to the body without copying it. p must not change until the response is
-// sent. The content of a cached file, a constant, and the body of the request do not.
+// sent. It may be the content of a cached file, a constant, or the body of the request.
 func (w *Response) Bytes(p []byte) {
 	if len(p) > 0 {
 		w.add(part{bytes: p, n: int64(len(p))})

@@ -36,8 +36,8 @@ func (r *Request) setTarget(s span, query stream.Pos) error {
 }
 
 // setAbsolute reads the absolute form. Clients send it to proxies, but every server must
-// accept it (RFC 9112 §3.2.2). t is the target without its query, and starts at position
-// at.
+// accept it (RFC 9112 §3.2.2). t is the target without its query, and at is the position
+// of its first byte.
 func (r *Request) setAbsolute(at stream.Pos, t []byte, hasQuery bool) error {
 	scheme, rest, ok := bytes.Cut(t, []byte("://"))
 	if !ok || !EqualFold(scheme, "http") && !EqualFold(scheme, "https") {

@@ -21,7 +21,7 @@ const (
 )
 
 // A Worker holds what the connections of one thread share, such as the formatted date. The
-// worker and its connections belong to that thread: no other thread may use them.
+// worker and its connections belong to that thread. Other threads may only call Open.
 type Worker struct {
 	cfg     *Config
 	scratch []byte // memory for bytes that are read and dropped
@@ -53,7 +53,7 @@ type exchange struct {
 	outSent int    // bytes of out that were sent
 	part    int    // the index of the first part of res that was not sent completely
 	sent    int64  // bytes of this response that the kernel took
-	began   int64  // when the first byte of the request arrived, as a result of now
+	began   int64  // when the first byte of the request arrived, in the time of now()
 	memory  int64  // the bytes that this exchange has added to Config.memory
 }
 

@@ -214,12 +214,12 @@ func (c *cache) remove(path string, old *entry) {
 	old.Release()
 }
 
-// drop removes all entries for which which returns true.
-func (c *cache) drop(which func(*entry) bool) {
+// drop removes all entries for which match returns true.
+func (c *cache) drop(match func(*entry) bool) {
 	var out []*entry
 	c.mu.Lock()
 	for path, e := range c.entries {
-		if which(e) {
+		if match(e) {
 			delete(c.entries, path)
 			out = append(out, e)
 		}

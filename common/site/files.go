@@ -43,7 +43,7 @@ func (s *Site) files(w *h1.Response, r *h1.Request) {
 	}
 }
 
-// mayRead reports whether the request may read the entry e: a private one needs a token.
+// mayRead reports whether the request may read e. A private entry needs a valid token.
 func (s *Site) mayRead(e *entry, r *h1.Request) bool { return !e.private || s.authorized(r) }
 
 // substitute implements the HTML5 fallback. If path is not a file, it returns the entry of

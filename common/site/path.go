@@ -52,8 +52,8 @@ func isFolder(path []byte) bool { return path[len(path)-1] == '/' }
 
 // appendEscaped appends a decoded path in percent-encoding, for a Location field. It keeps
 // slashes and the bytes that RFC 3986 §3.3 allows in a segment (pchar), and escapes all
-// others. The result must not begin with two slashes, because a browser would use the first
-// segment as a host. It does not, because classify refuses a path with an empty segment.
+// others. The result never begins with two slashes, because classify refuses a path with an
+// empty segment. After two slashes, a browser would expect the name of a host.
 func appendEscaped(b, path []byte) []byte {
 	for _, c := range path {
 		if c == '%' || !urlByte(c) || c == '?' {

@@ -36,7 +36,7 @@ func inPrivate(root, path string) bool {
 	return strings.TrimSuffix(first, " (deleted)") == "private"
 }
 
-// realPath asks the kernel for the path of an open file. It contains no links.
+// realPath asks the kernel for the path of an open file. The path contains no links.
 func realPath(f *os.File) (string, error) {
 	return os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
 }

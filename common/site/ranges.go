@@ -27,10 +27,9 @@ const maxRanges = 16
 //
 //   - 206 if there is at least one range to send;
 //   - 416 if the field is valid, but all of its ranges are outside of the file;
-//   - 200 if the server must send the whole file. This is so if the unit is not bytes, if
-//     the field is malformed, if it has more than maxRanges ranges, or if ranges overlap.
-//     It is also so for a suffix of an empty file, because a Content-Range cannot express
-//     a range without bytes.
+//   - 200 if the server must ignore the field: its unit is not bytes, it is malformed, it
+//     has more than maxRanges ranges, its ranges overlap, or it asks for a suffix of an
+//     empty file. A Content-Range cannot express a range without bytes.
 func parseRanges(dst []byteRange, value []byte, size int64) (ranges []byteRange, status int) {
 	const unit = "bytes=" // range units are case-insensitive (§14.1)
 	if len(value) < len(unit) || !h1.EqualFold(value[:len(unit)], unit) {

@@ -48,7 +48,9 @@ var types = map[string]string{
 
 // typeOf returns the content type for the suffix of name. Letter case does not matter.
 func typeOf(name string) string {
-	if dot := strings.LastIndexByte(name, '.'); dot >= 0 { // types has no suffix with a slash, so a dot in a folder's name does no harm
+	// If the last dot is in the name of a folder, the suffix contains a slash and is not in
+	// types.
+	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
 		if t, ok := types[strings.ToLower(name[dot:])]; ok {
 			return t
 		}

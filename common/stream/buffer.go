@@ -81,10 +81,9 @@ func (b *Buffer) Advance(n int) {
 	b.pos += Pos(n)
 }
 
-// Bytes returns the bytes from position from up to, but not including, position to. They
-// must not include bytes that Cut removed. The slice is valid until the next Fill, Grow,
-// Cut, Discard or Reset. Bytes panics if from or to is a position that was removed, or one
-// outside of the buffer.
+// Bytes returns the bytes in the range of positions [from, to). The range must not contain
+// bytes that Cut removed. The slice is valid until the next Fill, Grow, Cut, Discard or
+// Reset. Bytes panics if from or to is a removed position, or outside of the buffer.
 func (b *Buffer) Bytes(from, to Pos) []byte {
 	return b.buf[b.index(from):b.index(to)]
 }
@@ -127,9 +126,9 @@ func (b *Buffer) Discard() {
 	b.start = b.r
 }
 
-// Cut drops the bytes from position from up to the read position and frees their memory
-// at once. The bytes before from stay. The buffer has only one hole: until the next
-// Discard, every Cut must start at the same position and makes the hole longer.
+// Cut drops the bytes in the range of positions [from, Pos()) and frees their memory at
+// once. The bytes before from stay. The buffer has only one hole: until the next Discard,
+// every Cut must have the same from, and makes the hole longer.
 //
 // The parser decodes a chunked body as it arrives and cuts each part that it has decoded.
 // The request head stays in the buffer, and the encoded body does not fill it.
@@ -147,8 +146,8 @@ func (b *Buffer) Cut(from Pos) {
 	b.r = i
 }
 
-// Reset empties the buffer. The next byte that it receives is at position at. Reset keeps
-// the memory for reuse unless it is larger than limit bytes.
+// Reset empties the buffer and makes at the position of the next byte. It keeps the memory
+// for reuse unless the memory is larger than limit bytes.
 func (b *Buffer) Reset(at Pos, limit int) {
 	*b = Buffer{buf: b.buf, base: at, pos: at}
 	if len(b.buf) > limit {
