@@ -18,7 +18,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// file is what a site's cache would hold.
+// file is an h1.File like an entry in the cache of a site.
 type file struct {
 	f     *os.File
 	lines []byte
@@ -34,8 +34,8 @@ const request = " HTTP/1.1\r\nHost: [2001:db8::1]:8080\r\nUser-Agent: Mozilla/5.
 	"Accept: text/html,application/xhtml+xml\r\nAccept-Language: en\r\nAccept-Encoding: gzip\r\n" +
 	"Connection: keep-alive\r\nCookie: theme=dark; auth_jwt=eyJhbGciOiJIUzI1NiJ9.e30.x\r\nIf-None-Match: \"x\"\r\n"
 
-// No request allocates: not a cached file, not a small answer of an API, not a body,
-// neither blocking nor non-blocking, access log on.
+// TestRequestsDoNotAllocate serves files, small answers and bodies, with the access log on,
+// on blocking and non-blocking sockets. No request may allocate memory.
 func TestRequestsDoNotAllocate(t *testing.T) {
 	f, err := os.Create(filepath.Join(t.TempDir(), "f"))
 	if err != nil {
@@ -48,7 +48,7 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 	cached := &file{f, []byte("Content-Type: text/html; charset=utf-8\r\nETag: \"y\"\r\n")}
 	handler := func(w *h1.Response, r *h1.Request) {
 		if _, ok := r.Get("If-None-Match"); !ok {
-			panic("no field")
+			panic("the request has no If-None-Match field")
 		}
 		cookies := 0
 		for v := range r.Values("cookie") {
@@ -122,7 +122,7 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 								t.Fatal(err)
 							}
 						}
-						if nonblocking { // as an event loop would: until there is nothing more
+						if nonblocking { // an event loop reads until nothing is left
 							if err := conn.Fill(); err != sock.ErrAgain {
 								t.Fatal(err)
 							}
@@ -135,17 +135,17 @@ func TestRequestsDoNotAllocate(t *testing.T) {
 					got = n
 				}
 				if n := testing.AllocsPerRun(200, once); n != 0 {
-					t.Errorf("%v allocations for each request", n)
+					t.Errorf("%v allocations for each request, want none", n)
 				}
 				if !strings.HasPrefix(string(answer[:got]), "HTTP/1.1 ") {
-					t.Errorf("answered %q", answer[:got])
+					t.Errorf("got %q, want an HTTP response", answer[:got])
 				}
 			})
 		}
 	}
 }
 
-// pair returns a connection over a socketpair, and its client's descriptor.
+// pair returns a connection over a socketpair and the descriptor of the client's end.
 func pair(t testing.TB, cfg *h1.Config, nonblocking bool) (*h1.Conn, int) {
 	t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)

@@ -11,7 +11,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a load generator sends, and what a browser does.
+// shortHead is a request head like that of a load generator, and longHead one like that of
+// a browser.
 const shortHead = "GET / HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nA:\r\n\r\n"
 
 var longHead = "GET /assets/app.7c1d2f.js?v=3 HTTP/1.1\r\nHost: www.example.org\r\nConnection: keep-alive\r\n" +
@@ -74,8 +75,8 @@ func BenchmarkParseChunked(b *testing.B) {
 	}
 }
 
-// BenchmarkExchange is a request over a socketpair and its answer, the client's two
-// system calls included.
+// BenchmarkExchange measures one request and its response over a socketpair. The two system
+// calls of the client are included.
 func BenchmarkExchange(b *testing.B) {
 	for _, c := range []struct {
 		name, head  string

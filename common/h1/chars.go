@@ -5,13 +5,13 @@ import (
 	"math/bits"
 )
 
-// What a byte may be part of, one bit for each.
+// Character classes. Each is one bit, because a byte can belong to several.
 const (
-	isToken      = 1 << iota // a token: methods, field names (RFC 9110 §5.6.2)
-	isPathByte               // a target up to its "?": 21–7E but "#", "%" and "\"
-	isQueryByte              // a target behind its "?": 21–7E but "#"
+	isToken      = 1 << iota // a token, such as a method or a field name (RFC 9110 §5.6.2)
+	isPathByte               // a target up to its "?": 21–7E without "#", "%", "?" and "\"
+	isQueryByte              // a target after its "?": 21–7E without "#"
 	isRegName                // a host name: unreserved, sub-delims, "%" (RFC 3986 §3.2.2)
-	isQuotedText             // between quotes, but for the backslash (RFC 9110 §5.6.4)
+	isQuotedText             // a quoted-string between its quotes, without "\" (RFC 9110 §5.6.4)
 )
 
 var class = func() (t [256]uint8) {
@@ -37,7 +37,7 @@ var class = func() (t [256]uint8) {
 	return t
 }()
 
-// prefix returns how many bytes at the front of data are of one class.
+// prefix returns how many bytes at the front of data belong to one class.
 func prefix(data []byte, bit uint8) int {
 	for i, c := range data {
 		if class[c]&bit == 0 {
@@ -47,9 +47,9 @@ func prefix(data []byte, bit uint8) int {
 	return len(data)
 }
 
-// valuePrefix returns how many bytes at the front of data may stand in a field
-// value: everything but control bytes, tab excepted. It looks at eight bytes at a
-// time: long values are where a head's bytes are.
+// valuePrefix returns how many bytes at the front of data are allowed in a field value:
+// all bytes except control bytes, but including tab. It examines eight bytes at a time,
+// because most bytes of a request head are in long field values.
 func valuePrefix(data []byte) int {
 	const (
 		ones  = 0x0101010101010101
@@ -58,9 +58,10 @@ func valuePrefix(data []byte) int {
 	i := 0
 	for ; i+8 <= len(data); i += 8 {
 		x := binary.LittleEndian.Uint64(data[i:])
-		// The classic test "has a byte less than n", once for bytes below 20 and once
-		// for 7F ("less than 1" after an exclusive or). It misses none; a borrow, or a
-		// tab, can report a byte too many, so the byte itself has the last word.
+		// A well-known trick sets the highest bit of every byte that is less than n. It
+		// is used twice: for bytes below 20, and for 7F, which an exclusive or turns into
+		// 0. The trick misses no control byte, but it can mark other bytes: a tab, or a
+		// neighbor to which a borrow was carried. So each marked byte is checked again.
 		ctl := (x - ones*0x20) & ^x & highs
 		del := x ^ (ones * 0x7F)
 		ctl |= (del - ones) & ^del & highs
@@ -80,9 +81,8 @@ func valuePrefix(data []byte) int {
 	return i
 }
 
-// equalFold compares ASCII text without regard to letter case. s is in lower case
-// or in the case that documents use; its letters decide.
-func equalFold(b []byte, s string) bool {
+// EqualFold reports whether b and s are equal ASCII text, ignoring letter case.
+func EqualFold(b []byte, s string) bool {
 	if len(b) != len(s) {
 		return false
 	}
@@ -101,7 +101,7 @@ func lower(c byte) byte {
 	return c
 }
 
-// hex returns the value of a hex digit, or -1.
+// hex returns the value of a hex digit, or -1 if c is not a hex digit.
 func hex(c byte) int {
 	switch {
 	case '0' <= c && c <= '9':
@@ -114,22 +114,24 @@ func hex(c byte) int {
 	return -1
 }
 
-// isControl tells a control byte other than tab.
+// isControl reports whether c is a control byte other than tab.
 func isControl(c byte) bool { return (c < 0x20 && c != '\t') || c == 0x7F }
 
+// isSpace reports whether c is white space in HTTP (RFC 9110 §5.6.3): a space or a tab.
 func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 
-// TrimOWS returns data without the optional white space around it (RFC 9110 §5.6.3):
-// spaces and tabs, and nothing that Unicode calls a space besides.
+// TrimOWS returns data without the spaces and tabs around it. Unlike bytes.TrimSpace, it
+// keeps line ends and other Unicode white space: HTTP's optional white space (OWS) is only
+// spaces and tabs (RFC 9110 §5.6.3).
 func TrimOWS(data []byte) []byte {
 	for len(data) > 0 && isSpace(data[0]) {
 		data = data[1:]
 	}
-	return data[:len(data)-spacesBehind(data)]
+	return data[:len(data)-trailingSpaces(data)]
 }
 
-// spacesBehind returns how many spaces and tabs data ends with.
-func spacesBehind(data []byte) int {
+// trailingSpaces returns the number of spaces and tabs at the end of data.
+func trailingSpaces(data []byte) int {
 	n := 0
 	for n < len(data) && isSpace(data[len(data)-1-n]) {
 		n++

@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// The tables against the RFCs' own words.
+// TestClasses compares the table of character classes with the grammar of the RFCs.
 func TestClasses(t *testing.T) {
 	const alnum = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 	for i := range 256 {
@@ -26,17 +26,18 @@ func TestClasses(t *testing.T) {
 			{"quoted", isQuotedText, c == '\t' || c == ' ' || vchar && !in("\"\\") || c >= 0x80},
 		} {
 			if got := class[c]&k.bit != 0; got != k.want {
-				t.Errorf("%s: byte %#02x: %v", k.name, c, got)
+				t.Errorf("%s: byte %#02x: %v, want %v", k.name, c, got, k.want)
 			}
 		}
 		wantHex := strings.IndexByte("0123456789abcdef", lower(c))
 		if got := hex(c); got != wantHex {
-			t.Errorf("hex(%#02x) = %d", c, got)
+			t.Errorf("hex(%#02x) = %d, want %d", c, got, wantHex)
 		}
 	}
 }
 
-// valuePrefix looks at eight bytes at a time; this looks at each.
+// TestValuePrefix compares valuePrefix, which examines eight bytes at a time, with a loop
+// that examines each byte.
 func TestValuePrefix(t *testing.T) {
 	slow := func(data []byte) int {
 		for i, c := range data {
@@ -47,7 +48,7 @@ func TestValuePrefix(t *testing.T) {
 		return len(data)
 	}
 	data := make([]byte, 40)
-	for c := range 256 { // each byte at each place, among each kind of neighbour
+	for c := range 256 { // every byte at every index, with several neighbors
 		for _, neighbour := range []byte{'x', ' ', '\t', 0x80, 0xFF, 0x7E, 0x80 | 0x1F, 0x21} {
 			for at := range data {
 				for i := range data {
@@ -73,24 +74,24 @@ func TestValuePrefix(t *testing.T) {
 	}
 }
 
-func TestSmallText(t *testing.T) {
+func TestTextHelpers(t *testing.T) {
 	for in, want := range map[string]string{"": "", " ": "", "a": "a", "\t a b \t": "a b", " \ta": "a"} {
 		if got := TrimOWS([]byte(in)); !bytes.Equal(got, []byte(want)) {
-			t.Errorf("TrimOWS(%q) = %q", in, got)
+			t.Errorf("TrimOWS(%q) = %q, want %q", in, got, want)
 		}
 	}
 	for _, c := range []struct {
 		a, b string
 		want bool
 	}{{"close", "close", true}, {"CLOSE", "close", true}, {"close", "CLOSE", true}, {"closE", "close ", false}, {"[", "{", false}, {"@", "`", false}} {
-		if got := equalFold([]byte(c.a), c.b); got != c.want {
-			t.Errorf("equalFold(%q, %q) = %v", c.a, c.b, got)
+		if got := EqualFold([]byte(c.a), c.b); got != c.want {
+			t.Errorf("EqualFold(%q, %q) = %v, want %v", c.a, c.b, got, c.want)
 		}
 	}
 	if methodOf([]byte("get")) != Unknown || methodOf([]byte("")) != Unknown || methodOf([]byte("DELETE")) != DELETE {
-		t.Error("methods are case-sensitive tokens")
+		t.Error("methodOf must compare the whole token and its letter case")
 	}
 	if DELETE.String() != "DELETE" {
-		t.Error(DELETE)
+		t.Errorf("DELETE.String() = %q", DELETE)
 	}
 }

@@ -5,9 +5,9 @@ package h1
 //	chunk     = 1*HEXDIG [ extension ] CRLF data CRLF
 //	extension = *( BWS ";" BWS token [ BWS "=" BWS ( token / quoted-string ) ] )
 //
-// Implementations that were lenient here have been tricked into seeing a request
-// where their neighbour saw a chunk, so nothing is allowed that the grammar does not
-// allow. Extensions mean nothing to this server and are dropped.
+// These states accept exactly this grammar. If a server accepts more than the proxy in
+// front of it, an attacker can hide a request in bytes that the proxy takes for a chunk
+// (request smuggling). The server ignores extensions.
 
 func chunkStart(p *Parser, data []byte) (int, error) {
 	p.chunkSize, p.chunkLine, p.at = 0, 0, 0
@@ -34,8 +34,9 @@ func chunkDigits(p *Parser, data []byte) (int, error) {
 	return len(data), nil
 }
 
-// extByte takes one byte of an extension. The line's length is limited, and so are all
-// extensions together: a client could send thousands of bytes with each byte of data.
+// extByte takes one byte of an extension. It limits the length of the chunk line, and the
+// length of all extensions together: a client could send 4 KiB of extensions with each
+// byte of data.
 func (p *Parser) extByte(next state) (int, error) {
 	if p.chunkLine++; p.chunkLine > maxChunkLine {
 		return 0, ErrChunkLine
@@ -47,7 +48,7 @@ func (p *Parser) extByte(next state) (int, error) {
 	return 1, nil
 }
 
-// afterToken stands behind the size, or behind a whole extension.
+// afterToken is the state after the chunk size and after each complete extension.
 func afterToken(p *Parser, data []byte) (int, error) {
 	switch c := data[0]; {
 	case c == '\r':
@@ -61,7 +62,8 @@ func afterToken(p *Parser, data []byte) (int, error) {
 	return 0, p.chunkLineError()
 }
 
-// chunkLineError tells a bad size from a bad extension.
+// chunkLineError returns ErrChunkSize if the chunk line has only digits so far, and
+// ErrChunkExt if an extension has begun.
 func (p *Parser) chunkLineError() error {
 	if p.chunkLine == p.at {
 		return ErrChunkSize
@@ -69,7 +71,7 @@ func (p *Parser) chunkLineError() error {
 	return ErrChunkExt
 }
 
-// extSpace stands behind white space where only a further extension may follow.
+// extSpace is the state after white space that only another extension may follow.
 func extSpace(p *Parser, data []byte) (int, error) {
 	switch c := data[0]; {
 	case c == ';':
@@ -102,7 +104,8 @@ func extName(p *Parser, data []byte) (int, error) {
 	return afterToken(p, data)
 }
 
-// extNameSpace stands behind a name and white space: "=" or a further extension.
+// extNameSpace is the state after the name of an extension and white space. A "=" or
+// another extension may follow.
 func extNameSpace(p *Parser, data []byte) (int, error) {
 	switch c := data[0]; {
 	case c == '=':
@@ -155,7 +158,7 @@ func chunkLineEnd(p *Parser, data []byte) (int, error) {
 	if data[0] != '\n' {
 		return 0, ErrLineEnd
 	}
-	if p.chunkSize == 0 { // the last chunk: trailers follow
+	if p.chunkSize == 0 { // the last chunk; the trailers follow
 		p.headEnd = p.req.in.Pos() + 1 + maxHead
 		p.fields = 0
 		p.state = fieldStart

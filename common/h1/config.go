@@ -7,63 +7,68 @@ import (
 	"time"
 )
 
-// Config is what all connections of a server have in common. It is not changed
-// once the first connection is open.
+// A Config holds the settings that all connections of a server share. Do not change it
+// after the first connection is open.
 type Config struct {
 	Handler Handler
-	// Log is told of every response, also of one that was cut off; nil for no log.
+	// Log receives an entry for every response, including responses that were cut off. If
+	// it is nil, there is no log.
 	Log Logger
 
-	IdleTimeout   time.Duration // no request begun
-	HeaderTimeout time.Duration // from a request's first byte to the end of its head
-	BodyTimeout   time.Duration // from the end of a head to the end of its body
-	WriteTimeout  time.Duration // no byte of a response accepted by the client
+	IdleTimeout   time.Duration // how long to wait for the first byte of a request
+	HeaderTimeout time.Duration // from the first byte of a request to the end of its head
+	BodyTimeout   time.Duration // from the end of the head to the end of the body
+	WriteTimeout  time.Duration // how long a client may acknowledge no byte of a response
 
-	// Stop tells connections that the server is stopping; nil means never.
+	// Stop reports when the server stops. If it is nil, the server never stops.
 	Stop Stop
 
-	memory    atomic.Int64 // bytes that requests hold beyond their first, in all connections together
+	memory    atomic.Int64 // the sum of exchange.memory over all connections, in bytes
 	exchanges sync.Pool    // of *exchange
 }
 
-// SendTimeout is for SO_SNDTIMEO on blocking sockets: how long one wait in a send lasts until
-// it is asked whether the client has taken anything meanwhile. sendfile(2) may
-// wait several times in one call, so this is a small part of WriteTimeout.
+// SendTimeout returns the SO_SNDTIMEO for blocking sockets. After this time in one wait for
+// the client, a blocking send returns, and the connection asks the kernel whether the
+// client has acknowledged anything. It is a small part of WriteTimeout, because
+// sendfile(2) may wait several times in one call.
 func (cfg *Config) SendTimeout() time.Duration {
 	return max(cfg.WriteTimeout/64, time.Millisecond)
 }
 
-// probeTime is how long an event loop waits until it asks the same.
+// probeTime returns how long an event loop waits before it asks the kernel whether the
+// client has acknowledged anything.
 func (cfg *Config) probeTime() time.Duration { return max(cfg.WriteTimeout/16, time.Millisecond) }
 
 func (cfg *Config) stopping() bool { return cfg.Stop != nil && cfg.Stop.Stopping() }
 
-// Stop is how connections learn that the server is stopping.
+// A Stop tells connections that the server is stopping.
 type Stop interface {
-	// Stopping tells whether the stop has begun. Connections then close behind the
-	// response under way.
+	// Stopping reports whether the stop has begun. A connection then closes after its
+	// current response.
 	Stopping() bool
-	// FD is a descriptor that becomes readable when the stop begins, for poll(2).
+	// FD returns a descriptor for poll(2). It becomes readable when the stop begins.
 	FD() int
 }
 
-// Logger takes the access log. Log is called from every worker at once, on their
-// hot path: it must neither block nor keep e or anything in it.
+// A Logger receives the entries of the access log.
 type Logger interface {
+	// Log adds one entry. All workers call it at the same time, once for each response, so
+	// it must not block. It must not keep e or the slices in it.
 	Log(e *Entry)
-	// Panic reports a handler's panic with its stack.
+	// Panic reports that a handler panicked, with the stack of the panic.
 	Panic(value any, stack []byte)
 }
 
-// Entry is one line of the access log.
+// An Entry describes one response for the access log. Its slices are valid only during the
+// call of Log. They are empty if the request was refused before the parser had read them.
 type Entry struct {
-	Peer    netip.AddrPort // the client
-	Time    time.Time      // when the response was complete, or cut off
-	Took    time.Duration  // since the request's first byte
-	Method  []byte         // as sent; empty if the request line could not be read. Valid during the call
-	Target  []byte         // likewise
-	Version []byte         // likewise: "HTTP/1.1"
-	Status  int            // what was answered
-	Bytes   int64          // bytes of the response that the kernel took, head included
-	Cut     bool           // the response did not get out whole
+	Peer    netip.AddrPort // the address of the client
+	Time    time.Time      // when the response was complete or cut off
+	Took    time.Duration  // since the first byte of the request
+	Method  []byte         // as received
+	Target  []byte         // as received
+	Version []byte         // such as "HTTP/1.1"
+	Status  int            // the status code of the response
+	Bytes   int64          // bytes of the response that the kernel took, including the head
+	Cut     bool           // the response was not sent completely
 }

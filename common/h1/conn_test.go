@@ -38,20 +38,20 @@ func TestKeepAlive(t *testing.T) {
 		{"HEAD", strings.Replace(get("/a"), "GET", "HEAD", 1), []string{"HEAD"}, []string{"200 ", "200 GET /last"}, "", nil},
 		{"204", get("/204"), nil, []string{"204 ", "200 GET /last"}, "", nil},
 		{"304", get("/304"), nil, []string{"304 ", "200 GET /last"}, "", nil},
-		{"an unknown method", strings.Replace(get("/a"), "GET", "BREW", 1), nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", []string{"BREW /a HTTP/1.1 501", "GET /last HTTP/1.1 200"}},
-		{"CONNECT", "CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", nil},
+		{"an unknown method", strings.Replace(get("/a"), "GET", "BREW", 1), nil, []string{"501 501 Not Implemented: the server does not implement this method\n", "200 GET /last"}, "", []string{"BREW /a HTTP/1.1 501", "GET /last HTTP/1.1 200"}},
+		{"CONNECT", "CONNECT h:443 HTTP/1.1\r\nHost: h\r\n\r\n", nil, []string{"501 501 Not Implemented: the server does not implement this method\n", "200 GET /last"}, "", nil},
 		{"a body", post("/a", "hello"), nil, []string{"200 POST /a hello", "200 GET /last"}, "", nil},
 		{"a body on GET", strings.Replace(post("/a", "GET / HTTP/1.1\r\n\r\n"), "POST", "GET", 1), nil, []string{"200 GET /a GET / HTTP/1.1\r\n\r\n", "200 GET /last"}, "", nil},
 		{"a chunked body", chunks("3\r\nabc\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\n"), nil, []string{"200 POST / abcde", "200 GET /last"}, "", nil},
-		{"an unknown method with a body", strings.Replace(post("/a", "GET "), "POST", "BREW", 1), nil, []string{"501 501 Not Implemented: the method is not known here\n", "200 GET /last"}, "", nil},
+		{"an unknown method with a body", strings.Replace(post("/a", "GET "), "POST", "BREW", 1), nil, []string{"501 501 Not Implemented: the server does not implement this method\n", "200 GET /last"}, "", nil},
 		{"empty lines between", get("/a") + "\r\n\r\n", nil, []string{"200 GET /a", "200 GET /last"}, "", nil},
-		{"a refusal", "GET / HTTP/2.0\r\n", nil, []string{"505 505 HTTP Version Not Supported: only HTTP/1.0 and HTTP/1.1 are spoken here\n"}, "close", []string{"GET / HTTP/2.0 505"}},
+		{"a refusal", "GET / HTTP/2.0\r\n", nil, []string{"505 505 HTTP Version Not Supported: the server supports only HTTP/1.0 and HTTP/1.1\n"}, "close", []string{"GET / HTTP/2.0 505"}},
 		{"a refusal of a HEAD", "HEAD / HTTP/1.1\r\n\r\n", []string{"HEAD"}, []string{"400 "}, "close", nil},
 		{"a refusal behind a request", get("/a") + "G(\r\n\r\n", nil, []string{"200 GET /a", "400 400 Bad Request: the method is not a token\n"}, "", []string{"GET /a HTTP/1.1 200", "   400"}},
-		{"a refusal in a body", chunks("x\r\n"), nil, []string{"400 400 Bad Request: a chunk does not begin with 1 to 16 hex digits\n"}, "close", []string{"POST / HTTP/1.1 400"}},
-		{"a refusal in a body that nobody wants", strings.Replace(chunks("x\r\n"), "POST", "BREW", 1), nil, []string{"400 400 Bad Request: a chunk does not begin with 1 to 16 hex digits\n"}, "close", nil},
-		{"an unknown coding", with("Transfer-Encoding: gzip\r\n\r\n"), nil, []string{"501 501 Not Implemented: the only transfer coding known here is chunked\n"}, "close", nil},
-		{"a body too large", with("Content-Length: 1048577\r\n\r\n"), nil, []string{"413 413 Content Too Large: the body is larger than 1 MiB\n"}, "close", nil},
+		{"a refusal in a body", chunks("x\r\n"), nil, []string{"400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"}, "close", []string{"POST / HTTP/1.1 400"}},
+		{"a refusal in a body that nobody wants", strings.Replace(chunks("x\r\n"), "POST", "BREW", 1), nil, []string{"400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"}, "close", nil},
+		{"an unknown coding", with("Transfer-Encoding: gzip\r\n\r\n"), nil, []string{"501 501 Not Implemented: the server supports no transfer coding other than chunked\n"}, "close", nil},
+		{"a body too large", with("Content-Length: 1048577\r\n\r\n"), nil, []string{"413 413 Content Too Large: the body is longer than 1 MiB\n"}, "close", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			both(t, func(t *testing.T, nonblocking bool) {
@@ -89,10 +89,10 @@ func TestEndOfStream(t *testing.T) {
 		{"\r\n", nil},
 		{get("/a"), []string{"200 GET /a"}},
 		{get("/a") + get("/b"), []string{"200 GET /a", "200 GET /b"}},
-		{get("/a") + "GET /b HT", []string{"200 GET /a", "400 400 Bad Request: the request ended in its middle\n"}},
-		{"G", []string{"400 400 Bad Request: the request ended in its middle\n"}},
-		{strings.TrimSuffix(post("/a", "abc"), "c"), []string{"400 400 Bad Request: the request ended in its middle\n"}},
-		{chunks("3\r\nabc\r\n0\r\n"), []string{"400 400 Bad Request: the request ended in its middle\n"}},
+		{get("/a") + "GET /b HT", []string{"200 GET /a", "400 400 Bad Request: the connection ended in the middle of the request\n"}},
+		{"G", []string{"400 400 Bad Request: the connection ended in the middle of the request\n"}},
+		{strings.TrimSuffix(post("/a", "abc"), "c"), []string{"400 400 Bad Request: the connection ended in the middle of the request\n"}},
+		{chunks("3\r\nabc\r\n0\r\n"), []string{"400 400 Bad Request: the connection ended in the middle of the request\n"}},
 	} {
 		both(t, func(t *testing.T, nonblocking bool) {
 			s := newSetup(t, nonblocking)
@@ -235,9 +235,9 @@ func TestContinue(t *testing.T) {
 		{"no body", strings.Replace(head, "Length: 3", "Length: 0", 1), "", false, "200 POST /a"},
 		{"no length", strings.Replace(head, "Content-Length: 3", "A: b", 1), "", false, "200 POST /a"},
 		{"HTTP/1.0", strings.Replace(head, "HTTP/1.1", "HTTP/1.0", 1), "abc", false, "200 POST /a abc"},
-		{"another expectation", strings.Replace(head, "100-continue", "tea", 1), "", false, "417 417 Expectation Failed: the only expectation known here is 100-continue\n"},
-		{"too large", strings.Replace(head, "Length: 3", "Length: 9999999", 1), "", false, "413 413 Content Too Large: the body is larger than 1 MiB\n"},
-		{"a bad body", chunked, "x", true, "400 400 Bad Request: a chunk does not begin with 1 to 16 hex digits\n"},
+		{"another expectation", strings.Replace(head, "100-continue", "tea", 1), "", false, "417 417 Expectation Failed: the server supports no expectation other than 100-continue\n"},
+		{"too large", strings.Replace(head, "Length: 3", "Length: 9999999", 1), "", false, "413 413 Content Too Large: the body is longer than 1 MiB\n"},
+		{"a bad body", chunked, "x", true, "400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSetup(t, true)

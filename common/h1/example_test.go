@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// "Need more" is no error: the parser goes on where it stopped, whatever it stopped in
-// the middle of.
+// If the parser needs more bytes, Parse returns false and no error. The next call
+// continues at the byte where the parser stopped.
 func ExampleParser() {
 	var (
 		in  stream.Buffer
@@ -28,16 +28,16 @@ func ExampleParser() {
 		done, err := p.Parse(&in)
 		fmt.Printf("%d bytes: done %v, %v\n", in.End(), done, err)
 	}
-	fmt.Printf("%v %s for %s: %s\n", req.Method, req.Path, req.Host(), req.Body)
+	fmt.Printf("%v %s: %s\n", req.Method, req.Path, req.Body)
 	// Output:
 	// 2 bytes: done false, <nil>
 	// 24 bytes: done false, <nil>
 	// 65 bytes: done false, <nil>
 	// 67 bytes: done true, <nil>
-	// POST /a b for example.org: hello
+	// POST /a b: hello
 }
 
-// What is refused says with which status.
+// If the parser refuses a request, the error contains the status code of the answer.
 func ExampleError() {
 	var (
 		in  stream.Buffer
@@ -50,11 +50,12 @@ func ExampleError() {
 	fmt.Println(err)
 	fmt.Println(err.(*h1.Error).Status)
 	// Output:
-	// h1: Bad Request: there are both Content-Length and Transfer-Encoding
+	// h1: Bad Request: the request has both Content-Length and Transfer-Encoding
 	// 400
 }
 
-// The loop that is the same in every stage: the connection says what it wants.
+// A server runs this loop for each connection. On a blocking socket, Fill and Flush wait for
+// the client.
 func ExampleConn() {
 	cfg := &h1.Config{
 		Handler: func(w *h1.Response, r *h1.Request) {

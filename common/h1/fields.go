@@ -6,37 +6,36 @@ import (
 	"math"
 )
 
-// meaning looks at the fields on which the protocol itself depends, as each line is
-// complete, so that a request is refused at the line that makes it wrong.
-func (p *Parser) meaning(f field) error {
+// interpret processes a complete field line if the protocol itself depends on the field.
+// It runs before the next line arrives, so an invalid field is refused at once.
+func (p *Parser) interpret(f field) error {
 	name, value := p.req.bytes(f.name), p.req.bytes(f.value)
-	p.examined += int64(len(name))
 	switch len(name) {
 	case len("Host"):
-		if equalFold(name, "Host") {
+		if EqualFold(name, "Host") {
 			return p.hostField(f.value)
 		}
 	case len("Expect"):
-		if equalFold(name, "Expect") {
+		if EqualFold(name, "Expect") {
 			p.expectField(value)
 		}
 	case len("Connection"):
-		if equalFold(name, "Connection") {
+		if EqualFold(name, "Connection") {
 			p.connectionField(value)
 		}
 	case len("Content-Type"):
-		if equalFold(name, "Content-Type") {
+		if EqualFold(name, "Content-Type") {
 			if p.ctype {
 				return ErrTypeTwice
 			}
 			p.ctype = true
 		}
 	case len("Content-Length"):
-		if equalFold(name, "Content-Length") {
+		if EqualFold(name, "Content-Length") {
 			return p.lengthField(value)
 		}
 	case len("Transfer-Encoding"):
-		if equalFold(name, "Transfer-Encoding") {
+		if EqualFold(name, "Transfer-Encoding") {
 			return p.codingField(value)
 		}
 	}
@@ -47,43 +46,41 @@ func (p *Parser) hostField(value span) error {
 	if p.host {
 		return ErrHostTwice
 	}
-	p.examined += int64(value.len())
 	if !validHost(p.req.bytes(value)) {
 		return ErrHost
 	}
 	p.host = true
-	if p.req.host.len() == 0 { // the target's authority goes first (RFC 9112 §3.2.2)
+	if p.req.host.len() == 0 { // the target's authority replaces Host (RFC 9112 §3.2.2)
 		p.req.host = value
 	}
 	return nil
 }
 
-// connectionField reads a list of options (RFC 9110 §7.6.1).
+// connectionField reads a list of connection options (RFC 9110 §7.6.1).
 func (p *Parser) connectionField(value []byte) {
-	p.examined += 2 * int64(len(value)) // the search for the comma, and the option itself
-	for option := range elements(value) {
+	for option := range Elements(value) {
 		switch {
-		case equalFold(option, "close"):
+		case EqualFold(option, "close"):
 			p.req.close = true
-		case equalFold(option, "keep-alive"):
+		case EqualFold(option, "keep-alive"):
 			p.keepAlive = true
 		}
 	}
 }
 
-// expectField reads a list of expectations, of which RFC 9110 §10.1.1 knows one. A list
-// with another beside it is refused, too.
+// expectField reads a list of expectations. RFC 9110 §10.1.1 defines only 100-continue. A
+// list that contains any other expectation is refused when the head is complete.
 func (p *Parser) expectField(value []byte) {
-	p.examined += 2 * int64(len(value))
-	for e := range elements(value) {
+	for e := range Elements(value) {
 		p.expect = true
-		p.badExpect = p.badExpect || !equalFold(e, "100-continue")
+		p.badExpect = p.badExpect || !EqualFold(e, "100-continue")
 	}
 }
 
-// elements yields what stands between the commas of a list, without the white space
-// around it. What is empty is no element (RFC 9110 §5.6.1.2).
-func elements(list []byte) iter.Seq[[]byte] {
+// Elements yields the elements of a comma-separated list, without the white space around
+// them. It ignores empty elements (RFC 9110 §5.6.1.2). It splits at every comma, so it is
+// not for lists that may contain quoted strings.
+func Elements(list []byte) iter.Seq[[]byte] {
 	return func(yield func([]byte) bool) {
 		for rest, more := list, true; more; {
 			var e []byte
@@ -97,11 +94,10 @@ func elements(list []byte) iter.Seq[[]byte] {
 
 var comma = []byte(",")
 
-// lengthField reads Content-Length: digits and nothing else, for a sign, a list or
-// white space in between is where two implementations begin to disagree about where
-// a body ends (RFC 9112 §6.3).
+// lengthField reads a Content-Length. It accepts digits only. Implementations interpret a
+// sign, a list or inner white space in different ways and then disagree about where the
+// body ends (RFC 9112 §6.3). Request smuggling uses this.
 func (p *Parser) lengthField(value []byte) error {
-	p.examined += int64(len(value))
 	if len(value) == 0 {
 		return ErrLength
 	}
@@ -123,11 +119,11 @@ func (p *Parser) lengthField(value []byte) error {
 	return nil
 }
 
-// codingField reads Transfer-Encoding: "chunked" alone. One other coding alone is
-// something this server does not have (501); any other combination is an attempt to
-// be understood in two ways (400; RFC 9112 §6.1).
+// codingField reads a Transfer-Encoding (RFC 9112 §6.1). The only value that it accepts is
+// "chunked". A single well-formed coding of another name is not implemented here: 501.
+// Everything else is refused with 400, because two implementations may interpret it in
+// different ways.
 func (p *Parser) codingField(value []byte) error {
-	p.examined += 2 * int64(len(value)) // see unknownCoding: what it trims, and what it takes
 	switch {
 	case p.length >= 0:
 		return ErrLengthCoding
@@ -135,7 +131,7 @@ func (p *Parser) codingField(value []byte) error {
 		return ErrCoding
 	case p.req.Minor == 0:
 		return ErrCoding10
-	case equalFold(value, "chunked"):
+	case EqualFold(value, "chunked"):
 		p.coding = codingChunked
 		return nil
 	case !unknownCoding(value):
@@ -145,12 +141,13 @@ func (p *Parser) codingField(value []byte) error {
 	return nil
 }
 
-// unknownCoding tells whether value is one well-formed transfer coding that is not
-// chunked: token *( OWS ";" OWS token BWS "=" BWS ( token / quoted-string ) )
-// (RFC 9110 §10.1.4).
+// unknownCoding reports whether value is one well-formed transfer coding other than
+// chunked. The grammar is in RFC 9110 §10.1.4:
+//
+//	token *( OWS ";" OWS token BWS "=" BWS ( token / quoted-string ) )
 func unknownCoding(value []byte) bool {
 	n := prefix(value, isToken)
-	if n == 0 || equalFold(value[:n], "chunked") {
+	if n == 0 || EqualFold(value[:n], "chunked") {
 		return false
 	}
 	for value = TrimOWS(value[n:]); len(value) > 0; value = TrimOWS(value) {
@@ -176,7 +173,8 @@ func unknownCoding(value []byte) bool {
 	return true
 }
 
-// quotedPrefix returns the length of the quoted-string at the front of b, or 0.
+// quotedPrefix returns the length of the quoted-string at the front of b, or 0 if there
+// is none.
 func quotedPrefix(b []byte) int {
 	if len(b) == 0 || b[0] != '"' {
 		return 0

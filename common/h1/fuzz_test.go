@@ -11,7 +11,7 @@ import (
 	"fourways.example/common/stream"
 )
 
-// seed gives a fuzz target the inputs of the tables, the mark taken out.
+// seed adds the inputs of the test tables, without their marks, to a fuzz target.
 func seed(add func(in []byte)) {
 	for _, c := range accepted {
 		add([]byte(c.in))
@@ -22,13 +22,13 @@ func seed(add func(in []byte)) {
 	add([]byte("\r\nGET / HTTP/1.1\r\nHost: h\r\n\r\n" + chunks("3;a=b\r\nabc\r\n0\r\nA: b\r\n\r\n") + "GET http://a/?%"))
 }
 
-// FuzzSplits: however the bytes come, what is made of them is the same.
+// FuzzSplits checks that the outcome does not depend on how the input is split into reads.
 func FuzzSplits(f *testing.F) {
 	seed(func(in []byte) { f.Add(in, []byte{0}) })
 	f.Add([]byte(chunks("5\r\nhello\r\n0\r\n\r\n")+with("Content-Length: 3\r\n\r\nabc")), []byte{3, 0, 9})
 	f.Fuzz(func(t *testing.T, in, splits []byte) {
 		if len(in) > 100_000 {
-			return // over every limit but the body's
+			return // longer than every limit except that of the body
 		}
 		whole := parsePieces(t, 0, [][]byte{in}, plain)
 		var pieces [][]byte
@@ -36,7 +36,7 @@ func FuzzSplits(f *testing.F) {
 		for i := 0; len(rest) > 0; i++ {
 			n := 1
 			if len(splits) > 0 {
-				n += int(splits[i%len(splits)]) // over again: one byte splits all of it
+				n += int(splits[i%len(splits)]) // repeat splits, so that one byte of it splits the whole input
 			}
 			n = min(n, len(rest))
 			pieces = append(pieces, rest[:n])
@@ -44,43 +44,44 @@ func FuzzSplits(f *testing.F) {
 		}
 		got := parsePieces(t, 1<<33, pieces, withEOF)
 		if got.err != whole.err || got.taken != whole.taken || len(got.reqs) != len(whole.reqs) {
-			t.Fatalf("in pieces %v, %d taken, %d requests; whole %v, %d, %d", got.err, got.taken, len(got.reqs), whole.err, whole.taken, len(whole.reqs))
+			t.Fatalf("in pieces: %v, %d bytes taken, %d requests; in one piece: %v, %d, %d", got.err, got.taken, len(got.reqs), whole.err, whole.taken, len(whole.reqs))
 		}
 		for i := range whole.reqs {
 			if got.reqs[i] != whole.reqs[i] {
-				t.Fatalf("request %d in pieces:\n%s\nwhole:\n%s", i, got.reqs[i], whole.reqs[i])
+				t.Fatalf("request %d in pieces:\n%s\nin one piece:\n%s", i, got.reqs[i], whole.reqs[i])
 			}
 		}
 	})
 }
 
-// knownDifference tells why net/http may refuse a request that is accepted here. Each
-// is a difference on purpose; a request is exempt only where net/http says this. body is what follows the head.
+// knownDifference returns the reason why net/http refuses with err a request that this
+// parser accepts, or "" if the difference is not intended. body is the input after the
+// request head.
 func knownDifference(req *Request, body []byte, err error) string {
 	said := func(text string) bool { return strings.Contains(err.Error(), text) }
 	trailer, _ := req.Get("Trailer")
 	switch {
 	case req.Method == Unknown && string(req.bytes(req.method)) == connect:
-		return "CONNECT is answered with 501 whatever its target is"
+		return "the server answers CONNECT with 501 and does not check its target"
 	case said("bad trailer key") && trailer != nil:
-		return "trailers are dropped here, so it does not matter which of them are announced"
+		return "this parser drops trailers, so it need not check the names that Trailer announces"
 	case said("invalid URL escape") && strings.HasPrefix(strings.ToLower(string(req.Target())), "http"):
-		return "RFC 3986 §3.2.2 allows any escape in a host name; net/url only those of bytes from 80 on"
+		return "RFC 3986 §3.2.2 allows every escape in a host name; net/url allows only those of bytes 80 to FF"
 	case said("invalid byte in chunk length") && (bytes.Contains(body, []byte(" ;")) || bytes.Contains(body, []byte("\t;"))):
 		return "RFC 9112 §7.1.1 allows white space between a chunk size and its extension"
 	case said("too much non-data"):
-		return "here the time-out of the body bounds how much extensions may take"
+		return "this parser limits the extensions to 1 MiB in total; net/http has a smaller limit"
 	case said("header line too long"):
-		return "a chunk line may be 4 KiB long here, without its CRLF; in net/http with it"
+		return "this parser does not count the CRLF in the 4 KiB of a chunk line; net/http does"
 	case said("suspiciously long trailer"):
-		return "trailers may be as long as a head here"
+		return "this parser allows trailers of 64 KiB, as in a request head; net/http has a smaller limit"
 	case said("Content-Length") && count(req, "Content-Length") > 1:
-		return "equal lengths that are spelled differently (5, 05) are one length here; net/http compares text"
+		return "this parser compares lengths as numbers, so 5 and 05 are equal; net/http compares text"
 	}
 	return ""
 }
 
-// different has an example of each known difference.
+// different has one example of each known difference.
 var different = []string{
 	"CONNECT ^ HTTP/1.1\r\nHost: h\r\n\r\n",
 	"GET http://a%41/ HTTP/1.1\r\nHost: h\r\n\r\n",
@@ -92,7 +93,8 @@ var different = []string{
 	chunks("0\r\nA: " + strings.Repeat("x", 5000) + "\r\n\r\n"),
 }
 
-// What is on the list is really different: an entry that no longer is would hide others.
+// TestKnownDifferences checks that each known difference still exists. An outdated entry
+// could hide a new difference.
 func TestKnownDifferences(t *testing.T) {
 	reasons := make(map[string]bool)
 	for _, in := range different {
@@ -118,7 +120,7 @@ func TestKnownDifferences(t *testing.T) {
 		}
 		reason := knownDifference(&req, []byte(in)[p.bodyStart:], err)
 		if reason == "" || reasons[reason] {
-			t.Errorf("%.60q: net/http says %v; reason %q", in, err, reason)
+			t.Errorf("%.60q: net/http returns %v; the reason %q is missing or not unique", in, err, reason)
 		}
 		reasons[reason] = true
 	}
@@ -131,9 +133,9 @@ func count(req *Request, name string) (n int) {
 	return n
 }
 
-// FuzzReadRequest: whatever is accepted here, net/http accepts too, and understands in
-// the same way. A request that two implementations understand differently is how requests
-// are smuggled.
+// FuzzReadRequest checks that net/http accepts every request that this parser accepts, and
+// interprets it in the same way. If two implementations interpret a request differently,
+// an attacker can use it to smuggle another request.
 func FuzzReadRequest(f *testing.F) {
 	seed(func(in []byte) { f.Add(in) })
 	for _, in := range different {
@@ -152,19 +154,20 @@ func FuzzReadRequest(f *testing.F) {
 			return
 		}
 		raw := in[p.bodyStart:]
-		// net/http skips no empty lines; RFC 9112 §2.2 says that a server should.
+		// Skip the empty lines before the request line: RFC 9112 §2.2 says that a server
+		// should ignore them, but net/http does not.
 		r := bufio.NewReader(bytes.NewReader(in[req.method.from:]))
 		std, err := http.ReadRequest(r)
 		if err != nil {
 			if knownDifference(&req, raw, err) == "" {
-				t.Fatalf("accepted here, net/http says %v", err)
+				t.Fatalf("this parser accepts the request; net/http returns %v", err)
 			}
 			return
 		}
 		body, err := io.ReadAll(std.Body)
 		if err != nil {
 			if knownDifference(&req, raw, err) == "" {
-				t.Fatalf("accepted here, net/http says of the body: %v", err)
+				t.Fatalf("this parser accepts the body; net/http returns %v", err)
 			}
 			return
 		}
@@ -180,15 +183,15 @@ func FuzzReadRequest(f *testing.F) {
 		if std.ProtoMajor != 1 || std.ProtoMinor != req.Minor {
 			t.Errorf("version 1.%d, net/http %s", req.Minor, std.Proto)
 		}
-		if std.Method != connect && std.Host != string(req.Host()) {
-			t.Errorf("host %q, net/http %q", req.Host(), std.Host)
+		if std.Method != connect && std.Host != string(req.bytes(req.host)) {
+			t.Errorf("host %q, net/http %q", req.bytes(req.host), std.Host)
 		}
 		if std.Method != connect && string(req.Path) != "*" && std.URL.Path != string(req.Path) && (std.URL.Path != "" || string(req.Path) != "/") {
 			t.Errorf("path %q, net/http %q", req.Path, std.URL.Path)
 		}
 		rest, _ := io.ReadAll(r)
 		if left := buf.Unread(); !bytes.Equal(rest, left) {
-			t.Errorf("behind the request %q, net/http %q", left, rest)
+			t.Errorf("bytes after the request %q, net/http %q", left, rest)
 		}
 	})
 }

@@ -2,94 +2,93 @@ package h1
 
 import "fourways.example/common/stream"
 
-// The limits of a request, in bytes unless it says otherwise.
+// Limits of a request. Sizes are in bytes.
 const (
 	maxMethod    = 8 << 10
 	maxTarget    = 8 << 10
-	maxHead      = 64 << 10 // from the method to the empty line, both included; trailers likewise
-	maxFields    = 200      // field lines in a head; in trailers likewise
-	maxBody      = 1 << 20  // without the chunked coding
+	maxHead      = 64 << 10 // the request head with its final empty line; the trailers as well
+	maxFields    = 200      // field lines in the head; in the trailers as well
+	maxBody      = 1 << 20  // after the chunked coding is removed
 	maxChunkLine = 4 << 10  // without its CR LF
-	maxChunkExt  = 1 << 20  // extensions of all chunks together (RFC 9112 §7.1.1)
-	maxHexDigits = 16       // in a chunk size
+	maxChunkExt  = 1 << 20  // the extensions of all chunks together (RFC 9112 §7.1.1)
+	maxHexDigits = 16       // in a chunk size: they fit into 64 bits
 )
 
-// Parser reads one request from a [stream.Buffer], in as many steps as the bytes
-// take to arrive. It can stop at any byte: what it knows is in its fields, as
-// positions and counts, and no byte is looked at again because more bytes came.
+// Parser reads one request from a [stream.Buffer]. It can stop after any byte and continue
+// when more bytes arrive. Its fields store the progress as positions and counts, so it need
+// not examine earlier bytes again when it continues.
 //
-// It is a machine with one function for each state. A state looks at the bytes in
-// front of it, says how many it took, and sets the next state; it refuses a byte the
-// moment no request could go on with it. What only a whole target or a whole field line
-// can tell is judged at its end.
+// The parser is a state machine with one function for each state. A state function takes
+// some bytes and sets the next state. It refuses a byte at once if no valid request can
+// continue with it. A target or a field line is interpreted once, when it is complete.
 type Parser struct {
 	req   *Request
 	state state
 	phase phase
 
-	headEnd    stream.Pos // the head, or the trailers, must end before this position
-	token      stream.Pos // where the token being read begins
-	valueEnd   stream.Pos // behind the value and the white space that may follow it
-	name       span       // the field name, once it is read
-	query      stream.Pos // behind the target's "?", or 0
-	emptyLines int        // before the request line
-	fields     int        // field lines so far, in this head or these trailers
-	at         int        // progress within a state: bytes of the version, digits of a size …
+	headEnd    stream.Pos // the head or the trailers must end before this position; 0 for no limit
+	token      stream.Pos // the start of the token being read
+	valueEnd   stream.Pos // the end of the field value and its trailing white space
+	name       span       // the name of the current field line
+	query      stream.Pos // the position after the target's "?", or 0
+	emptyLines int        // empty lines before the request line
+	fields     int        // field lines so far, in the head or in the trailers
+	at         int        // progress within a state, such as bytes of the version or digits of a size
 
-	major     byte  // the version's first digit
-	host      bool  // a Host field was seen
-	ctype     bool  // a Content-Type field was seen
+	major     byte  // the first digit of the version
+	host      bool  // there was a Host field
+	ctype     bool  // there was a Content-Type field
 	length    int64 // Content-Length, or -1
 	coding    coding
 	keepAlive bool // Connection: keep-alive
-	badExpect bool // Expect with something else than 100-continue
+	badExpect bool // an expectation other than 100-continue
 	expect    bool // Expect: 100-continue
 
-	bodyStart stream.Pos // the first byte behind the head
-	left      int64      // bytes to come, of the body or of the chunk
+	bodyStart stream.Pos // the first position after the head
+	left      int64      // bytes of the body or of the current chunk that have not arrived
 	chunkSize uint64
-	chunkLine int    // bytes of the chunk line so far
-	chunkExt  int    // bytes of chunk extensions so far
-	body      []byte // a chunked body, decoded; its memory is reused
-
-	examined int64 // bytes looked at, each as often as it was, for the test that bounds them
+	chunkLine int    // bytes of the current chunk line so far
+	chunkExt  int    // bytes of all chunk extensions so far
+	body      []byte // the decoded chunked body; its memory is reused
 }
 
-// state looks at data, which is never empty, and returns how many bytes of it were
-// taken. Taking none is allowed only together with a change of state.
+// A state is the function for one state of the parser. It examines data, which is never
+// empty, and returns how many bytes it took. It may take none only if it also sets another
+// state; otherwise Parse would loop forever.
 type state func(p *Parser, data []byte) (int, error)
 
-// phase is how far a request has come, which decides the time-out that is running.
+// A phase is a part of a request. It decides which time-out is running.
 type phase uint8
 
 const (
-	phaseBefore phase = iota // no byte of the request line
+	phaseBefore phase = iota // before the first byte of the request line
 	phaseHead
 	phaseBody
 	phaseDone
 )
 
-// coding is what Transfer-Encoding said.
+// A coding is the transfer coding of the body.
 type coding uint8
 
 const (
-	codingNone coding = iota
-	codingChunked
-	codingUnknown
+	codingNone    coding = iota // there is no Transfer-Encoding field
+	codingChunked               // chunked, and nothing else
+	codingUnknown               // one well-formed coding that this server does not implement
 )
 
-// Reset makes p ready to read a new request into req from in. Memory is kept.
+// Reset prepares p to read the next request from in into req. It keeps the memory of p and
+// req for reuse.
 func (p *Parser) Reset(req *Request, in *stream.Buffer) {
 	req.reset(in)
-	*p = Parser{req: req, state: beforeLine, length: -1, body: p.body[:0], examined: p.examined}
+	*p = Parser{req: req, state: beforeLine, length: -1, body: p.body[:0]}
 }
 
-// Parse reads on. It has three outcomes: the request is complete (true), more bytes
-// are needed (false), or the request is refused with an [*Error]. Once it is complete
-// or refused, Reset comes before the next call.
+// Parse continues with the unread bytes of in. It returns true if the request is complete,
+// and false if it needs more bytes. If it refuses the request, the error is an [*Error].
+// After a complete or refused request, call Reset before the next Parse.
 //
-// Any way of splitting the input gives the same request, the same error and the same
-// read position in in.
+// The result does not depend on how the input is split into reads: the request, the error
+// and the read position of in are always the same.
 func (p *Parser) Parse(in *stream.Buffer) (done bool, err error) {
 	for p.phase != phaseDone {
 		data := in.Unread()
@@ -100,18 +99,20 @@ func (p *Parser) Parse(in *stream.Buffer) (done bool, err error) {
 			data = data[:min(len(data), int(p.headEnd-in.Pos()))]
 		}
 		n, err := p.state(p, data)
-		p.examined += int64(max(n, 1)) // also a byte that was looked at and not taken
 		in.Advance(n)
 		if err != nil {
 			return false, err
 		}
-		// A head whose last allowed byte was not its end is too long, whatever follows.
+		// A complete head sets headEnd to 0. So this head is not complete, and it has used
+		// all the bytes that it may have.
 		if p.headEnd > 0 && in.Pos() == p.headEnd {
 			return false, ErrHeadLong
 		}
 	}
 	if p.coding == codingChunked && p.phase == phaseBody {
-		in.Cut(p.bodyStart) // decoded, or dropped: nothing behind the head is needed
+		// The chunks are decoded into p.body, and extensions and trailers are dropped. The
+		// encoded bytes are no longer needed.
+		in.Cut(p.bodyStart)
 	}
 	if p.phase == phaseDone {
 		p.finish(in)
@@ -119,7 +120,7 @@ func (p *Parser) Parse(in *stream.Buffer) (done bool, err error) {
 	return p.phase == phaseDone, nil
 }
 
-// finish hands the body to the request.
+// finish sets the body of the request.
 func (p *Parser) finish(in *stream.Buffer) {
 	switch {
 	case p.coding == codingChunked:
@@ -129,11 +130,11 @@ func (p *Parser) finish(in *stream.Buffer) {
 	}
 }
 
-// untouched tells whether no byte was taken since Reset.
+// untouched reports whether the parser has taken no byte since Reset.
 func (p *Parser) untouched() bool { return p.phase == phaseBefore && p.emptyLines == 0 }
 
-// wants returns how many bytes of the request are certain to come still; 0 if that is
-// not known.
+// wants returns how many more bytes belong to this request, or 0 if that is not known. It
+// is known only for a body with a Content-Length.
 func (p *Parser) wants(in *stream.Buffer) int {
 	if p.phase != phaseBody || p.coding != codingNone {
 		return 0
@@ -143,7 +144,7 @@ func (p *Parser) wants(in *stream.Buffer) int {
 
 // The request line (RFC 9112 §3).
 
-// beforeLine skips the empty lines that some clients send behind a body (RFC 9112 §2.2).
+// beforeLine skips the empty lines that some clients send after a body (RFC 9112 §2.2).
 func beforeLine(p *Parser, data []byte) (int, error) {
 	if data[0] != '\r' {
 		p.phase = phaseHead
@@ -167,9 +168,10 @@ func emptyLineEnd(p *Parser, data []byte) (int, error) {
 	return 1, nil
 }
 
-// until takes bytes of one class up to a limit for the whole token, and tells whether
-// a byte of another class follows: end is the index of that byte, or -1 for none yet.
-func (p *Parser) until(data []byte, bit uint8, limit int, tooLong error) (n, end int, err error) {
+// scan takes the bytes at the front of data that belong to one class. The whole token,
+// which may have begun in earlier data, must not be longer than limit. end is the index of
+// the first byte of another class, or -1 if more bytes must arrive to find it.
+func (p *Parser) scan(data []byte, bit uint8, limit int, tooLong error) (n, end int, err error) {
 	room := limit - int(p.req.in.Pos()-p.token)
 	n = prefix(data[:min(len(data), room)], bit)
 	switch {
@@ -182,7 +184,7 @@ func (p *Parser) until(data []byte, bit uint8, limit int, tooLong error) (n, end
 }
 
 func method(p *Parser, data []byte) (int, error) {
-	n, end, err := p.until(data, isToken, maxMethod, ErrMethodLong)
+	n, end, err := p.scan(data, isToken, maxMethod, ErrMethodLong)
 	if err != nil || end < 0 {
 		return n, err
 	}
@@ -191,7 +193,6 @@ func method(p *Parser, data []byte) (int, error) {
 		return n, ErrMethod
 	}
 	p.req.method = s
-	p.examined += int64(s.len())
 	p.req.Method = methodOf(p.req.in.Bytes(s.from, s.to))
 	p.token = s.to + 1
 	p.state = target
@@ -203,12 +204,12 @@ func target(p *Parser, data []byte) (int, error) {
 	if p.query != 0 {
 		bit = isQueryByte
 	}
-	n, end, err := p.until(data, bit, maxTarget, ErrTargetLong)
+	n, end, err := p.scan(data, bit, maxTarget, ErrTargetLong)
 	if err != nil || end < 0 {
 		return n, err
 	}
 	s := span{p.token, p.req.in.Pos() + stream.Pos(n)}
-	switch c := data[end]; { // in a query, "%" and "?" are bytes like any other
+	switch c := data[end]; { // c is "%" or "?" only in the path: a query may contain both
 	case (c == '%' || c == '?') && s.len() == maxTarget:
 		return n, ErrTargetLong
 	case c == '%':
@@ -220,17 +221,16 @@ func target(p *Parser, data []byte) (int, error) {
 	case c != ' ' || s.len() == 0:
 		return n, ErrTarget
 	}
-	p.examined += 2 * int64(s.len())
 	if err := p.req.setTarget(s, p.query); err != nil {
 		return n, err
 	}
-	p.req.version = span{s.to + 1, s.to + 1} // nothing, until it is complete
+	p.req.version = span{s.to + 1, s.to + 1} // empty until the version is complete
 	p.state, p.at = version, 0
 	return n + 1, nil
 }
 
-// escapeHigh and escapeLow read the two hex digits behind a "%" of the path, which may
-// not stand for a control byte: one that begins with 0 or 1, or 7F.
+// escapeHigh and escapeLow read the two hex digits after a "%" in the path. An escape must
+// not encode a control byte (00 to 1F, or 7F).
 func escapeHigh(p *Parser, data []byte) (int, error) {
 	if p.at = hex(data[0]); p.at < 2 {
 		return 0, ErrEscape
@@ -281,7 +281,7 @@ func version(p *Parser, data []byte) (int, error) {
 	return len(data), nil
 }
 
-// Field lines (RFC 9112 §5), in the head and in the trailers.
+// Field lines (RFC 9112 §5). The head and the trailers use the same states.
 
 func fieldStart(p *Parser, data []byte) (int, error) {
 	switch c := data[0]; {
@@ -289,7 +289,7 @@ func fieldStart(p *Parser, data []byte) (int, error) {
 		p.state = fieldsEnd
 		return 1, nil
 	case isSpace(c):
-		return 0, ErrObsFold // RFC 9112 §5.2; also in front of the first field, §2.2
+		return 0, ErrObsFold // RFC 9112 §5.2; before the first field line, §2.2
 	case p.fields == maxFields:
 		return 0, ErrFieldsMany
 	}
@@ -346,14 +346,13 @@ func valueEnd(p *Parser, data []byte) (int, error) {
 	}
 	p.state = fieldStart
 	if p.phase == phaseBody {
-		return 1, nil // a trailer: it was checked, and is dropped
+		return 1, nil // drop the trailer: its syntax is valid, and no handler needs it
 	}
 	value := span{p.token, p.valueEnd}
-	value.to -= stream.Pos(spacesBehind(p.req.bytes(value)))
-	p.examined += int64(p.valueEnd-value.to) + 1
+	value.to -= stream.Pos(trailingSpaces(p.req.bytes(value)))
 	f := field{p.name, value}
 	p.req.fields = append(p.req.fields, f)
-	return 1, p.meaning(f)
+	return 1, p.interpret(f)
 }
 
 func fieldsEnd(p *Parser, data []byte) (int, error) {
@@ -369,9 +368,9 @@ func fieldsEnd(p *Parser, data []byte) (int, error) {
 	return 1, p.endHead()
 }
 
-// endHead judges what only the whole head can tell, and finds out how long the body
-// is (RFC 9112 §6.3). Framing comes first: an answer of 417 or 413 means that the rest
-// was understood.
+// endHead checks the rules that need the complete head, and determines the length of the
+// body (RFC 9112 §6.3). It reports framing errors (400, 501) before 417 and 413, which
+// tell the client that the rest of the request is valid.
 func (p *Parser) endHead() error {
 	r := p.req
 	if !p.host && r.Minor > 0 {
@@ -402,7 +401,8 @@ func (p *Parser) endHead() error {
 	return nil
 }
 
-// bodyBytes passes over a body with a length: it stays in the buffer.
+// bodyBytes takes the bytes of a body with a Content-Length. They stay in the buffer, and
+// finish makes a slice of them.
 func bodyBytes(p *Parser, data []byte) (int, error) {
 	n := int(min(p.left, int64(len(data))))
 	if p.left -= int64(n); p.left == 0 {

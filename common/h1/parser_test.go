@@ -12,30 +12,32 @@ import (
 	"fourways.example/common/stream"
 )
 
-// outcome is everything that Parse may depend on. Positions are relative to the
+// An outcome is the complete result of parsing an input. Positions are relative to the
 // beginning of the input.
 type outcome struct {
 	err   *Error
-	taken int      // bytes taken until the request was complete or refused
-	fed   int      // bytes that had to be there for that
-	reqs  []string // what was understood, one entry for each complete request
+	taken int      // bytes taken until the last request was complete or refused
+	fed   int      // bytes that had arrived at that time
+	reqs  []string // the description of each complete request
 }
 
-// parsePieces feeds the pieces one by one and parses after each, request behind
-// request, until one is refused or the pieces end. first is the position of the first
-// byte; r makes the reader of a piece.
+// parsePieces feeds the pieces to a parser, one after another, and parses after each. It
+// reads all requests in the pieces and stops early if one is refused. first is the position
+// of the first byte. r returns a reader for a piece.
 func parsePieces(t testing.TB, first stream.Pos, pieces [][]byte, r func([]byte) io.Reader) outcome {
 	var (
-		in  stream.Buffer
-		p   Parser
-		req Request
-		o   outcome
+		in   stream.Buffer
+		p    Parser
+		req  Request
+		work counter
+		o    outcome
 	)
 	in.Reset(first, 0)
 	p.Reset(&req, &in)
+	work.watch(&p)
 	for _, piece := range pieces {
 		if in.Free() < len(piece) {
-			in.Grow(max(len(piece), in.Cap()/16)) // little, so that memory is moved often
+			in.Grow(max(len(piece), in.Cap()/16)) // as little as possible, so that the bytes move often
 		}
 		if n, _ := in.Fill(r(piece)); n != len(piece) {
 			t.Fatalf("Fill took %d of %d bytes", n, len(piece))
@@ -43,40 +45,161 @@ func parsePieces(t testing.TB, first stream.Pos, pieces [][]byte, r func([]byte)
 		o.fed += len(piece)
 		for {
 			done, err := p.Parse(&in)
-			if limit := 4 * int64(o.fed); p.examined > limit {
-				t.Fatalf("%d bytes examined of %d: more than four times as many", p.examined, o.fed)
+			if work.bytes > 2*o.fed {
+				t.Fatalf("the states examined %d bytes of an input of %d, want at most twice the input", work.bytes, o.fed)
 			}
 			o.taken = int(in.Pos() - first)
 			if err != nil {
 				if !errors.As(err, &o.err) {
-					t.Fatalf("an error without a status: %v", err)
+					t.Fatalf("the error has no status: %v", err)
 				}
 				return o
 			}
 			if !done {
 				if len(in.Unread()) > 0 {
-					t.Fatalf("Parse wants more while %q is unread", in.Unread())
+					t.Fatalf("Parse needs more bytes, but did not take %q", in.Unread())
 				}
 				break
 			}
 			o.reqs = append(o.reqs, describe(&req, first))
 			in.Discard()
 			p.Reset(&req, &in)
+			work.watch(&p)
 		}
 	}
 	return o
 }
 
+// A counter counts the bytes that the states of a parser examine. It wraps the state
+// function, so the parser itself needs no counter.
+type counter struct {
+	bytes int   // bytes taken, and one for each call that examined a byte and took none
+	state state // the state that the parser is really in
+}
+
+// watch wraps the state of p. It must be called again after each Reset.
+func (c *counter) watch(p *Parser) {
+	c.state = p.state
+	p.state = c.run
+}
+
+func (c *counter) run(p *Parser, data []byte) (int, error) {
+	p.state = c.state
+	n, err := c.state(p, data)
+	c.bytes += max(n, 1)
+	c.watch(p)
+	return n, err
+}
+
+// parseHidden parses input byte by byte. After each byte it overwrites, in the buffer, all
+// bytes that the parser has taken. It restores them only where the parser may examine a
+// complete token or field line: before a space that ends a part of the request line, and
+// before a line feed. A parser that examines a byte again only because more bytes arrived
+// finds filler there, and has another outcome.
+func parseHidden(t *testing.T, input []byte, filler byte) outcome {
+	t.Helper()
+	var (
+		in  stream.Buffer
+		p   Parser
+		req Request
+		o   outcome
+	)
+	p.Reset(&req, &in)
+	var start stream.Pos // of the current request
+	hidden := false
+	// overwrite copies text over the bytes from position from up to the read position, as
+	// far as the buffer still has them.
+	overwrite := func(from stream.Pos, text func(i int) byte) {
+		to := in.Pos()
+		if p.phase == phaseBody && p.coding == codingChunked {
+			to = min(to, p.bodyStart) // the encoded body is cut
+		}
+		if from >= to {
+			return
+		}
+		for i, b := 0, in.Bytes(from, to); i < len(b); i++ {
+			b[i] = text(int(from) + i)
+		}
+	}
+	original := func(i int) byte { return input[i] }
+	fill := func(int) byte { return filler }
+	for i, c := range input {
+		if in.Free() == 0 {
+			in.Grow(in.Cap() + 1)
+		}
+		if n, err := in.Fill(bytes.NewReader(input[i : i+1])); n != 1 || err != nil {
+			t.Fatalf("Fill: %d, %v", n, err)
+		}
+		before := in.Pos()
+		inRequestLine := req.version == span{}
+		complete := c == '\n' || c == ' ' && inRequestLine
+		if complete && hidden {
+			overwrite(start, original)
+			hidden = false
+		}
+		done, err := p.Parse(&in)
+		o.fed, o.taken = i+1, int(in.Pos())
+		switch {
+		case err != nil:
+			if !errors.As(err, &o.err) {
+				t.Fatalf("the error has no status: %v", err)
+			}
+			return o
+		case done:
+			overwrite(start, original) // the body too, for describe
+			o.reqs = append(o.reqs, describe(&req, 0))
+			in.Discard()
+			p.Reset(&req, &in)
+			start, hidden = in.Pos(), false
+		case hidden:
+			overwrite(before, fill)
+		default:
+			overwrite(start, fill)
+			hidden = true
+		}
+	}
+	return o
+}
+
+// TestParserExaminesBytesOnce hides the bytes that the parser has taken. The outcome must
+// be the same as with all bytes at hand.
+func TestParserExaminesBytesOnce(t *testing.T) {
+	check := func(t *testing.T, in string) {
+		t.Helper()
+		input := []byte(in)
+		whole := parsePieces(t, 0, [][]byte{input}, plain)
+		// The line ends and separators are what a parser would search for; NUL is valid in
+		// no token, path or field value.
+		for _, filler := range []byte("\n\r:, \x00") {
+			got := parseHidden(t, input, filler)
+			if got.err != whole.err || got.taken != whole.taken || strings.Join(got.reqs, "\n") != strings.Join(whole.reqs, "\n") {
+				t.Errorf("%.60q, taken bytes overwritten with %q:\n%v, %d bytes taken, %q\nwant\n%v, %d bytes taken, %q",
+					in, filler, got.err, got.taken, got.reqs, whole.err, whole.taken, whole.reqs)
+			}
+		}
+	}
+	for _, c := range accepted {
+		check(t, c.in+"GET /next HTTP/1.0\r\n\r\n")
+	}
+	for _, c := range refused {
+		check(t, strings.Replace(c.in, "¶", "", 1))
+	}
+	for _, c := range limits() {
+		check(t, strings.Replace(c.in, "¶", "", 1))
+	}
+}
+
 func plain(b []byte) io.Reader { return bytes.NewReader(b) }
 
-// withEOF returns the end together with the last bytes, as readers may.
+// withEOF returns a reader that returns io.EOF together with the last bytes, as io.Reader
+// allows.
 func withEOF(b []byte) io.Reader { return endWithData(b) }
 
 type endWithData []byte
 
 func (b endWithData) Read(p []byte) (int, error) { return copy(p, b), io.EOF }
 
-// describe writes a request down, each part with where it lies in the stream.
+// describe returns a text with all parts of a request and their positions in the stream.
 func describe(r *Request, first stream.Pos) string {
 	var b strings.Builder
 	at := func(name string, s span) {
@@ -107,8 +230,8 @@ func describe(r *Request, first stream.Pos) string {
 	return b.String()
 }
 
-// splitEveryWay parses input whole and in many pieces, and demands that it makes no
-// difference. It returns what it makes.
+// splitEveryWay parses input in one piece and in many different splits, and fails the test
+// if an outcome differs. It returns the outcome.
 func splitEveryWay(t *testing.T, input []byte) outcome {
 	t.Helper()
 	whole := parsePieces(t, 0, [][]byte{input}, plain)
@@ -116,12 +239,12 @@ func splitEveryWay(t *testing.T, input []byte) outcome {
 		t.Helper()
 		got := parsePieces(t, 1<<40, pieces, plain)
 		if got.err != whole.err || got.taken != whole.taken || strings.Join(got.reqs, "\n") != strings.Join(whole.reqs, "\n") {
-			t.Fatalf("%s: other than whole:\n%v, %d bytes taken, %q\n%v, %d bytes taken, %q",
+			t.Fatalf("%s:\n%v, %d bytes taken, %q\nwant, as in one piece,\n%v, %d bytes taken, %q",
 				how, got.err, got.taken, got.reqs, whole.err, whole.taken, whole.reqs)
 		}
 	}
 	if got := parsePieces(t, 7, [][]byte{input}, withEOF); got.err != whole.err || got.taken != whole.taken {
-		t.Fatalf("data together with EOF: %v, %d", got.err, got.taken)
+		t.Fatalf("data together with EOF: %v, %d bytes taken; want %v, %d", got.err, got.taken, whole.err, whole.taken)
 	}
 	bytewise := make([][]byte, len(input))
 	for i := range input {
@@ -137,28 +260,28 @@ func splitEveryWay(t *testing.T, input []byte) outcome {
 	for i := range n {
 		switch {
 		case n < 60:
-			for j := i; j < n; j++ { // also at i alone, with an empty piece
+			for j := i; j < n; j++ { // if j is i, the second piece is empty
 				pair(i, j)
 			}
 		case n < 2000:
 			pair(i, i)
 			pair(i, i+rnd.IntN(n-i))
 			pair(i, min(i+1+rnd.IntN(4), n))
-		case rnd.IntN(n) < 50 || i > n-10: // at the end is where the limits are
+		case rnd.IntN(n) < 50 || i > n-10: // long inputs reach a limit in their last bytes
 			pair(i, i+rnd.IntN(n-i))
 		}
 	}
-	if whole.err != nil { // how many bytes it really takes to be refused
+	if whole.err != nil { // after how many bytes the request is refused, read byte by byte
 		whole.fed = parsePieces(t, 0, bytewise, plain).fed
 	}
 	return whole
 }
 
-// Each piece with its place, from the first byte of the stream.
+// TestParserSpans checks the position of each part of a request in the stream.
 func TestParserSpans(t *testing.T) {
 	for _, c := range []struct{ name, in, want string }{
 		{
-			"the smallest", "GET / HTTP/1.0\r\n\r\n",
+			"the shortest request", "GET / HTTP/1.0\r\n\r\n",
 			`method 0-3 GET
 target 4-5 /
 version 6-14 HTTP/1.0
@@ -236,7 +359,7 @@ path /b
 is GET 1.1`,
 		},
 		{
-			"empty lines first", "\r\n\r\nOPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
+			"empty lines before the request line", "\r\n\r\nOPTIONS * HTTP/1.1\r\nHost: h\r\n\r\n",
 			`method 4-11 OPTIONS
 target 12-13 *
 version 14-22 HTTP/1.1
@@ -256,24 +379,24 @@ is OPTIONS 1.1`,
 	}
 }
 
-// with puts lines into a request that is fine without them.
+// with returns the beginning of a valid request, followed by lines.
 func with(lines string) string { return "POST / HTTP/1.1\r\nHost: h\r\n" + lines }
 
-// chunks is a request with this chunked body.
+// chunks returns a request with the chunked body body.
 func chunks(body string) string { return with("Transfer-Encoding: chunked\r\n\r\n") + body }
 
-// accepted are inputs that are one whole request each.
+// accepted lists inputs. Each is one complete, valid request.
 var accepted = []struct{ name, in string }{
-	{"every known version", "GET / HTTP/1.9\r\nHost: h\r\n\r\n"},
+	{"the highest minor version", "GET / HTTP/1.9\r\nHost: h\r\n\r\n"},
 	{"an unknown method", "BREW /pot HTTP/1.1\r\nHost: h\r\n\r\n"},
 	{"every byte of a token", "!#$%&'*+-.^_`|~09azAZ / HTTP/1.1\r\nHost: h\r\n\r\n"},
-	{"CONNECT in its own form", "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"},
+	{"CONNECT with an authority", "CONNECT h:443 HTTP/1.1\r\nHost: h:443\r\n\r\n"},
 	{"odd bytes in a path", "GET /!\"$&'()*+,-.:;<=>@[]^_`{|}~ HTTP/1.1\r\nHost: h\r\n\r\n"},
 	{"odd bytes in a query", "GET /?\\\"<>^{|}??%%zz% HTTP/1.1\r\nHost: h\r\n\r\n"},
 	{"escapes", "GET /%20%7e%80%fF HTTP/1.1\r\nHost: h\r\n\r\n"},
-	{"dot segments stay", "GET /../%2e%2e//x HTTP/1.1\r\nHost: h\r\n\r\n"},
-	{"absolute without a path", "GET HTTPS://h?x HTTP/1.1\r\nHost: h\r\n\r\n"},
-	{"absolute, for all", "OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n"},
+	{"dot segments are not resolved", "GET /../%2e%2e//x HTTP/1.1\r\nHost: h\r\n\r\n"},
+	{"absolute form without a path", "GET HTTPS://h?x HTTP/1.1\r\nHost: h\r\n\r\n"},
+	{"absolute form of OPTIONS *", "OPTIONS http://h HTTP/1.1\r\nHost: h\r\n\r\n"},
 	{"hosts: port", "GET / HTTP/1.1\r\nHost: h:8080\r\n\r\n"},
 	{"hosts: empty port", "GET / HTTP/1.1\r\nHost: h:\r\n\r\n"},
 	{"hosts: IPv4", "GET / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"},
@@ -287,14 +410,14 @@ var accepted = []struct{ name, in string }{
 	{"Content-Length 0", with("Content-Length: 0\r\n\r\n")},
 	{"leading zeros", with("Content-Length: 005\r\n\r\n12345")},
 	{"equal lengths", with("Content-Length: 5\r\ncontent-length: 05\r\n\r\n12345")},
-	{"any length of zeros", with("Content-Length: " + strings.Repeat("0", 100) + "1\r\n\r\n1")},
+	{"100 leading zeros", with("Content-Length: " + strings.Repeat("0", 100) + "1\r\n\r\n1")},
 	{"a body on GET", "GET / HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\nGET"},
 	{"a body in HTTP/1.0", "POST / HTTP/1.0\r\nContent-Length: 3\r\n\r\nabc"},
 	{"Expect", with("Expect: 100-Continue\r\nContent-Length: 1\r\n\r\nx")},
-	{"Expect, a list", with("Expect: ,100-continue, 100-Continue ,\r\nContent-Length: 1\r\n\r\nx")},
-	{"Expect, nothing", with("Expect:\r\nExpect: ,\r\nContent-Length: 1\r\n\r\nx")},
+	{"Expect: a list", with("Expect: ,100-continue, 100-Continue ,\r\nContent-Length: 1\r\n\r\nx")},
+	{"Expect: empty", with("Expect:\r\nExpect: ,\r\nContent-Length: 1\r\n\r\nx")},
 	{"any Expect in HTTP/1.0", "POST / HTTP/1.0\r\nExpect: much\r\nContent-Length: 1\r\n\r\nx"},
-	{"chunk: none", chunks("0\r\n\r\n")},
+	{"chunk: only the last one", chunks("0\r\n\r\n")},
 	{"chunk: many zeros", chunks("0000000000000000\r\n\r\n")},
 	{"chunk: 16 digits", chunks("0000000000000003\r\nabc\r\n0\r\n\r\n")},
 	{"chunk: upper and lower case", chunks("0A\r\n0123456789\r\n0b\r\n0123456789a\r\n0\r\n\r\n")},
@@ -306,10 +429,10 @@ var accepted = []struct{ name, in string }{
 	{"extension: quoted", chunks("1;a=\"b;\\\"\\\\ \t\x80\"\r\nx\r\n0\r\n\r\n")},
 	{"extension: empty quotes", chunks("1;a=\"\"\r\nx\r\n0\r\n\r\n")},
 	{"trailers", chunks("1\r\nx\r\n0\r\nA: 1\r\nB:\t\xFF \r\n\r\n")},
-	{"trailers that mean nothing", chunks("0\r\nHost: other\r\nContent-Length: 7\r\nTransfer-Encoding: gzip\r\nExpect: it\r\n\r\n")},
+	{"trailers with the names of framing fields", chunks("0\r\nHost: other\r\nContent-Length: 7\r\nTransfer-Encoding: gzip\r\nExpect: it\r\n\r\n")},
 }
 
-// TestPath: what a target names, in each of its forms.
+// TestPath checks the path of each form of the request target.
 func TestPath(t *testing.T) {
 	for target, want := range map[string]string{
 		"GET /":                "/",
@@ -335,71 +458,71 @@ func TestParserAccepts(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			o := splitEveryWay(t, []byte(c.in))
 			if o.err != nil || len(o.reqs) != 1 || o.taken != len(c.in) {
-				t.Errorf("%v, %d requests, %d of %d bytes taken", o.err, len(o.reqs), o.taken, len(c.in))
+				t.Errorf("%v, %d requests, %d of %d bytes taken; want one request and no error", o.err, len(o.reqs), o.taken, len(c.in))
 			}
 		})
 	}
 }
 
-// refused are inputs with the error they deserve. ¶ stands behind the byte with which
-// it is certain; what follows it must not be needed, and must not matter.
+// refused lists inputs with their error. The mark ¶ follows the byte at which the parser
+// must refuse the request. The outcome must not depend on the bytes after the mark.
 var refused = []struct {
 	name, in string
 	want     *Error
 }{
 	// The request line.
 	{"three empty lines", "\r\n\r\n\r¶\nGET / HTTP/1.1\r\n", ErrEmptyLines},
-	{"bare LF first", "\n¶GET / HTTP/1.1\r\n", ErrMethod},
-	{"bare CR first", "\rG¶ET / HTTP/1.1\r\n", ErrLineEnd},
-	{"space first", " ¶GET / HTTP/1.1\r\n", ErrMethod},
+	{"bare LF before the request line", "\n¶GET / HTTP/1.1\r\n", ErrMethod},
+	{"bare CR before the request line", "\rG¶ET / HTTP/1.1\r\n", ErrLineEnd},
+	{"space before the method", " ¶GET / HTTP/1.1\r\n", ErrMethod},
 	{"no method", "\r\n ¶/ HTTP/1.1\r\n", ErrMethod},
-	{"a method that is no token", "GE(¶T / HTTP/1.1\r\n", ErrMethod},
+	{"a method that is not a token", "GE(¶T / HTTP/1.1\r\n", ErrMethod},
 	{"a TLS hello", "\x16¶\x03\x01", ErrMethod},
 	{"a high byte in the method", "G\xC3¶T / HTTP/1.1\r\n", ErrMethod},
-	{"tab behind the method", "GET\t¶/ HTTP/1.1\r\n", ErrMethod},
+	{"tab after the method", "GET\t¶/ HTTP/1.1\r\n", ErrMethod},
 	{"HTTP/0.9", "GET /\r¶\n", ErrTarget},
 	{"no target", "GET\r¶\n\r\n", ErrMethod},
-	{"two spaces", "GET  ¶/ HTTP/1.1\r\n", ErrTarget},
-	{"tab behind the target", "GET /\t¶HTTP/1.1\r\n", ErrTarget},
+	{"two spaces before the target", "GET  ¶/ HTTP/1.1\r\n", ErrTarget},
+	{"tab after the target", "GET /\t¶HTTP/1.1\r\n", ErrTarget},
 	{"two spaces before the version", "GET /  ¶HTTP/1.1\r\n", ErrVersion},
-	{"a space behind the version", "GET / HTTP/1.1 ¶\r\n", ErrVersion},
+	{"a space after the version", "GET / HTTP/1.1 ¶\r\n", ErrVersion},
 	{"a space in the target", "GET /a b¶ HTTP/1.1\r\n", ErrVersion},
-	{"lower case", "GET / h¶ttp/1.1\r\n", ErrVersion},
+	{"version in lower case", "GET / h¶ttp/1.1\r\n", ErrVersion},
 	{"another protocol", "GET / HTTPS¶/1.1\r\n", ErrVersion},
-	{"two digits", "GET / HTTP/1.10¶\r\n", ErrVersion},
-	{"two digits in front", "GET / HTTP/11¶.1\r\n", ErrVersion},
-	{"no digit", "GET / HTTP/1.x¶\r\n", ErrVersion},
-	{"bare LF behind the version", "GET / HTTP/1.1\n¶Host: h\r\n", ErrVersion},
-	{"bare CR behind the version", "GET / HTTP/1.1\rH¶ost: h\r\n", ErrVersion},
+	{"two digits in the minor version", "GET / HTTP/1.10¶\r\n", ErrVersion},
+	{"two digits in the major version", "GET / HTTP/11¶.1\r\n", ErrVersion},
+	{"no digit in the minor version", "GET / HTTP/1.x¶\r\n", ErrVersion},
+	{"bare LF after the version", "GET / HTTP/1.1\n¶Host: h\r\n", ErrVersion},
+	{"bare CR after the version", "GET / HTTP/1.1\rH¶ost: h\r\n", ErrVersion},
 	{"HTTP/2", "GET / HTTP/2.0\r\n¶\r\n", ErrVersionMajor},
 	{"HTTP/0", "GET / HTTP/0.9\r\n¶\r\n", ErrVersionMajor},
-	{"major version, but no version", "GET / HTTP/2.0 ¶\r\n", ErrVersion},
+	{"HTTP/2 and a space", "GET / HTTP/2.0 ¶\r\n", ErrVersion},
 	// The target.
 	{"NUL", "GET /\x00¶ HTTP/1.1\r\n", ErrTarget},
 	{"DEL", "GET /\x7F¶ HTTP/1.1\r\n", ErrTarget},
 	{"a high byte", "GET /\xE4¶ HTTP/1.1\r\n", ErrTarget},
 	{"a high byte in the query", "GET /?\xE4¶ HTTP/1.1\r\n", ErrTarget},
 	{"a fragment", "GET /#¶f HTTP/1.1\r\n", ErrTarget},
-	{"a fragment behind a query", "GET /?a#¶f HTTP/1.1\r\n", ErrTarget},
+	{"a fragment after a query", "GET /?a#¶f HTTP/1.1\r\n", ErrTarget},
 	{"a backslash", "GET /a\\¶b HTTP/1.1\r\n", ErrTarget},
 	{"no slash", "GET a ¶HTTP/1.1\r\n", ErrTarget},
 	{"asterisk with GET", "GET * ¶HTTP/1.1\r\n", ErrTarget},
-	{"asterisk and more", "OPTIONS *x ¶HTTP/1.1\r\n", ErrTarget},
+	{"asterisk and another byte", "OPTIONS *x ¶HTTP/1.1\r\n", ErrTarget},
 	{"asterisk and a query", "OPTIONS *? ¶HTTP/1.1\r\n", ErrTarget},
-	{"a query alone", "GET ?a ¶HTTP/1.1\r\n", ErrTarget},
+	{"only a query", "GET ?a ¶HTTP/1.1\r\n", ErrTarget},
 	{"authority form with GET", "GET h:80 ¶HTTP/1.1\r\n", ErrTarget},
 	{"another scheme", "GET ftp://h/ ¶HTTP/1.1\r\n", ErrTarget},
-	{"a scheme alone", "GET http:/h ¶HTTP/1.1\r\n", ErrTarget},
+	{"a scheme with one slash", "GET http:/h ¶HTTP/1.1\r\n", ErrTarget},
 	{"userinfo", "GET http://u:p@h/ ¶HTTP/1.1\r\n", ErrTarget},
 	{"no authority", "GET http:///x ¶HTTP/1.1\r\n", ErrTarget},
 	{"no authority, but a query", "GET http://?x ¶HTTP/1.1\r\n", ErrTarget},
-	{"a port that is none", "GET http://h:x/ ¶HTTP/1.1\r\n", ErrTarget},
-	{"the slashes in the query", "GET a?://h/ ¶HTTP/1.1\r\n", ErrTarget},
+	{"a port that is not a number", "GET http://h:x/ ¶HTTP/1.1\r\n", ErrTarget},
+	{"the slashes of a scheme in the query", "GET a?://h/ ¶HTTP/1.1\r\n", ErrTarget},
 	{"escape: not hex", "GET /%g¶0 HTTP/1.1\r\n", ErrEscape},
-	{"escape: second not hex", "GET /%2g¶ HTTP/1.1\r\n", ErrEscape},
-	{"escape: cut off", "GET /% ¶HTTP/1.1\r\n", ErrEscape},
-	{"escape: cut off later", "GET /%2 ¶HTTP/1.1\r\n", ErrEscape},
-	{"escape: cut off by a query", "GET /%2?¶ HTTP/1.1\r\n", ErrEscape},
+	{"escape: second digit not hex", "GET /%2g¶ HTTP/1.1\r\n", ErrEscape},
+	{"escape: no digits", "GET /% ¶HTTP/1.1\r\n", ErrEscape},
+	{"escape: one digit", "GET /%2 ¶HTTP/1.1\r\n", ErrEscape},
+	{"escape: one digit before a query", "GET /%2?¶ HTTP/1.1\r\n", ErrEscape},
 	{"escape: NUL", "GET /%0¶0 HTTP/1.1\r\n", ErrEscape},
 	{"escape: control byte", "GET /a%1¶F HTTP/1.1\r\n", ErrEscape},
 	{"escape: DEL", "GET /%7f¶ HTTP/1.1\r\n", ErrEscape},
@@ -407,25 +530,25 @@ var refused = []struct {
 	// Field lines.
 	{"obs-fold", with("A: b\r\n ¶c\r\n"), ErrObsFold},
 	{"obs-fold with a tab", with("A: b\r\n\t¶c\r\n"), ErrObsFold},
-	{"white space in front of the first field", "GET / HTTP/1.1\r\n ¶Host: h\r\n", ErrObsFold},
+	{"white space before the first field", "GET / HTTP/1.1\r\n ¶Host: h\r\n", ErrObsFold},
 	{"no name", with(":¶ b\r\n"), ErrFieldName},
 	{"no colon", with("A\r¶\n"), ErrFieldName},
 	{"space before the colon", with("A ¶: b\r\n"), ErrFieldName},
 	{"tab before the colon", with("Content-Length\t¶: 5\r\n"), ErrFieldName},
-	{"a name that is no token", with("A(¶: b\r\n"), ErrFieldName},
+	{"a name that is not a token", with("A(¶: b\r\n"), ErrFieldName},
 	{"a high byte in a name", with("\xC4¶: b\r\n"), ErrFieldName},
 	{"NUL in a name", with("A\x00¶: b\r\n"), ErrFieldName},
 	{"NUL in a value", with("A: b\x00¶\r\n"), ErrFieldValue},
-	{"NUL first in a value", with("A: \x00¶\r\n"), ErrFieldValue},
+	{"NUL at the beginning of a value", with("A: \x00¶\r\n"), ErrFieldValue},
 	{"control byte in a value", with("A: b\x1F¶\r\n"), ErrFieldValue},
-	{"VT in front of a value", with("A:\v¶b\r\n"), ErrFieldValue},
+	{"VT before a value", with("A:\v¶b\r\n"), ErrFieldValue},
 	{"DEL in a value", with("A: 0123456789\x7F¶\r\n"), ErrFieldValue},
-	{"bare LF behind a value", with("A: b\n¶C: d\r\n"), ErrLineEnd},
-	{"bare LF for a value", with("A:\n¶C: d\r\n"), ErrLineEnd},
+	{"bare LF after a value", with("A: b\n¶C: d\r\n"), ErrLineEnd},
+	{"bare LF instead of a value", with("A:\n¶C: d\r\n"), ErrLineEnd},
 	{"bare CR in a value", with("A: b\rC¶: d\r\n"), ErrLineEnd},
 	{"CR CR LF", with("A: b\r\r¶\n"), ErrLineEnd},
-	{"bare LF at the end", with("\n¶"), ErrFieldName},
-	{"bare CR at the end", with("\rx¶"), ErrLineEnd},
+	{"bare LF at the end of the head", with("\n¶"), ErrFieldName},
+	{"bare CR at the end of the head", with("\rx¶"), ErrLineEnd},
 	// Host.
 	{"no Host", "GET / HTTP/1.1\r\n\r\n¶", ErrHostMissing},
 	{"no Host, absolute form", "GET http://h/ HTTP/1.1\r\n\r\n¶", ErrHostMissing},
@@ -489,35 +612,35 @@ var refused = []struct {
 	{"chunk: no digit", chunks("\r¶\n"), ErrChunkSize},
 	{"chunk: not hex", chunks("g¶\r\n"), ErrChunkSize},
 	{"chunk: 0x", chunks("0x¶5\r\n"), ErrChunkSize},
-	{"chunk: space first", chunks(" ¶5\r\n"), ErrChunkSize},
+	{"chunk: space before the size", chunks(" ¶5\r\n"), ErrChunkSize},
 	{"chunk: minus", chunks("-¶1\r\n"), ErrChunkSize},
 	{"chunk: plus", chunks("+¶1\r\n"), ErrChunkSize},
 	{"chunk: underscore", chunks("1_¶0\r\n"), ErrChunkSize},
 	{"chunk: 17 digits", chunks("00000000000000005¶\r\n"), ErrChunkSize},
 	{"chunk: bare LF", chunks("5\n¶"), ErrChunkSize},
 	{"chunk: bare CR", chunks("5\rx¶"), ErrLineEnd},
-	{"chunk: space behind", chunks("5 \r¶\n"), ErrChunkExt},
-	{"chunk: the largest", chunks("ffffffffffffffff\r\n¶"), ErrBodyLong},
-	{"chunk: sizes that wrap", chunks("2\r\nab\r\nfffffffffffffffe\r\n¶"), ErrBodyLong},
+	{"chunk: space after the size", chunks("5 \r¶\n"), ErrChunkExt},
+	{"chunk: the largest size", chunks("ffffffffffffffff\r\n¶"), ErrBodyLong},
+	{"chunk: sizes whose sum overflows", chunks("2\r\nab\r\nfffffffffffffffe\r\n¶"), ErrBodyLong},
 	{"chunk: data too long", chunks("3\r\nabcd¶\r\n"), ErrChunkEnd},
-	{"chunk: bare LF behind data", chunks("3\r\nabc\n¶"), ErrChunkEnd},
-	{"chunk: bare CR behind data", chunks("3\r\nabc\r0¶"), ErrChunkEnd},
+	{"chunk: bare LF after the data", chunks("3\r\nabc\n¶"), ErrChunkEnd},
+	{"chunk: bare CR after the data", chunks("3\r\nabc\r0¶"), ErrChunkEnd},
 	{"extension: empty", chunks("5;\r¶\n"), ErrChunkExt},
-	{"extension: empty, then one", chunks("5;;¶a\r\n"), ErrChunkExt},
+	{"extension: empty, before another", chunks("5;;¶a\r\n"), ErrChunkExt},
 	{"extension: no name", chunks("5;=¶a\r\n"), ErrChunkExt},
 	{"extension: no value", chunks("5;a=\r¶\n"), ErrChunkExt},
-	{"extension: space behind the name", chunks("5;a \r¶\n"), ErrChunkExt},
+	{"extension: space after the name", chunks("5;a \r¶\n"), ErrChunkExt},
 	{"extension: two words", chunks("5;a b¶\r\n"), ErrChunkExt},
 	{"extension: open quote", chunks("5;a=\"b\r¶\n"), ErrChunkExt},
 	{"extension: control byte in quotes", chunks("5;a=\"\x01¶\r\n"), ErrChunkExt},
 	{"extension: quoted control byte", chunks("5;a=\"\\\n¶"), ErrChunkExt},
 	{"extension: bare LF", chunks("5;a\n¶"), ErrChunkExt},
-	{"extension: a byte behind quotes", chunks("5;a=\"b\"c¶"), ErrChunkExt},
+	{"extension: a byte after the quotes", chunks("5;a=\"b\"c¶"), ErrChunkExt},
 	{"extension: bare CR", chunks("5;a\rb¶"), ErrLineEnd},
 	// Trailers.
 	{"trailer: obs-fold", chunks("0\r\nA: b\r\n ¶c\r\n"), ErrObsFold},
 	{"trailer: no colon", chunks("0\r\nA\r¶\n"), ErrFieldName},
-	{"trailer: a chunk", chunks("0\r\n0\r¶\n"), ErrFieldName},
+	{"trailer: a second last chunk", chunks("0\r\n0\r¶\n"), ErrFieldName},
 	{"trailer: control byte", chunks("0\r\nA: \x01¶\r\n"), ErrFieldValue},
 	{"trailer: bare LF", chunks("0\r\nA: b\n¶"), ErrLineEnd},
 	{"trailer: bare LF at the end", chunks("0\r\n\n¶"), ErrFieldName},
@@ -528,38 +651,39 @@ func TestParserRefuses(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			before, after, marked := strings.Cut(c.in, "¶")
 			if !marked {
-				t.Fatal("no mark in the input")
+				t.Fatal("the input has no mark")
 			}
 			o := splitEveryWay(t, []byte(before+after))
 			if o.err != c.want {
 				t.Fatalf("error %v, want %v", o.err, c.want)
 			}
 			if o.fed != len(before) {
-				t.Errorf("certain behind %q, refused behind %q", before, (before + after)[:o.fed])
+				t.Errorf("refused after %q, want after %q", (before + after)[:o.fed], before)
 			}
 			if len(o.reqs) != 0 {
-				t.Errorf("a request before the refusal: %q", o.reqs)
+				t.Errorf("a complete request before the error: %q", o.reqs)
 			}
 			if other := parsePieces(t, 0, [][]byte{[]byte(before)}, plain); other.err != o.err || other.taken != o.taken {
-				t.Errorf("without what follows: %v, %d taken; with it %v, %d", other.err, other.taken, o.err, o.taken)
+				t.Errorf("without the bytes after the mark: %v, %d bytes taken; with them: %v, %d", other.err, other.taken, o.err, o.taken)
 			}
 		})
 	}
 }
 
-// Whatever is cut off anywhere is "need more", never an error and never a request.
+// TestParserNeedsMore parses every proper prefix of valid requests. The parser must ask
+// for more bytes: a prefix is neither an error nor a complete request.
 func TestParserNeedsMore(t *testing.T) {
 	for _, c := range accepted {
 		for n := range len(c.in) {
 			o := parsePieces(t, 0, [][]byte{[]byte(c.in[:n])}, plain)
 			if o.err != nil || len(o.reqs) != 0 {
-				t.Errorf("%s, cut off behind %q: %v, %d requests", c.name, c.in[:n], o.err, len(o.reqs))
+				t.Errorf("%s, only %q: %v, %d requests; want neither", c.name, c.in[:n], o.err, len(o.reqs))
 			}
 		}
 	}
 }
 
-// padded is a request whose head has n bytes.
+// padded returns a request whose head has n bytes.
 func padded(n int) string {
 	const start, end = "GET / HTTP/1.1\r\nHost: h\r\nX: ", "\r\n\r\n"
 	return start + strings.Repeat("x", n-len(start)-len(end)) + end
@@ -567,33 +691,36 @@ func padded(n int) string {
 
 func lines(n int) string { return strings.Repeat("A: b\r\n", n) }
 
-func TestParserLimits(t *testing.T) {
+// A limitCase is an input at or over a limit. The mark ¶ has the same meaning as in refused.
+type limitCase struct {
+	name, in string
+	want     *Error // nil if the input reaches the limit exactly
+}
+
+func limits() []limitCase {
 	x := func(n int) string { return strings.Repeat("x", n) }
 	get := func(target string) string { return "GET " + target + " HTTP/1.0\r\n\r\n" }
 	trailer := func(n int) string { return chunks("0\r\nA: " + x(n-len("A: \r\n\r\n")) + "\r\n\r\n") }
-	for _, c := range []struct {
-		name, in string
-		want     *Error // nil: exactly at the limit
-	}{
+	return []limitCase{
 		{"method at 8 KiB", x(8192) + " / HTTP/1.0\r\n\r\n", nil},
 		{"method over 8 KiB", x(8193) + "¶ / HTTP/1.0\r\n\r\n", ErrMethodLong},
-		{"method over 8 KiB by a byte that is no token", x(8192) + "(¶", ErrMethod},
+		{"method at 8 KiB and an invalid byte", x(8192) + "(¶", ErrMethod},
 		{"target at 8 KiB", get("/" + x(8191)), nil},
 		{"target over 8 KiB", "GET /" + x(8192) + "¶", ErrTargetLong},
 		{"target at 8 KiB, with a query", get("/?" + x(8190)), nil},
 		{"target over 8 KiB, with a query", "GET /?" + x(8191) + "¶", ErrTargetLong},
 		{"target at 8 KiB, ending in a query", get("/" + x(8190) + "?"), nil},
-		{"target over 8 KiB by a query", "GET /" + x(8191) + "?¶", ErrTargetLong},
+		{"target over 8 KiB, ending in a query", "GET /" + x(8191) + "?¶", ErrTargetLong},
 		{"target at 8 KiB, ending in an escape", get("/" + x(8188) + "%41"), nil},
-		{"target over 8 KiB by an escape's end", "GET /" + x(8189) + "%41¶", ErrTargetLong},
-		{"target over 8 KiB by an escape's middle", "GET /" + x(8190) + "%4¶1", ErrTargetLong},
-		{"target over 8 KiB by an escape", "GET /" + x(8191) + "%¶41", ErrTargetLong},
-		{"target over 8 KiB by a byte that is none", "GET /" + x(8191) + "#¶", ErrTarget},
+		{"target over 8 KiB, at the second digit of an escape", "GET /" + x(8189) + "%41¶", ErrTargetLong},
+		{"target over 8 KiB, at the first digit of an escape", "GET /" + x(8190) + "%4¶1", ErrTargetLong},
+		{"target over 8 KiB, at the percent sign of an escape", "GET /" + x(8191) + "%¶41", ErrTargetLong},
+		{"target at 8 KiB and an invalid byte", "GET /" + x(8191) + "#¶", ErrTarget},
 		{"target over 8 KiB in a head over 64 KiB", "GET /" + x(8192) + "¶" + x(70000), ErrTargetLong},
 		{"head at 64 KiB", padded(65536), nil},
 		{"head over 64 KiB", strings.TrimSuffix(padded(65537), "\n") + "¶\n", ErrHeadLong},
 		{"head far over 64 KiB", padded(70000)[:65536] + "¶" + x(4464), ErrHeadLong},
-		{"head at 64 KiB behind empty lines", "\r\n\r\n" + padded(65536), nil},
+		{"head at 64 KiB after empty lines", "\r\n\r\n" + padded(65536), nil},
 		{"one field of 50,000 bytes", with("Cookie: " + x(50000) + "\r\n\r\n"), nil},
 		{"a name of 50,000 bytes", with(x(50000) + ": y\r\n\r\n"), nil},
 		{"a Host of 50,000 bytes", "GET / HTTP/1.1\r\nHost: " + x(50000) + "\r\n\r\n", nil},
@@ -619,8 +746,12 @@ func TestParserLimits(t *testing.T) {
 		{"200 fields and 200 trailers", "GET / HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n" + lines(198) + "\r\n0\r\n" + lines(200) + "\r\n", nil},
 		{"Content-Length over 1 MiB", with("Content-Length: 1048577\r\n\r\n¶"), ErrBodyLong},
 		{"a chunk over 1 MiB", chunks("100001\r\n¶"), ErrBodyLong},
-		{"chunks over 1 MiB in all", chunks("10000\r\n" + x(65536) + "\r\nf0001\r\n¶"), ErrBodyLong},
-	} {
+		{"chunks over 1 MiB in total", chunks("10000\r\n" + x(65536) + "\r\nf0001\r\n¶"), ErrBodyLong},
+	}
+}
+
+func TestParserLimits(t *testing.T) {
+	for _, c := range limits() {
 		t.Run(c.name, func(t *testing.T) {
 			before, after, _ := strings.Cut(c.in, "¶")
 			o := splitEveryWay(t, []byte(before+after))
@@ -631,7 +762,7 @@ func TestParserLimits(t *testing.T) {
 				t.Errorf("%d of %d bytes taken, %d requests", o.taken, len(c.in), len(o.reqs))
 			}
 			if c.want != nil && o.fed != len(before) {
-				t.Errorf("certain behind %d bytes, refused behind %d", len(before), o.fed)
+				t.Errorf("refused after %d bytes, want after %d", o.fed, len(before))
 			}
 		})
 	}
@@ -675,11 +806,11 @@ func TestParserLargeBodies(t *testing.T) {
 					break
 				}
 			}
-			if !bytes.Equal(req.Body, body) || string(req.Host()) != "h" {
-				t.Errorf("%s, %d at a time: another body, or another host %q", name, step, req.Host())
+			if !bytes.Equal(req.Body, body) || string(req.bytes(req.host)) != "h" {
+				t.Errorf("%s, %d bytes at a time: the body is wrong, or the host %q is", name, step, req.bytes(req.host))
 			}
 			if held := b.Cap(); name == "chunked" && step == 1000 && held > 16<<10 {
-				t.Errorf("the buffer holds %d bytes of a body that is decoded as it comes", held)
+				t.Errorf("the buffer holds %d bytes, want at most 16 KiB: chunks are decoded as they arrive", held)
 			}
 		}
 	}
@@ -749,7 +880,7 @@ func TestRequestFields(t *testing.T) {
 	if want := "1;2;hOsT=h;A=1;B=;first"; got != want {
 		t.Errorf("got %s, want %s", got, want)
 	}
-	if string(req.Target()) != "/p?q" || string(req.Query()) != "q" || string(req.Host()) != "h" || string(req.Path) != "/p" {
-		t.Errorf("target %s, query %s, host %s, path %s", req.Target(), req.Query(), req.Host(), req.Path)
+	if string(req.Target()) != "/p?q" || string(req.Query()) != "q" || string(req.bytes(req.host)) != "h" || string(req.Path) != "/p" {
+		t.Errorf("target %s, query %s, host %s, path %s; want /p?q, q, h, /p", req.Target(), req.Query(), req.bytes(req.host), req.Path)
 	}
 }

@@ -25,7 +25,7 @@ func (c *Conn) respond() {
 	ex := c.ex
 	ex.res.reset()
 	if ex.req.Method == Unknown {
-		ex.res.Error(501, "the method is not known here")
+		ex.res.Error(501, "the server does not implement this method")
 	} else {
 		c.handle()
 	}

@@ -2,45 +2,46 @@ package h1
 
 import "strconv"
 
-// Handler turns a request into the description of a response. It is called once
-// for each request, with the whole body, and it never touches the socket: whatever
-// it describes is sent when the client can take it. A handler that panics is a 500
-// and a line in the log.
+// A Handler answers a request. It is called once for each request, after the whole body
+// has arrived. It describes the response in w and never uses the socket. The connection
+// sends the response as fast as the client takes it. If the handler panics, the client
+// receives a 500, and the Logger reports the panic.
 type Handler func(w *Response, r *Request)
 
-// File is an open file whose bytes a response sends. It is reference-counted by
-// whoever opened it, because a file that is being sent must not be closed.
+// A File is an open file that a response sends. Several responses may send it at the same
+// time. It counts references, so that it is closed only when all of them are done.
 type File interface {
-	// FD is the open descriptor; sendfile(2) reads from it at explicit offsets.
+	// FD returns the open descriptor. sendfile(2) reads from it at explicit offsets.
 	FD() int
-	// Release gives one reference back. h1 calls it once for each [Response.File].
+	// Release drops one reference. h1 calls it once for each call of [Response.File].
 	Release()
 }
 
-// part is one piece of a body: N bytes of memory, of an open file, or of the
-// response's own arena.
+// A part is one part of a body: bytes of the caller, a range of an open file, or
+// bytes in the arena of the response.
 type part struct {
-	bytes []byte // memory that stays as it is until the response is sent
-	file  File   // or an open file
-	off   int64  // where in the file or in the arena the next byte to send lies
-	n     int64  // bytes still to send
+	bytes []byte // not nil: these bytes, which do not change until the response is sent
+	file  File   // not nil: a range of this file
+	off   int64  // the offset of the next byte to send, in the file or in the arena
+	n     int64  // bytes left to send
 }
 
-// Response is the description of a response. Its memory is reused from request to
-// request; nothing of it may be kept by a handler.
+// A Response describes the response to one request. The connection reuses its memory for
+// the next request, so a handler must not keep it.
 type Response struct {
-	// Status is the status code; 0 means 200.
+	// Status is the status code. 0 means 200.
 	Status int
 
 	fields []byte // field lines, each with its CRLF
-	arena  []byte // what Build and Copy made
+	arena  []byte // the bytes that handlers appended to Build
 	parts  []part // the body, in order
-	length int64  // bytes in parts
-	close  bool   // close the connection behind this response
+	length int64  // the length of the body in bytes
+	close  bool   // close the connection after this response
 }
 
-// Field adds a field line. Name and value are the server's own, known to hold no
-// control bytes; text that a client sent must not come here unchecked.
+// Field adds a header field. The name and the value must not contain control bytes,
+// because a line end in them would start a new field (response splitting). Check text from
+// a client before you pass it to Field.
 func (w *Response) Field(name, value string) {
 	w.fields = append(w.fields, name...)
 	w.fields = append(w.fields, ": "...)
@@ -48,7 +49,7 @@ func (w *Response) Field(name, value string) {
 	w.fields = append(w.fields, "\r\n"...)
 }
 
-// FieldBytes is Field for a value in a byte slice, which is copied.
+// FieldBytes is like Field for a value in a byte slice. It copies the value.
 func (w *Response) FieldBytes(name string, value []byte) {
 	w.fields = append(w.fields, name...)
 	w.fields = append(w.fields, ": "...)
@@ -56,28 +57,29 @@ func (w *Response) FieldBytes(name string, value []byte) {
 	w.fields = append(w.fields, "\r\n"...)
 }
 
-// RawFields adds field lines that were made before, each with its CRLF, such as
-// those of a cached file.
+// RawFields adds complete field lines, each with its CRLF. A cache can prepare the field
+// lines of a file once and add them to every response.
 func (w *Response) RawFields(lines []byte) { w.fields = append(w.fields, lines...) }
 
-// Bytes adds p to the body without copying it. p must stay as it is until the
-// response is sent: a cached file, a constant, the request's own body.
+// Bytes adds p to the body without copying it. p must not change until the response is
+// sent. It may be the content of a cached file, a constant, or the body of the request.
 func (w *Response) Bytes(p []byte) {
 	if len(p) > 0 {
 		w.add(part{bytes: p, n: int64(len(p))})
 	}
 }
 
-// Build returns memory to append a part of the body to; [Response.Built] adds it:
+// Build returns a slice of reused memory. Append a part of the body to it, then pass it to
+// [Response.Built]:
 //
 //	b := w.Build()
 //	b = strconv.AppendInt(b, n, 10)
 //	w.Built(b)
 //
-// Nothing else may be called on w in between.
+// Do not call other methods of w between the two.
 func (w *Response) Build() []byte { return w.arena }
 
-// Built adds to the body what was appended to the slice that [Response.Build] returned.
+// Built adds the bytes that were appended to the result of [Response.Build] to the body.
 func (w *Response) Built(b []byte) {
 	off := int64(len(w.arena))
 	w.arena = b
@@ -86,7 +88,8 @@ func (w *Response) Built(b []byte) {
 	}
 }
 
-// File adds n bytes of f from offset off to the body and takes over one reference to f.
+// File adds n bytes of f, from offset off on, to the body. It takes over one reference to
+// f and releases it when the response is done.
 func (w *Response) File(f File, off, n int64) {
 	if n <= 0 {
 		f.Release()
@@ -95,11 +98,11 @@ func (w *Response) File(f File, off, n int64) {
 	w.add(part{file: f, off: off, n: n})
 }
 
-// Close has the connection closed behind this response.
+// Close makes the connection close after this response.
 func (w *Response) Close() { w.close = true }
 
-// Error makes w a short plain-text answer with the given status, dropping what
-// body and fields it had. text says what is wrong, in a few words; it may be empty.
+// Error replaces the response with a short text for an error. It drops the header fields
+// and the body that w had. text describes the error in a few words. It may be empty.
 func (w *Response) Error(status int, text string) {
 	w.reset()
 	w.Status = status
@@ -121,13 +124,13 @@ func (w *Response) add(p part) {
 	w.length += p.n
 }
 
-// reset makes w an empty response, giving its files back and keeping its memory.
+// reset empties w and releases its files. It keeps the memory of w for reuse.
 func (w *Response) reset() {
 	w.dropBody()
 	*w = Response{fields: w.fields[:0], arena: w.arena[:0], parts: w.parts[:0]}
 }
 
-// memory returns the bytes of a part that is no file.
+// memory returns the bytes of a part that is not a file.
 func (w *Response) memory(p *part) []byte {
 	if p.bytes != nil {
 		return p.bytes
@@ -135,7 +138,7 @@ func (w *Response) memory(p *part) []byte {
 	return w.arena[p.off : p.off+p.n]
 }
 
-// skip moves the front of a part in memory over n bytes that were sent.
+// skip removes the first n bytes of a part in memory, because they were sent.
 func (p *part) skip(n int) {
 	if p.bytes != nil {
 		p.bytes = p.bytes[n:]
@@ -144,7 +147,8 @@ func (p *part) skip(n int) {
 	}
 }
 
-// dropBody gives the body up, behind whose length the head was made already.
+// dropBody removes the body and releases its files. For a HEAD request, queue calls it
+// after appendHead: the head keeps the Content-Length that the answer to a GET has.
 func (w *Response) dropBody() {
 	for i := range w.parts {
 		if w.parts[i].file != nil {
@@ -155,7 +159,8 @@ func (w *Response) dropBody() {
 	w.parts = w.parts[:0]
 }
 
-// appendHead appends the head of the response (RFC 9112 §4, RFC 9110 §6.6.1 and §8.6).
+// appendHead appends the response head to b: the status line and the header fields
+// (RFC 9112 §4, RFC 9110 §6.6.1 and §8.6).
 func (w *Response) appendHead(b, date []byte, closing, keepAlive bool) []byte {
 	b = append(b, "HTTP/1.1 "...)
 	b = strconv.AppendInt(b, int64(w.Status), 10)
@@ -179,8 +184,8 @@ func (w *Response) appendHead(b, date []byte, closing, keepAlive bool) []byte {
 	return append(b, "\r\n"...)
 }
 
-// StatusText returns the reason phrase of the status codes that this server sends
-// (RFC 9110 §15), or "Status" for any other.
+// StatusText returns the reason phrase of a status code that this server sends
+// (RFC 9110 §15). For any other code it returns "Status".
 func StatusText(status int) string {
 	switch status {
 	case 200:

@@ -8,12 +8,12 @@ import (
 	"fourways.example/common/stream"
 )
 
-// connect is the one method whose target is an authority (RFC 9112 §3.2.3). It is
-// answered with 501, which should not depend on the form of its target.
+// connect is the only method whose target is an authority (RFC 9112 §3.2.3). The server
+// answers CONNECT with 501 and does not check the form of its target.
 const connect = "CONNECT"
 
-// setTarget takes the request target apart (RFC 9112 §3.2). query is the position
-// behind the "?", or 0. The bytes were checked one by one while they came.
+// setTarget splits the request target into its parts (RFC 9112 §3.2). query is the
+// position after the "?", or 0. The parser has already checked every byte of the target.
 func (r *Request) setTarget(s span, query stream.Pos) error {
 	r.target = s
 	path := s
@@ -35,19 +35,19 @@ func (r *Request) setTarget(s span, query stream.Pos) error {
 	}
 }
 
-// setAbsolute reads the absolute form, which is sent to proxies and has to be
-// understood by every server (RFC 9112 §3.2.2). t is the target up to its query and
-// begins at position at.
+// setAbsolute reads the absolute form. Clients send it to proxies, but every server must
+// accept it (RFC 9112 §3.2.2). t is the target without its query, and at is the position
+// of its first byte.
 func (r *Request) setAbsolute(at stream.Pos, t []byte, hasQuery bool) error {
 	scheme, rest, ok := bytes.Cut(t, []byte("://"))
-	if !ok || !equalFold(scheme, "http") && !equalFold(scheme, "https") {
+	if !ok || !EqualFold(scheme, "http") && !EqualFold(scheme, "https") {
 		return ErrTarget
 	}
 	authority, path := rest, []byte(nil)
 	if i := bytes.IndexByte(rest, '/'); i >= 0 {
 		authority, path = rest[:i], rest[i:]
 	}
-	if !validHost(authority) { // no "@" in it either: RFC 9110 §4.2.4
+	if !validHost(authority) { // this refuses userinfo too (RFC 9110 §4.2.4)
 		return ErrTarget
 	}
 	at += stream.Pos(len(scheme) + len("://"))
@@ -56,7 +56,7 @@ func (r *Request) setAbsolute(at stream.Pos, t []byte, hasQuery bool) error {
 	case path != nil:
 		r.setPath(path)
 	case r.Method == OPTIONS && !hasQuery:
-		r.setPathText("*") // how a proxy is asked for "OPTIONS *" (RFC 9112 §3.2.4)
+		r.setPathText("*") // the form of "OPTIONS *" that clients send to a proxy (RFC 9112 §3.2.4)
 	default:
 		r.setPathText("/")
 	}
@@ -68,8 +68,8 @@ func (r *Request) setPathText(p string) {
 	r.Path = r.path
 }
 
-// setPath decodes a path's percent-encoding, once. That every "%" has two hex digits
-// behind it was seen while they came.
+// setPath percent-decodes raw once and stores it as the path. The parser has already
+// checked that two hex digits follow every "%".
 func (r *Request) setPath(raw []byte) {
 	p := r.path[:0]
 	for {
@@ -85,8 +85,8 @@ func (r *Request) setPath(raw []byte) {
 	r.Path = r.path
 }
 
-// validHost tells whether b is a host with an optional port: uri-host [ ":" port ]
-// (RFC 9110 §7.2, RFC 3986 §3.2.2), and not empty.
+// validHost reports whether b is a nonempty host with an optional port: uri-host
+// [ ":" port ] (RFC 9110 §7.2, RFC 3986 §3.2.2).
 func validHost(b []byte) bool {
 	if len(b) > 0 && b[0] == '[' {
 		const longest = len("[ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255]")
@@ -94,8 +94,8 @@ func validHost(b []byte) bool {
 		if i < 0 {
 			return false
 		}
-		// Not string(b[1:i]): that would allocate, for an error might hold it. This one
-		// is gone before b changes.
+		// string(b[1:i]) would allocate, because an error of ParseAddr could keep it.
+		// unsafe.String does not copy. Its result is not used after b changes.
 		addr, err := netip.ParseAddr(unsafe.String(unsafe.SliceData(b[1:i]), i-1))
 		if err != nil || !addr.Is6() || addr.Zone() != "" {
 			return false
@@ -118,7 +118,8 @@ func validHost(b []byte) bool {
 	return len(b) > 0
 }
 
-// digits tells whether b is nothing but decimal digits; an empty port is allowed.
+// digits reports whether b contains only decimal digits. It accepts an empty b, because a
+// port may be empty.
 func digits(b []byte) bool {
 	for _, c := range b {
 		if c < '0' || c > '9' {

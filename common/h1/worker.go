@@ -9,57 +9,57 @@ import (
 )
 
 const (
-	// baseBuffer is the size of the buffer that each request being read has, in bytes.
+	// baseBuffer is the size of the buffer of a small request, in bytes. A pooled exchange
+	// keeps no larger request buffer than this.
 	baseBuffer = 16 << 10
-	// keepBuffer is how much of each kind of memory a pooled exchange may keep, in bytes.
-	// It is twice baseBuffer for what holds a head and a piece of a body.
+	// keepBuffer is how much memory for a response a pooled exchange keeps, in bytes. It is
+	// twice baseBuffer, because a response head and one piece of the body must fit.
 	keepBuffer = 2 * baseBuffer
-	// maxMemory bounds what the requests of all connections hold together, in bytes,
-	// beyond the first baseBuffer of each.
+	// maxMemory limits the memory of all requests under way together, in bytes. The first
+	// baseBuffer of each request does not count.
 	maxMemory = 64 << 20
 )
 
-// Worker is what one thread lends to the connections it serves: memory for requests
-// and responses while there is one under way, and the current date as text. It belongs
-// to one thread, and so do its connections.
+// A Worker holds what the connections of one thread share, such as the formatted date. The
+// worker and its connections belong to that thread. Other threads may only call Open.
 type Worker struct {
 	cfg     *Config
-	scratch []byte // what is read only to be dropped
+	scratch []byte // memory for bytes that are read and dropped
 	poll    [2]unix.PollFd
-	entry   Entry // reused, for a Logger's argument would be allocated each time
+	entry   Entry // reused: a new Entry for each call of Logger.Log would be allocated
 
 	dateText [len(IMFFixdate)]byte
-	dateUnix int64 // the second that dateText names
+	dateUnix int64 // the Unix time of dateText
 }
 
 // NewWorker returns a worker for one thread.
 func (cfg *Config) NewWorker() *Worker { return &Worker{cfg: cfg} }
 
-// Open makes an accepted connection one that speaks HTTP. Its idle time begins now. Any
-// thread may open connections for a worker.
+// Open returns a Conn that speaks HTTP on an accepted connection. Its idle time-out begins
+// now. Open may be called from any thread.
 func (w *Worker) Open(s sock.Conn) *Conn {
 	return &Conn{sock: s, worker: w, since: now()}
 }
 
-// exchange is the memory of one request and its response. An idle connection has
-// none, which is what makes ten thousand of them cheap.
+// An exchange is the memory for one request and its response. An idle connection has no
+// exchange, so 10,000 idle connections need little memory.
 type exchange struct {
 	in     stream.Buffer
 	parser Parser
 	req    Request
 	res    Response
 
-	out     []byte // the head, followed by what fits of a small body
+	out     []byte // the response head, and as much of the body as onePiece allows
 	outSent int    // bytes of out that were sent
-	part    int    // the first part of res that was not sent whole
+	part    int    // the index of the first part of res that was not sent completely
 	sent    int64  // bytes of this response that the kernel took
-	began   int64  // when the request's first byte came, as now() says
-	memory  int64  // what it holds of Config.memory
+	began   int64  // when the first byte of the request arrived, in the time of now()
+	memory  int64  // the bytes that this exchange has added to Config.memory
 }
 
-// borrow gives the connection an exchange. It comes from a pool that all workers share and
-// the garbage collector empties: a busy moment may need thousands, and they do not stay
-// for ever.
+// borrow returns the exchange of the connection. If the connection has none, borrow takes
+// one from a pool that all workers share. A peak of load may need thousands of exchanges.
+// They do not stay forever, because the garbage collector empties the pool.
 func (c *Conn) borrow() *exchange {
 	if c.ex != nil {
 		return c.ex
@@ -74,8 +74,8 @@ func (c *Conn) borrow() *exchange {
 	return ex
 }
 
-// returnExchange returns the exchange to the pool. What the connection received is
-// forgotten.
+// returnExchange returns the exchange of the connection to the pool. The received bytes
+// are lost.
 func (c *Conn) returnExchange() {
 	ex := c.ex
 	if ex == nil {
@@ -92,7 +92,7 @@ func (c *Conn) returnExchange() {
 	c.worker.cfg.exchanges.Put(ex)
 }
 
-// shrink drops memory that only a rare request needs.
+// shrink frees the memory that only a large request or response needs.
 func (ex *exchange) shrink() {
 	ex.in.Reset(0, baseBuffer)
 	if cap(ex.parser.body) > baseBuffer {
@@ -106,9 +106,10 @@ func (ex *exchange) shrink() {
 	}
 }
 
-// account brings Config.memory up to date with what this exchange holds, and tells
-// whether all of them together may hold that much. What every request has anyway does not
-// count, so a small request is served however much the others hold.
+// account updates Config.memory with the memory of this exchange. It returns false if the
+// exchange has grown and all exchanges together exceed maxMemory. The first baseBuffer of
+// a request does not count, so a small request is served even if others use all of
+// maxMemory.
 func (ex *exchange) account(cfg *Config) bool {
 	holds := int64(max(0, ex.in.Cap()-baseBuffer) + max(0, cap(ex.parser.body)-baseBuffer))
 	grew := holds - ex.memory
@@ -120,10 +121,12 @@ func (ex *exchange) account(cfg *Config) bool {
 	return grew < 0 || total <= maxMemory
 }
 
-// IMFFixdate is the one form of a date that may be sent (RFC 9110 §5.6.7), for time.Format.
+// IMFFixdate is the layout of HTTP dates for time.Format. A server must send dates only in
+// this format (RFC 9110 §5.6.7).
 const IMFFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
-// date returns the date of a response, which is made once a second.
+// date returns the current time for a Date field. It formats the time at most once a
+// second.
 func (w *Worker) date() []byte {
 	t := time.Now()
 	if unix := t.Unix(); unix != w.dateUnix {

@@ -17,8 +17,8 @@ import (
 	"fourways.example/common/sock"
 )
 
-// pair is a connection of which both ends are driven by one goroutine, so that
-// nothing but the server's side can allocate.
+// A pair is a connection with both of its ends. One goroutine uses both, and the client's
+// end makes only system calls, so every allocation is one of the server.
 type pair struct {
 	conn   *h1.Conn
 	client int
@@ -61,7 +61,8 @@ func newPair(tb testing.TB, s *Site) *pair {
 	return p
 }
 
-// exchange sends one request and reads the response, which is valid until the next.
+// exchange sends one request and reads the response. The response is valid until the next
+// exchange.
 func (p *pair) exchange(request []byte) ([]byte, error) {
 	if _, err := unix.Write(p.client, request); err != nil {
 		return nil, err
@@ -90,7 +91,7 @@ func request(lines ...string) []byte {
 	return []byte(strings.Join(lines, "\r\n") + "\r\n\r\n")
 }
 
-// ordinary are a browser's fields.
+// ordinary lists the header fields of a browser.
 var ordinary = []string{
 	"Host: localhost:8080",
 	"User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:128.0) Gecko/20100101 Firefox/128.0",
@@ -102,7 +103,8 @@ var ordinary = []string{
 	"Connection: keep-alive",
 }
 
-// hot are the requests that must not allocate.
+// hot returns the requests that must not allocate, and the statuses of their responses that
+// are not 200.
 func hot(tb testing.TB) (s *Site, requests map[string][]byte, want map[string]string) {
 	f := serveSite(tb, withAccount(Config{}), map[string]string{
 		"index.html": "<h1>hello</h1>", "big.bin": big, "private/x.html": "<h1>secret</h1>",
@@ -128,7 +130,7 @@ func hot(tb testing.TB) (s *Site, requests map[string][]byte, want map[string]st
 		"loadavg":     all("GET /loadavg"),
 		"meminfo":     all("GET /meminfo"),
 		"video":       all("GET /api/video"),
-		"nobody":      request("GET /api/login HTTP/1.1", "Host: x", "Cookie: a=b"),
+		"no claims":   request("GET /api/login HTTP/1.1", "Host: x", "Cookie: a=b"),
 		"claims":      request("GET /api/login HTTP/1.1", "Host: x", "Cookie: auth_jwt="+token),
 		"options":     all("OPTIONS /"),
 		"405":         all("DELETE /"),
@@ -139,13 +141,14 @@ func hot(tb testing.TB) (s *Site, requests map[string][]byte, want map[string]st
 	return f.site, requests, want
 }
 
-// No request that is served from memory or from an open file allocates, on the whole
-// way from the socket through the parser and the site and back.
+// TestNoAllocations serves requests from memory and from open files. Neither the
+// connection, nor the parser, nor the site may allocate memory for them.
 func TestNoAllocations(t *testing.T) {
 	s, requests, want := hot(t)
 	for name, req := range requests {
 		t.Run(name, func(t *testing.T) {
-			// Finding out that a cookie is no token allocates; it is looked at where it matters.
+			// Verifying a token that is not valid allocates, and a request for /private
+			// verifies its token. So this request gets a cookie that is not a token.
 			if name == "private 403" {
 				req = bytes.ReplaceAll(req, []byte("auth_jwt=not.a.token"), []byte("x=y"))
 			}

@@ -23,7 +23,7 @@ func TestAPI(t *testing.T) {
 		"/api/video":   `^\[\]$`,
 		"/api/login":   `^\{\}$`,
 	} {
-		for range 2 { // the descriptors of /proc are kept: the second reads anew
+		for range 2 { // the second request reads the same descriptors of /proc again
 			r := f.get(target)
 			if r.Status != 200 || !regexp.MustCompile(want).MatchString(r.Body) || r.get("Cache-Control") != "no-store" {
 				t.Errorf("%s: %+v, want %s", target, r, want)
@@ -76,12 +76,12 @@ func TestLoadavg(t *testing.T) {
 	}
 }
 
-// TestNoStatistics: a machine that does not tell is no error of the server's.
+// TestNoStatistics checks that a missing file in /proc is 404, not an error of the server.
 func TestNoStatistics(t *testing.T) {
 	f := serveSite(t, Config{}, nil)
 	_, _ = f.site.loadavg.Close(), f.site.meminfo.Close()
 	for _, target := range []string{"/loadavg", "/meminfo"} {
-		if r := f.get(target); r.Status != 404 || !strings.Contains(r.Body, "this system does not tell") {
+		if r := f.get(target); r.Status != 404 || !strings.Contains(r.Body, "does not provide these statistics") {
 			t.Errorf("%s: %d %q", target, r.Status, r.Body)
 		}
 	}
@@ -91,7 +91,7 @@ func TestMeminfo(t *testing.T) {
 	for text, want := range map[string]string{
 		"MemTotal:       16315168 kB\nActive(anon):    10 kB\nHugePages_Total:       0\n": `{"MemTotal":16315168,"Active(anon)":10,"HugePages_Total":0}`,
 		"MemTotal: 1 kB\nOdd: x kB\nNone\n: 5 kB\nMemFree: 2 kB\n":                        `{"MemTotal":1,"MemFree":2}`,
-		"MemTotal: 1 kB\nMemFree: 12":                                                     `{"MemTotal":1}`, // the end may be missing
+		"MemTotal: 1 kB\nMemFree: 12":                                                     `{"MemTotal":1}`, // the last line is incomplete
 		"":                                                                                "",
 	} {
 		got, ok := appendMeminfo(nil, []byte(text))
@@ -146,7 +146,7 @@ func TestVideo(t *testing.T) {
 	}
 	f.put("c.mp4", "ccc")
 	if diff := cmp.Diff(want, list()); diff != "" {
-		t.Errorf("walked again within a second (-want +got):\n%s", diff)
+		t.Errorf("within a second, the list is not walked again (-want +got):\n%s", diff)
 	}
 	f.clock.advance(time.Second)
 	want = []video{{"a.mp4", 2}, {"c.mp4", 3}, {"sub/b&c.mp4", 1}}

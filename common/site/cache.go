@@ -10,69 +10,69 @@ import (
 )
 
 const (
-	maxOpen  = 256                           // entries in the cache, so also files it holds open
-	maxSmall = 16 << 10                      // files up to this size are kept in memory, not open
-	maxAge   = int64(500 * time.Millisecond) // how long an entry is used without a look at the disk
+	maxOpen  = 256                           // entries in the cache; each may hold an open file
+	maxSmall = 16 << 10                      // bytes; files up to this size are kept in memory and closed
+	maxAge   = int64(500 * time.Millisecond) // how long the cache uses an entry without checking the disk
 )
 
-// kind is what a path led to.
+// A kind is the result of opening a path.
 type kind uint8
 
 const (
-	nothing kind = iota // no file or folder of this name
-	other               // what is never served: a FIFO, a device, a link that leads out of the root
-	denied              // what this process may not read
-	broken              // a file that could not be read
+	missing kind = iota // there is no file or folder of this name
+	other               // never served: a FIFO, a device, or a link to a place outside of the root
+	denied              // the server has no permission to read it
+	broken              // the server cannot read the file
 	folder
-	regular // a file
+	regular // a regular file
 )
 
-// entry is what one path led to when it was opened. After that nothing of it
-// changes but the counters. An entry that shows the file as it is not any more is
-// replaced by another one, while responses may still be sending from the first.
+// An entry is the result of opening one path. Only its counters change later. If the file
+// on disk changes, another entry replaces this one, and responses may still be sending from
+// the old one.
 //
-// The file itself can change under an open entry, until the next look. Responses in
-// that half second mix old fields and new bytes, as with every server that does not
-// copy what it sends; the length is right in any case, because h1 ends the connection
-// when a file has become too short.
+// After a change, the cache may use the old entry until maxAge has passed. A response
+// in this time may combine old header fields with new bytes, because the server does not
+// copy a file before it sends it. The length is always correct: h1 ends the connection if
+// the file has become too short.
 type entry struct {
 	kind    kind
-	private bool // it really lies in /private, whatever path led there
+	private bool // the file is really in /private, even if the path is a link elsewhere
 
-	file    *os.File // open, nil if content is in memory; its Fd is non-blocking, which regular files ignore
-	content []byte   // all of a small file, else nil
+	file    *os.File // the open file, or nil if content holds it; non-blocking, which regular files ignore
+	content []byte   // the content of a small file, or nil
 	size    int64
-	stamp   stamp // tells whether the file on disk is still this one
-	racy    bool  // it was changed so shortly before it was read that stamp may not tell
+	stamp   stamp // to check whether the file on disk is still the same
+	racy    bool  // the file changed shortly before it was read, so an equal stamp proves nothing
 
 	etag     []byte // with its quotes; a part of fields
 	modified int64  // Last-Modified in Unix seconds
-	lastMod  []byte // and as a text; a part of fields
+	lastMod  []byte // Last-Modified as text; a part of fields
 	fields   []byte // all field lines of a 200
-	common   int    // fields[:common] are those that a 304 has as well
-	untyped  int    // fields[:untyped] are all but Content-Type
+	common   int    // fields[:common] are the lines of a 304
+	untyped  int    // fields[:untyped] are all lines except Content-Type
 
-	refs    atomic.Int32 // one of the cache and one for each response; the last one closes file
-	checked atomic.Int64 // when the disk was last looked at, on the site's clock
-	used    atomic.Int64 // when it was last asked for
+	refs    atomic.Int32 // references of the cache and of responses; the last Release closes file
+	checked atomic.Int64 // when the disk was last checked, on the site's clock
+	used    atomic.Int64 // when a request last used the entry, on the site's clock
 }
 
-// FD is the open file, for sendfile(2).
+// FD returns the descriptor of the open file, for sendfile(2).
 func (e *entry) FD() int { return int(e.file.Fd()) }
 
-// Release gives one reference back.
+// Release drops one reference.
 func (e *entry) Release() {
 	if e.refs.Add(-1) == 0 && e.file != nil {
 		_ = e.file.Close()
 	}
 }
 
-// idle tells whether nobody but the cache has a reference. True under the cache's
-// lock, where nobody can take one.
+// idle reports whether only the cache has a reference. The result stays true while the
+// caller holds the cache's lock for writing, because a new reference needs that lock.
 func (e *entry) idle() bool { return e.refs.Load() == 1 }
 
-// send adds n bytes of the file from offset off to w's body. The caller keeps its
-// reference.
+// send adds n bytes of the file, from offset off on, to the body of w. The caller keeps its
+// own reference.
 func (e *entry) send(w *h1.Response, off, n int64) {
 	if e.file == nil {
 		w.Bytes(e.content[off : off+n])
@@ -82,16 +82,16 @@ func (e *entry) send(w *h1.Response, off, n int64) {
 	w.File(e, off, n)
 }
 
-// cache keeps the entries that were asked for last, for all workers together. Only
-// files are kept: a path that leads to nothing is looked for each time, so that a
-// new file is seen at once.
+// A cache holds the entries that were used last. All workers share it. It keeps only files.
+// A path without a file is opened again for each request, so that a new file is served at
+// once.
 //
-// The lock is held for a look at the map and never during a system call; whoever
-// finds an entry too old looks at the disk while the others go on with the old one.
+// The lock protects the map and is never held during a system call. If an entry is too old,
+// one worker checks the disk, and the other workers use the old entry until it is done.
 type cache struct {
 	limit int
-	// load opens what path leads to; called without the lock. Its only error is that
-	// there are no descriptors left.
+	// load opens a path. It is called without the lock. It returns an error only if there
+	// are no descriptors left; every other failure is a kind.
 	load func(path string) (*entry, error)
 
 	mu      sync.RWMutex
@@ -102,22 +102,22 @@ func newCache(limit int, load func(string) (*entry, error)) *cache {
 	return &cache{limit: limit, load: load, entries: make(map[string]*entry, limit)}
 }
 
-// get returns what path leads to, with a reference that the caller has to release.
-// now is the time on the site's clock.
+// get returns the entry of path. The caller must release its reference. now is the time on
+// the site's clock.
 func (c *cache) get(path []byte, now int64) (*entry, error) {
 	old := c.find(path)
 	if old != nil {
 		old.used.Store(now)
 		checked := old.checked.Load()
-		// Of several who find it too old, one looks.
+		// If several workers find that the entry is too old, only one checks the disk.
 		if now-checked < maxAge || !old.checked.CompareAndSwap(checked, now) {
 			return old, nil
 		}
 	}
-	return c.look(string(path), old, now)
+	return c.refresh(string(path), old, now)
 }
 
-// find returns the entry of path with a reference, or nil.
+// find returns the entry of path, or nil. The caller must release its reference.
 func (c *cache) find(path []byte) *entry {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -128,10 +128,13 @@ func (c *cache) find(path []byte) *entry {
 	return e
 }
 
-// look opens what path leads to now and puts it in the place of old, which may be
-// nil and whose reference it takes over. It opens even where a stat would do: that
-// is as many system calls but one, and answers where the file lies as well.
-func (c *cache) look(path string, old *entry, now int64) (*entry, error) {
+// refresh opens path again and returns its entry. If the file is new or has changed, the
+// new entry replaces old in the cache. old may be nil. refresh takes over the caller's
+// reference to old.
+//
+// A stat instead of an open would save only one system call, and it would not find out that
+// the path now leads to /private.
+func (c *cache) refresh(path string, old *entry, now int64) (*entry, error) {
 	e, err := c.load(path)
 	if err != nil {
 		c.drop(func(e *entry) bool { return e.file != nil && e.idle() })
@@ -139,7 +142,7 @@ func (c *cache) look(path string, old *entry, now int64) (*entry, error) {
 	}
 	switch {
 	case err != nil && old != nil:
-		return old, nil // better than none; the next look is half a second away
+		return old, nil // serve the old entry; after maxAge the disk is checked again
 	case err != nil:
 		return nil, err
 	case old != nil && !old.racy && old.kind == e.kind && old.private == e.private && old.stamp == e.stamp:
@@ -151,7 +154,7 @@ func (c *cache) look(path string, old *entry, now int64) (*entry, error) {
 	}
 	e.checked.Store(now)
 	e.used.Store(now)
-	e.refs.Add(1) // the cache's
+	e.refs.Add(1) // the reference of the cache
 	if out := c.insert(path, e); out != nil {
 		out.Release()
 	}
@@ -161,8 +164,9 @@ func (c *cache) look(path string, old *entry, now int64) (*entry, error) {
 	return e, nil
 }
 
-// insert puts e at path and returns the entry that had to go for it, if any. The
-// caller releases that: closing a file is a system call.
+// insert puts e into the cache at path. It returns the entry that it removed to make room,
+// or nil. The caller must release that entry after insert has unlocked the cache, because
+// closing a file is a system call.
 func (c *cache) insert(path string, e *entry) (out *entry) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -176,9 +180,10 @@ func (c *cache) insert(path string, e *entry) (out *entry) {
 	return out
 }
 
-// victim finds the entry that was not used for longest, if possible one that nobody
-// is sending: closing such a one gives its descriptor back at once. It looks at all
-// of them, which is little beside the open that made it necessary.
+// victim returns the path of the entry to remove: the least recently used of the entries
+// that no response is sending. Removing such an entry frees its descriptor at once. If
+// responses are sending all entries, it returns the least recently used one. It examines
+// all entries; that costs little compared to the open that comes before it.
 func (c *cache) victim() (path string) {
 	var best *entry
 	var bestIdle bool
@@ -191,8 +196,8 @@ func (c *cache) victim() (path string) {
 	return path
 }
 
-// remove takes old out of the cache if it is still there, and gives the caller's
-// reference back too. old may be nil.
+// remove removes old from the cache, unless another entry has replaced it. It also releases
+// the caller's reference to old. old may be nil.
 func (c *cache) remove(path string, old *entry) {
 	if old == nil {
 		return
@@ -209,12 +214,12 @@ func (c *cache) remove(path string, old *entry) {
 	old.Release()
 }
 
-// drop takes out all entries for which which is true.
-func (c *cache) drop(which func(*entry) bool) {
+// drop removes all entries for which match returns true.
+func (c *cache) drop(match func(*entry) bool) {
 	var out []*entry
 	c.mu.Lock()
 	for path, e := range c.entries {
-		if which(e) {
+		if match(e) {
 			delete(c.entries, path)
 			out = append(out, e)
 		}

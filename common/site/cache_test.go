@@ -15,7 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// fakeCache is a cache over entries that are no files, and counts its loads.
+// fakeCache returns a cache with entries that have no file. loads counts the loads of each
+// path.
 func fakeCache(limit int, kinds map[string]kind) (c *cache, loads map[string]int) {
 	loads = map[string]int{}
 	c = newCache(limit, func(path string) (*entry, error) {
@@ -30,6 +31,7 @@ func fakeCache(limit int, kinds map[string]kind) (c *cache, loads map[string]int
 	return c, loads
 }
 
+// paths returns the paths of all entries, sorted.
 func (c *cache) paths() []string {
 	c.mu.RLock()
 	defer c.mu.RUnlock()
@@ -41,7 +43,8 @@ func (c *cache) paths() []string {
 	return all
 }
 
-// TestReadAgain: content belongs to the stamp beside it, also where the entry had other content before.
+// TestReadAgain reads changed files into the same entry. The content must belong to the new
+// stamp, not to the old one.
 func TestReadAgain(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	var e entry
@@ -64,21 +67,21 @@ func TestReadAgain(t *testing.T) {
 	}
 }
 
-func TestCacheLooksOncePerAge(t *testing.T) {
+func TestCacheChecksDiskOncePerAge(t *testing.T) {
 	c, loads := fakeCache(4, nil)
 	for now := int64(0); now <= 2*maxAge; now += maxAge / 10 {
 		e, _ := c.get([]byte("/a"), now)
 		e.Release()
 	}
-	if loads["/a"] != 3 { // the first, at one age, and at two
-		t.Errorf("looked %d times, want 3", loads["/a"])
+	if loads["/a"] != 3 { // at time 0, after one maxAge, and after two
+		t.Errorf("%d loads, want 3", loads["/a"])
 	}
 	for range 3 {
 		e, _ := c.get([]byte("/!"), 0)
 		e.Release()
 	}
 	if loads["/!"] != 3 {
-		t.Errorf("what is no file was kept: looked %d times, want 3", loads["/!"])
+		t.Errorf("%d loads of a path that is not a file, want 3: it must not be cached", loads["/!"])
 	}
 }
 
@@ -91,21 +94,21 @@ func TestCacheEvicts(t *testing.T) {
 		}
 		return e
 	}
-	a := get("/a", 1) // used longest ago, but being sent
+	a := get("/a", 1) // least recently used, but being sent
 	get("/b", 2).Release()
 	get("/c", 3).Release()
 	get("/b", 4).Release()
 	get("/d", 5).Release()
 	if diff := cmp.Diff([]string{"/a", "/b", "/d"}, c.paths()); diff != "" {
-		t.Errorf("the one idle for longest goes first (-want +got):\n%s", diff)
+		t.Errorf("the least recently used idle entry is removed (-want +got):\n%s", diff)
 	}
 	b, d := get("/b", 6), get("/d", 7)
 	e := get("/e", 8)
 	if diff := cmp.Diff([]string{"/b", "/d", "/e"}, c.paths()); diff != "" {
-		t.Errorf("if all are being sent, the one used longest ago goes (-want +got):\n%s", diff)
+		t.Errorf("if all entries are being sent, the least recently used is removed (-want +got):\n%s", diff)
 	}
 	if n := a.refs.Load(); n != 1 {
-		t.Errorf("an entry that is being sent has %d references when it is evicted, want 1", n)
+		t.Errorf("a removed entry that is being sent has %d references, want 1", n)
 	}
 	for _, e := range []*entry{a, b, d, e} {
 		e.Release()
@@ -113,12 +116,12 @@ func TestCacheEvicts(t *testing.T) {
 	c.drop(func(*entry) bool { return true })
 	for name, e := range map[string]*entry{"a": a, "b": b, "d": d, "e": e} {
 		if n := e.refs.Load(); n != 0 {
-			t.Errorf("%s has %d references at the end", name, n)
+			t.Errorf("%s has %d references at the end, want 0", name, n)
 		}
 	}
 }
 
-// An entry that is evicted while it is sent stays open until the response is out.
+// TestEvictedWhileSent checks that a removed entry stays open until the response is sent.
 func TestEvictedWhileSent(t *testing.T) {
 	f := serveSite(t, Config{}, map[string]string{"big": big})
 	e, err := f.site.cache.get([]byte("/big"), 0)
@@ -128,11 +131,11 @@ func TestEvictedWhileSent(t *testing.T) {
 	f.site.cache.drop(func(*entry) bool { return true })
 	b := make([]byte, len(big))
 	if _, err := e.file.ReadAt(b, 0); err != nil || string(b) != big {
-		t.Errorf("reading an evicted entry: %v", err)
+		t.Errorf("reading a removed entry: %v", err)
 	}
 	e.Release()
 	if _, err := e.file.ReadAt(b, 0); !errors.Is(err, os.ErrClosed) {
-		t.Errorf("the last reference is gone, but the file is open: %v", err)
+		t.Errorf("the last reference is released, but the file is still open: %v", err)
 	}
 }
 
@@ -157,22 +160,22 @@ func TestOutOfDescriptors(t *testing.T) {
 	fail = 1
 	e, err := get("/new", 0)
 	if err != nil {
-		t.Fatalf("one failure: %v, want a second attempt", err)
+		t.Fatalf("one failed open: %v, want a second attempt", err)
 	}
 	e.Release()
 	if diff := cmp.Diff([]string{"/busy", "/new"}, c.paths()); diff != "" {
-		t.Errorf("idle entries make room (-want +got):\n%s", diff)
+		t.Errorf("without descriptors, the cache removes idle entries (-want +got):\n%s", diff)
 	}
 	fail = 2
 	if _, err := get("/newer", 0); !exhausted(err) {
-		t.Errorf("two failures: %v, want EMFILE", err)
+		t.Errorf("two failed opens: %v, want EMFILE", err)
 	}
 	fail = 2
 	old, err := get("/busy", maxAge)
 	if err != nil || old != busy {
-		t.Errorf("a look that fails: %v, %v, want the old entry", old, err)
+		t.Errorf("a failed check of the disk: %v, %v, want the old entry", old, err)
 	}
-	if n := busy.refs.Load(); n != 3 { // cache, busy, old
+	if n := busy.refs.Load(); n != 3 { // of the cache, busy and old
 		t.Errorf("%d references, want 3", n)
 	}
 	busy.Release()
@@ -180,8 +183,8 @@ func TestOutOfDescriptors(t *testing.T) {
 	c.drop(func(*entry) bool { return true })
 }
 
-// Many threads, few places, files that change all the time: what a response sees is
-// one version of a file, and nothing is left open at the end.
+// TestCacheConcurrently uses a small cache in many goroutines while files change. Each
+// entry must hold one version of its file, and no file may stay open at the end.
 func TestCacheConcurrently(t *testing.T) {
 	dir := t.TempDir()
 	version := func(file, n int) string {
@@ -219,7 +222,7 @@ func TestCacheConcurrently(t *testing.T) {
 						t.Error(err)
 					}
 				}
-				// Each call is an age later: every one looks at the disk.
+				// Each call is maxAge later, so each checks the disk.
 				e, err := s.cache.get(fmt.Appendf(nil, "/f%d", file), int64(i)*maxAge)
 				if err != nil {
 					t.Error(err)
@@ -242,7 +245,7 @@ func TestCacheConcurrently(t *testing.T) {
 	}
 	all.Wait()
 	if n := len(s.cache.entries); n > files/2 {
-		t.Errorf("%d entries, at most %d", n, files/2)
+		t.Errorf("%d entries, want at most %d", n, files/2)
 	}
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
@@ -252,16 +255,17 @@ func TestCacheConcurrently(t *testing.T) {
 	}
 }
 
-// While one worker looks at the disk, the others go on with what there is.
+// TestOthersDoNotWait checks that while one worker checks the disk, the others use the old
+// entry.
 func TestOthersDoNotWait(t *testing.T) {
 	c, _ := fakeCache(4, nil)
 	e, _ := c.get([]byte("/a"), 0)
 	e.Release()
 	load := c.load
-	looking, goOn := make(chan bool), make(chan bool)
+	loading, resume := make(chan bool), make(chan bool)
 	c.load = func(path string) (*entry, error) {
-		looking <- true
-		<-goOn
+		loading <- true
+		<-resume
 		return load(path)
 	}
 	done := make(chan *entry)
@@ -269,7 +273,7 @@ func TestOthersDoNotWait(t *testing.T) {
 		e, _ := c.get([]byte("/a"), maxAge)
 		done <- e
 	}()
-	<-looking
+	<-loading
 	got := make(chan *entry, 1)
 	go func() {
 		e, _ := c.get([]byte("/a"), maxAge)
@@ -278,14 +282,14 @@ func TestOthersDoNotWait(t *testing.T) {
 	select {
 	case other := <-got:
 		if other != e {
-			t.Error("another entry")
+			t.Error("the second worker got another entry, want the old one")
 		}
-	case <-looking:
-		t.Error("two look at once")
-		goOn <- true
+	case <-loading:
+		t.Error("two workers check the disk at the same time")
+		resume <- true
 	case <-time.After(10 * time.Second):
-		t.Error("the second waits for the first")
+		t.Error("the second worker waits for the first")
 	}
-	goOn <- true
+	resume <- true
 	<-done
 }

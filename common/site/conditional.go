@@ -7,33 +7,33 @@ import (
 	"fourways.example/common/h1"
 )
 
-// conditions are a request's preconditions, judged against one file as their fields
-// come by, and its Range. Lists may be spread over several field lines; a field that
-// holds one date or one range and comes twice is invalid and ignored.
+// conditions holds the preconditions of a request and its Range field. add compares each
+// precondition with one file. A list of entity tags may be spread over several field lines.
+// A field with a single date or range that occurs twice is invalid and ignored.
 type conditions struct {
-	etag     []byte    // the file's entity tag, always a strong one
+	etag     []byte    // the entity tag of the file, always a strong one
 	modified int64     // its Last-Modified in Unix seconds
-	lastMod  []byte    // the same as a text
-	now      time.Time // decides the century of an RFC 850 date
+	lastMod  []byte    // its Last-Modified as text
+	now      time.Time // to find the century of an RFC 850 date
 
 	ifMatch, ifNoneMatch               list
 	ifModifiedSince, ifUnmodifiedSince date
 	ranges, ifRange                    single
 }
 
-// list is what is known of a list of entity tags.
+// list is the state of a field with a list of entity tags.
 type list struct{ present, matches bool }
 
-// date is what is known of a field that holds a date.
+// date is the state of a field with a date.
 type date struct {
-	lines int
-	valid bool
+	lines int  // field lines with this name
+	valid bool // there was one field line, and its date could be parsed
 	unix  int64
 }
 
-// single is a field that holds one value.
+// single is the state of a field with a single value.
 type single struct {
-	lines int
+	lines int // field lines with this name
 	value []byte
 }
 
@@ -42,42 +42,41 @@ func (s *single) add(value []byte) {
 	s.value = value
 }
 
-// add looks at one field of the request. Lengths first: of a browser's fields hardly
-// one has the length of a precondition.
+// add processes one header field of the request. It compares the length of the name first.
+// Few fields of a browser's request have the length of a precondition, so most of them need
+// no comparison of text.
 func (c *conditions) add(name, value []byte) {
 	switch len(name) {
 	case len("Range"):
-		if is(name, "Range") {
+		if h1.EqualFold(name, "Range") {
 			c.ranges.add(value)
 		}
-	case len("If-Match"): // and If-Range
-		if is(name, "If-Match") {
+	case len("If-Match"): // also the length of If-Range
+		if h1.EqualFold(name, "If-Match") {
 			c.ifMatch.present = true
 			c.ifMatch.matches = c.ifMatch.matches || matches(value, c.etag, false)
-		} else if is(name, "If-Range") {
+		} else if h1.EqualFold(name, "If-Range") {
 			c.ifRange.add(value)
 		}
 	case len("If-None-Match"):
-		if is(name, "If-None-Match") {
+		if h1.EqualFold(name, "If-None-Match") {
 			c.ifNoneMatch.present = true
 			c.ifNoneMatch.matches = c.ifNoneMatch.matches || matches(value, c.etag, true)
 		}
 	case len("If-Modified-Since"):
-		if is(name, "If-Modified-Since") {
+		if h1.EqualFold(name, "If-Modified-Since") {
 			c.addDate(&c.ifModifiedSince, value)
 		}
 	case len("If-Unmodified-Since"):
-		if is(name, "If-Unmodified-Since") {
+		if h1.EqualFold(name, "If-Unmodified-Since") {
 			c.addDate(&c.ifUnmodifiedSince, value)
 		}
 	}
 }
 
-func is(name []byte, want string) bool { return bytes.EqualFold(name, []byte(want)) }
-
 func (c *conditions) addDate(d *date, value []byte) {
 	d.lines++
-	if bytes.Equal(value, c.lastMod) { // the usual case: a cache sends back what it was given
+	if bytes.Equal(value, c.lastMod) { // the usual case: a client sends back our own Last-Modified
 		d.unix, d.valid = c.modified, d.lines == 1
 		return
 	}
@@ -85,9 +84,9 @@ func (c *conditions) addDate(d *date, value []byte) {
 	d.unix, d.valid = t, ok && d.lines == 1
 }
 
-// verdict evaluates the preconditions of a GET or HEAD in the order of RFC 9110
-// §13.2.2 and gives 412, 304, or 200 for "go on".
-func (c *conditions) verdict() int {
+// evaluate evaluates the preconditions of a GET or HEAD request in the order of RFC 9110
+// §13.2.2. It returns the status 412 or 304, or 200 if the request is to be performed.
+func (c *conditions) evaluate() int {
 	if c.ifMatch.present {
 		if !c.ifMatch.matches {
 			return 412
@@ -105,12 +104,13 @@ func (c *conditions) verdict() int {
 	return 200
 }
 
-// wanted returns the value of the Range field if there is one to be honoured.
+// rangeField returns the value of the Range field. ok is false if there is none, or if the
+// server must ignore it.
 //
-// If-Range holds an entity tag, compared strongly, or a date, compared exactly
-// (RFC 9110 §13.1.5). Whether the date is a strong validator only the client can
-// tell, from when it got it; §13.1.5 forbids it to send any other.
-func (c *conditions) wanted() (value []byte, ok bool) {
+// If-Range contains an entity tag, which must match in the strong comparison, or a date,
+// which must match exactly (RFC 9110 §13.1.5). A date may be a weak validator. Only the
+// client can find that out, and §13.1.5 forbids it to send a weak one.
+func (c *conditions) rangeField() (value []byte, ok bool) {
 	if c.ranges.lines != 1 {
 		return nil, false
 	}
@@ -127,9 +127,9 @@ func (c *conditions) wanted() (value []byte, ok bool) {
 	return nil, false
 }
 
-// matches tells whether a list of entity tags, or "*", holds etag, which is strong
-// (RFC 9110 §8.8.3.2). In the weak comparison W/"x" is "x"; in the strong one a weak
-// tag is like nothing. A malformed list ends where it stops making sense.
+// matches reports whether tags, a list of entity tags or "*", contains the strong tag etag
+// (RFC 9110 §8.8.3.2). In the weak comparison, W/"x" matches "x". In the strong comparison,
+// a weak tag matches no tag. matches ignores the rest of a list after a syntax error.
 func matches(tags, etag []byte, weak bool) bool {
 	if string(tags) == "*" {
 		return true
@@ -142,7 +142,7 @@ func matches(tags, etag []byte, weak bool) bool {
 		if len(tag) == 0 || tag[0] != '"' {
 			return false
 		}
-		end := bytes.IndexByte(tag[1:], '"') // no tag has a quote inside, escaped or not
+		end := bytes.IndexByte(tag[1:], '"') // a tag contains no quotes, and a backslash escapes nothing
 		if end < 0 {
 			return false
 		}
@@ -156,17 +156,17 @@ func matches(tags, etag []byte, weak bool) bool {
 	}
 }
 
-// The two old forms of a date (RFC 9110 §5.6.7), which nobody sends any more.
+// The two obsolete formats of a date, which a server must still accept (RFC 9110 §5.6.7).
 const (
 	rfc850  = "Monday, 02-Jan-06 15:04:05 GMT"
-	asctime = "Mon Jan _2 15:04:05 2006"
+	asctime = time.ANSIC
 )
 
-// parseDate reads a date in any of the three forms. A year of two digits that would
-// be more than 50 years in the future is in the past.
+// parseDate parses a date in any of the three formats. A date with a two-digit year that
+// seems to be more than 50 years in the future is in the past (RFC 9110 §5.6.7).
 func parseDate(b []byte, now time.Time) (unix int64, ok bool) {
 	switch {
-	case bytes.IndexByte(b, '.') >= 0: // time.Parse takes fractions of a second, HTTP has none
+	case bytes.IndexByte(b, '.') >= 0: // time.Parse accepts fractions of a second, HTTP does not
 		return 0, false
 	case len(b) == len(h1.IMFFixdate) && b[3] == ',':
 		t, err := time.Parse(h1.IMFFixdate, string(b))

@@ -6,14 +6,13 @@ import (
 	"fourways.example/common/h1"
 )
 
-// cookieValues yields the values of all cookies with exactly the given name in one
-// Cookie field.
+// cookieValues calls yield for the value of each cookie in one Cookie field that has
+// exactly the given name. It stops and returns false if yield returns false.
 //
-// RFC 6265 §4.2.1 has "name=value; name=value". Like the browsers' side of it (§5.2)
-// this reads more than that grammar: a name ends at the first "=", white space
-// around names and values is dropped, a pair without "=" is skipped, and any other
-// byte may be in a name. A value may stand in quotes. Names are case-sensitive, and
-// one that only ends or begins like the wanted one is another name.
+// The grammar of RFC 6265 §4.2.1 is "name=value; name=value". cookieValues accepts more, as
+// browsers do (§5.2). A name ends at the first "=" and may contain every other byte. White
+// space around names and values is ignored, and so is a pair without "=". A value may be in
+// quotes. Names are case-sensitive.
 func cookieValues(field []byte, name string, yield func(value []byte) bool) bool {
 	for len(field) > 0 {
 		var pair []byte
@@ -36,5 +35,4 @@ func cookieValues(field []byte, name string, yield func(value []byte) bool) bool
 var (
 	semicolon = []byte(";")
 	equals    = []byte("=")
-	comma     = []byte(",")
 )

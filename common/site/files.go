@@ -2,11 +2,11 @@ package site
 
 import "fourways.example/common/h1"
 
-// files answers a request for a path that is not the API's and well spelled.
+// files answers a request for a path outside of the API that classify did not refuse.
 func (s *Site) files(w *h1.Response, r *h1.Request) {
 	switch r.Method {
 	case h1.GET, h1.HEAD:
-	// No file takes any other method, so whether there is one need not be known.
+	// All files have the same methods, so the other cases need not open the file.
 	case h1.OPTIONS:
 		options(w, allowReadLine)
 		return
@@ -19,35 +19,36 @@ func (s *Site) files(w *h1.Response, r *h1.Request) {
 	if err != nil {
 		w.Error(503, "too many open files")
 		w.Field("Retry-After", "1")
-		w.Close() // one descriptor back
+		w.Close() // to free the descriptor of this connection
 		return
 	}
-	absent := e.kind == nothing || e.kind == folder
-	if s.fallback && absent && !beneath(r.Path, "/private") && s.shows(e, r) {
+	absent := e.kind == missing || e.kind == folder
+	if s.fallback && absent && !within(r.Path, "/private") && s.mayRead(e, r) {
 		e = s.substitute(e, r.Path, now)
 	}
 	defer e.Release()
 	switch {
-	case !s.shows(e, r):
+	case !s.mayRead(e, r):
 		w.Error(403, "log in first")
 	case e.kind == regular:
 		s.serve(w, r, e)
 	case e.kind == folder && !isFolder(r.Path):
 		redirect(w, r)
 	case e.kind == denied:
-		w.Error(403, "not readable")
+		w.Error(403, "the server has no permission to read this file")
 	case e.kind == broken:
-		w.Error(500, "cannot read the file")
+		w.Error(500, "the server cannot read this file")
 	default:
 		w.Error(404, "")
 	}
 }
 
-// shows tells whether the request may see what its path led to.
-func (s *Site) shows(e *entry, r *h1.Request) bool { return !e.private || s.authorized(r) }
+// mayRead reports whether the request may read e. A private entry needs a valid token.
+func (s *Site) mayRead(e *entry, r *h1.Request) bool { return !e.private || s.authorized(r) }
 
-// substitute is the HTML5 fallback: what is served where path is no file, or e,
-// which is what is there. It takes over the reference to e.
+// substitute implements the HTML5 fallback. If path is not a file, it returns the entry of
+// the first file that exists of PATH.html, /200.html and /index.html, and releases e. If
+// none of them exists, it returns e.
 func (s *Site) substitute(e *entry, path []byte, now int64) *entry {
 	names := [...]string{string(path) + ".html", "/200.html", "/index.html"}
 	for i, name := range names {
@@ -67,7 +68,8 @@ func (s *Site) substitute(e *entry, path []byte, now int64) *entry {
 	return e
 }
 
-// redirect sends a client that asked for a folder without its slash to the folder.
+// redirect answers a request for a folder without the final slash. It redirects the client
+// to the path with the slash, so that relative links in the folder's page work.
 func redirect(w *h1.Response, r *h1.Request) {
 	w.Error(301, "")
 	var memory [256]byte
@@ -78,13 +80,14 @@ func redirect(w *h1.Response, r *h1.Request) {
 	w.FieldBytes("Location", b)
 }
 
-// serve answers a GET or HEAD with e, or with what the preconditions make of it.
+// serve answers a GET or HEAD request with the file e, with a part of it, or with the
+// status of a precondition.
 func (s *Site) serve(w *h1.Response, r *h1.Request, e *entry) {
 	c := conditions{etag: e.etag, modified: e.modified, lastMod: e.lastMod, now: s.now()}
 	for name, value := range r.Fields() {
 		c.add(name, value)
 	}
-	switch c.verdict() {
+	switch c.evaluate() {
 	case 304:
 		w.Status = 304
 		w.RawFields(e.fields[:e.common])
@@ -93,8 +96,8 @@ func (s *Site) serve(w *h1.Response, r *h1.Request, e *entry) {
 		w.Error(412, "")
 		return
 	}
-	if r.Method == h1.GET { // RFC 9110 §14.2: Range is defined for GET alone
-		if value, ok := c.wanted(); ok {
+	if r.Method == h1.GET { // RFC 9110 §14.2 defines Range only for GET
+		if value, ok := c.rangeField(); ok {
 			var memory [maxRanges]byteRange
 			switch ranges, status := parseRanges(memory[:0], value, e.size); status {
 			case 206:

@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// big is the content of a file too large to be kept in memory; no piece of it is
-// like another.
+// big is the content of a file that is too large for the cache's memory. It does not repeat
+// itself, so a test notices bytes from a wrong offset.
 var big = func() string {
 	var b strings.Builder
 	for i := 0; b.Len() < 5*maxSmall; i++ {
@@ -65,7 +65,7 @@ func TestGet(t *testing.T) {
 		target string
 		status int
 		kind   string
-		body   string // not looked at if the status is an error's
+		body   string // checked only if status is 200
 	}{
 		{"/", 200, "text/html; charset=utf-8", "<h1>top</h1>"},
 		{"/?x=y", 200, "text/html; charset=utf-8", "<h1>top</h1>"},
@@ -135,7 +135,7 @@ func TestGet(t *testing.T) {
 				t.Errorf("%s %s: length %s, want %d", method, tt.target, n, len(tt.body))
 			}
 			if method == "GET" && r.Body != tt.body {
-				t.Errorf("%s: %d bytes that are not the file's", tt.target, len(r.Body))
+				t.Errorf("%s: the body has %d bytes and is not the content of the file", tt.target, len(r.Body))
 			}
 		}
 	}
@@ -194,7 +194,7 @@ func TestMethods(t *testing.T) {
 	}
 	for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS", "DELETE", "TRACE"} {
 		if r := f.do(method, "/private/x"); r.Status != 403 || r.get("Allow") != "" {
-			t.Errorf("%s /private/x: %+v, want 403 and nothing more", method, r)
+			t.Errorf("%s /private/x: %+v, want 403 without Allow", method, r)
 		}
 		if r := f.do(method, "/api/nope"); r.Status != 404 {
 			t.Errorf("%s /api/nope: %d, want 404", method, r.Status)
@@ -220,11 +220,11 @@ func TestPrivate(t *testing.T) {
 	token := f.token()
 	for _, tt := range []struct {
 		target string
-		status int // with a token; without one it is 403
+		status int // with a token; without a token it is always 403
 	}{
 		{"/private/x.txt", 200},
 		{"/private/", 200},
-		{"/private", 301}, // unlike other folders, no private.html
+		{"/private", 301}, // the fallback does not serve private.html for it
 		{"/private/nope", 404},
 		{"/private/nope/", 404},
 		{"/private/sub", 301},
@@ -245,8 +245,8 @@ func TestPrivate(t *testing.T) {
 		{"/../private/x.txt", 404},
 		{"http://test/private/x.txt", 200},
 		{"/link.txt", 200},
-		{"/dir", 200},      // a folder: the fallback's index.html
-		{"/dir/nope", 200}, // likewise
+		{"/dir", 200},      // the fallback serves index.html for a folder
+		{"/dir/nope", 200}, // the fallback serves index.html
 		{"/dir/x.txt", 200},
 		{"/dir/", 200},
 		{"/deep/dir/y.txt", 200},
@@ -270,23 +270,23 @@ func TestPrivate(t *testing.T) {
 	if r := f.get("/private/x.txt", "Cookie: auth_jwt="+token); r.get("Cache-Control") != "private, no-cache" {
 		t.Errorf("a private file: %+v", r)
 	}
-	// The 403 of a name that exists is, byte for byte, that of one that does not.
+	// The responses for a name that exists and for one that does not must be equal.
 	if diff := cmp.Diff(f.get("/private/nope"), f.get("/private/x.txt")); diff != "" {
-		t.Errorf("403 tells more (-nope +x.txt):\n%s", diff)
+		t.Errorf("the 403 shows whether a file exists (-nope +x.txt):\n%s", diff)
 	}
 	if diff := cmp.Diff(f.get("/dir/nope"), f.get("/dir/x.txt")); diff != "" {
-		t.Errorf("403 tells more (-nope +x.txt):\n%s", diff)
+		t.Errorf("the 403 shows whether a file exists (-nope +x.txt):\n%s", diff)
 	}
 }
 
-// A file that moved into /private, while a link makes the old path still lead to it,
-// is private although nothing about the file itself has changed.
+// TestPrivateLater moves a file into /private and leaves a link, so that the old path still
+// leads to the file. The file must become private, although its stamp does not change.
 func TestPrivateLater(t *testing.T) {
 	for _, size := range []int{10, len(big)} {
 		f := serveSite(t, Config{}, map[string]string{"a/x": big[:size], "private/": ""})
 		f.clock.advance(2 * settled)
 		if r := f.get("/a/x"); r.Status != 200 {
-			t.Fatalf("before: %+v", r)
+			t.Fatalf("before the move: %+v", r)
 		}
 		if err := os.Rename(filepath.Join(f.dir, "a"), filepath.Join(f.dir, "private/a")); err != nil {
 			t.Fatal(err)
@@ -359,10 +359,10 @@ func TestFallback(t *testing.T) {
 	}
 	f := serveSite(t, Config{Fallback: true}, map[string]string{"empty/": ""})
 	if r := f.get("/empty"); r.Status != 301 {
-		t.Errorf("a folder, and nothing to replace it: %+v", r)
+		t.Errorf("a folder without a fallback file: %+v, want 301", r)
 	}
 	if r := f.get("/nope"); r.Status != 404 {
-		t.Errorf("nothing at all: %+v", r)
+		t.Errorf("a missing file without a fallback file: %+v, want 404", r)
 	}
 }
 
@@ -397,8 +397,9 @@ func TestConditionalGet(t *testing.T) {
 			}
 		}
 	}
-	if r := f.get("/nope", "If-Match: *"); r.Status != 404 { // RFC 9110 §13.2.1: only where it would be a 2xx
-		t.Errorf("If-Match of nothing: %+v", r)
+	// RFC 9110 §13.2.1: a precondition matters only if the status would be 2xx without it.
+	if r := f.get("/nope", "If-Match: *"); r.Status != 404 {
+		t.Errorf("If-Match for a missing file: %+v, want 404", r)
 	}
 }
 
@@ -435,20 +436,20 @@ func TestRangeGet(t *testing.T) {
 			}
 		}
 		if r := f.do("HEAD", target, "Range: bytes=0-0"); r.Status != 200 || r.get("Content-Length") != fmt.Sprint(n) {
-			t.Errorf("HEAD with a range: %+v", r)
+			t.Errorf("HEAD with a range: %+v, want 200", r)
 		}
 	}
 	if r := f.get("/empty.txt", "Range: bytes=0-"); r.Status != 416 || r.get("Content-Range") != "bytes */0" {
-		t.Errorf("range of an empty file: %+v", r)
+		t.Errorf("range of an empty file: %+v, want 416", r)
 	}
 	if r := f.get("/empty.txt", "Range: bytes=-5"); r.Status != 200 {
-		t.Errorf("suffix of an empty file: %+v", r)
+		t.Errorf("suffix of an empty file: %+v, want 200", r)
 	}
 }
 
 func TestMultipart(t *testing.T) {
 	f := serveSite(t, Config{}, map[string]string{"small.txt": big[:1000], "big.txt": big})
-	seen := map[string]bool{} // each half of each boundary: all of it is random
+	seen := map[string]bool{} // both halves of each boundary: neither may occur twice
 	for target, text := range map[string]string{"/small.txt": big[:1000], "/big.txt": big} {
 		n := len(text)
 		r := f.get(target, "Range: bytes=10-19, 99999999-, 0-0, -5")
@@ -489,10 +490,9 @@ func TestMultipart(t *testing.T) {
 	}
 }
 
-// A change is seen as soon as an entry's half second is over; what kind of change it
-// is makes no difference.
+// TestChanges changes a file in many ways. The site must notice each change after maxAge.
 func TestChanges(t *testing.T) {
-	for _, size := range []int{100, len(big)} { // kept in memory, kept open
+	for _, size := range []int{100, len(big)} { // a file in memory and an open file
 		text := big[:size]
 		other := strings.ToUpper(strings.ReplaceAll(text, "1", "x"))
 		f := serveSite(t, Config{}, map[string]string{"a.txt": text})
@@ -510,19 +510,19 @@ func TestChanges(t *testing.T) {
 			status int
 			body   string
 		}{
-			{"as it was", func() {}, 200, text},
-			{"written anew", func() { must(os.WriteFile(path, []byte(other), 0o644)) }, 200, other},
-			{"the same length and time", func() { f.put("a.txt", text) }, 200, text},
-			{"shorter", func() { must(os.Truncate(path, 50)) }, 200, text[:50]},
-			{"replaced", func() {
+			{"unchanged", func() {}, 200, text},
+			{"overwritten", func() { must(os.WriteFile(path, []byte(other), 0o644)) }, 200, other},
+			{"overwritten with the same length and time", func() { f.put("a.txt", text) }, 200, text},
+			{"truncated", func() { must(os.Truncate(path, 50)) }, 200, text[:50]},
+			{"replaced by a rename", func() {
 				f.put("b.txt", other)
 				must(os.Rename(filepath.Join(f.dir, "b.txt"), path))
 			}, 200, other},
-			{"gone", func() { must(os.Remove(path)) }, 404, ""},
-			{"a folder", func() { must(os.Mkdir(path, 0o755)) }, 301, ""},
-			{"gone again", func() { must(os.Remove(path)) }, 404, ""},
-			{"back", func() { f.put("a.txt", text) }, 200, text},
-			{"a link to another", func() {
+			{"removed", func() { must(os.Remove(path)) }, 404, ""},
+			{"replaced by a folder", func() { must(os.Mkdir(path, 0o755)) }, 301, ""},
+			{"removed again", func() { must(os.Remove(path)) }, 404, ""},
+			{"created again", func() { f.put("a.txt", text) }, 200, text},
+			{"replaced by a link", func() {
 				f.put("c.txt", other)
 				must(os.Remove(path))
 				f.put("a.txt", "-> c.txt")
@@ -542,8 +542,8 @@ func TestChanges(t *testing.T) {
 	}
 }
 
-// Two changes in one tick of the file system's clock leave stamps that are alike.
-// The content must be looked at, as long as the stamp is fresh.
+// TestSameTick changes a file twice in one tick of the file system's clock, so the stamps
+// are equal. The site must compare the contents while the entry is racy.
 func TestSameTick(t *testing.T) {
 	f := serveSite(t, Config{}, map[string]string{"a.txt": "one"})
 	e, err := f.site.cache.get([]byte("/a.txt"), f.site.clock())
@@ -552,7 +552,7 @@ func TestSameTick(t *testing.T) {
 	}
 	defer e.Release()
 	if !e.racy {
-		t.Fatal("a file that was written just now is not taken for racy")
+		t.Fatal("the entry of a file that was just written is not racy")
 	}
 	f.put("a.txt", "two")
 	now, err := f.site.load("/a.txt")
@@ -560,7 +560,7 @@ func TestSameTick(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer now.Release()
-	e.stamp = now.stamp // what a coarse clock would have given
+	e.stamp = now.stamp // as if both changes were in one tick
 	f.clock.advance(time.Duration(maxAge))
 	if r := f.get("/a.txt"); r.Body != "two" {
 		t.Errorf("got %q, want two", r.Body)
@@ -575,27 +575,29 @@ func TestSameTick(t *testing.T) {
 	}
 	defer settledEntry.Release()
 	if settledEntry.racy {
-		t.Error("still racy when the stamp is old")
+		t.Error("the entry is still racy after the time settled")
 	}
 }
 
-// An entity tag depends on the content alone: a copy with a new time is the same.
+// TestTagOfContent checks that the entity tag of a small file depends only on its content,
+// not on its modification time.
 func TestTagOfContent(t *testing.T) {
 	f := serveSite(t, Config{}, map[string]string{"a.txt": "same", "b.txt": "same", "c.txt": "other"})
-	later := long.Add(time.Hour)
+	later := longAgo.Add(time.Hour)
 	if err := os.Chtimes(filepath.Join(f.dir, "b.txt"), later, later); err != nil {
 		t.Fatal(err)
 	}
 	a, b, c := f.get("/a.txt"), f.get("/b.txt"), f.get("/c.txt")
 	if a.get("ETag") != b.get("ETag") || a.get("Last-Modified") == b.get("Last-Modified") {
-		t.Errorf("a %q\nb %q", a.Fields, b.Fields)
+		t.Errorf("want equal tags and different times:\na %q\nb %q", a.Fields, b.Fields)
 	}
 	if a.get("ETag") == c.get("ETag") {
-		t.Errorf("two contents, one tag: %s", a.get("ETag"))
+		t.Errorf("two different contents have the tag %s", a.get("ETag"))
 	}
 }
 
-// A time in the future is not sent: Last-Modified is never later than Date.
+// TestFutureFile checks that Last-Modified is not later than Date for a file with a
+// modification time in the future.
 func TestFutureFile(t *testing.T) {
 	f := serveSite(t, Config{}, map[string]string{"a.txt": "a"})
 	future := time.Now().Add(24 * time.Hour)
@@ -606,13 +608,13 @@ func TestFutureFile(t *testing.T) {
 	modified, ok := parseDate([]byte(r.get("Last-Modified")), time.Now())
 	date, okDate := parseDate([]byte(r.get("Date")), time.Now())
 	if !ok || !okDate || modified > date {
-		t.Errorf("%q", r.Fields)
+		t.Errorf("Last-Modified is later than Date, or one of them is invalid: %q", r.Fields)
 	}
 }
 
 func TestUnreadable(t *testing.T) {
 	if os.Geteuid() == 0 {
-		t.Skip("root reads everything")
+		t.Skip("root has permission to read every file")
 	}
 	f := serveSite(t, Config{Fallback: true}, map[string]string{"a.txt": "a", "index.html": "i"})
 	if err := os.Chmod(filepath.Join(f.dir, "a.txt"), 0); err != nil {
@@ -623,7 +625,8 @@ func TestUnreadable(t *testing.T) {
 	}
 }
 
-// Without a descriptor to open a file with, what needs none is still served.
+// TestNoDescriptorLeft checks that a site without free descriptors still serves what needs
+// no descriptor.
 func TestNoDescriptorLeft(t *testing.T) {
 	f := serveSite(t, Config{Fallback: true}, map[string]string{"a.txt": "a", "b.txt": "b"})
 	if r := f.get("/a.txt"); r.Status != 200 {
@@ -631,11 +634,11 @@ func TestNoDescriptorLeft(t *testing.T) {
 	}
 	f.starved.Store(true)
 	if r := f.get("/b.txt"); r.Status != 503 || r.get("Retry-After") != "1" || r.get("Connection") != "close" {
-		t.Errorf("a new file: %+v", r)
+		t.Errorf("a file that is not in the cache: %+v, want 503 and a close", r)
 	}
 	f.clock.advance(time.Second)
 	if r := f.get("/a.txt"); r.Status != 200 || r.Body != "a" {
-		t.Errorf("one in memory: %+v", r)
+		t.Errorf("a file in memory: %+v, want 200", r)
 	}
 	if r := f.get("/healthz"); r.Status != 200 {
 		t.Errorf("/healthz: %+v", r)
@@ -656,7 +659,7 @@ func TestNewErrors(t *testing.T) {
 	}
 }
 
-// Nothing of a site keeps a descriptor once it is closed.
+// TestNoLeaks checks that no descriptor stays open after Close.
 func TestNoLeaks(t *testing.T) {
 	dir := t.TempDir()
 	if err := os.WriteFile(filepath.Join(dir, "big"), []byte(big), 0o644); err != nil {

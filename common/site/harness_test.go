@@ -21,7 +21,7 @@ import (
 	"fourways.example/common/sock"
 )
 
-// testClock is a clock that tests move: the real time and what was added to it.
+// A testClock starts at the real time and stands still. Only advance moves it.
 type testClock struct {
 	start time.Time
 	added atomic.Int64
@@ -32,20 +32,20 @@ func newClock() *testClock { return &testClock{start: time.Now()} }
 func (c *testClock) now() time.Time          { return c.start.Add(time.Duration(c.added.Load())) }
 func (c *testClock) advance(d time.Duration) { c.added.Add(int64(d)) }
 
-// fixture is a site behind a real socket. Its clock stands still unless a test moves it.
+// A fixture is a site with a listening socket and a client connection.
 type fixture struct {
 	t     testing.TB
 	site  *Site
 	dir   string
 	clock *testClock
 	addr  netip.AddrPort
-	conn  net.Conn // the connection that do uses
-	// starved makes every open fail as if there were no descriptors left.
+	conn  net.Conn      // the connection that do uses
+	in    *bufio.Reader // reads from conn
+	// starved makes every open of a file fail as if there were no descriptors left.
 	starved atomic.Bool
-	in      *bufio.Reader
 }
 
-// account that tests log in to.
+// The account of the tests.
 const (
 	testUser   = "anna"
 	testPass   = "open sesame"
@@ -57,8 +57,9 @@ func withAccount(c Config) Config {
 	return c
 }
 
-// serveSite starts a site over a folder with the given files. A name that ends with
-// a slash is a folder, a text "-> x" a link to x.
+// serveSite starts a site that serves a new folder with the given files. The keys of files
+// are names, the values contents. A name that ends with a slash is a folder. The content
+// "-> x" makes a link to x.
 func serveSite(t testing.TB, c Config, files map[string]string) *fixture {
 	t.Helper()
 	f := &fixture{t: t, dir: t.TempDir(), clock: newClock()}
@@ -78,7 +79,7 @@ func serveSite(t testing.TB, c Config, files map[string]string) *fixture {
 		}
 		return load(path)
 	}
-	t.Cleanup(func() { // behind listen's, so when no handler runs any more
+	t.Cleanup(func() { // runs after the cleanup of listen, when no handler is running
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
@@ -88,9 +89,10 @@ func serveSite(t testing.TB, c Config, files map[string]string) *fixture {
 	return f
 }
 
-// long is when the files of a fixture were last changed, if nothing else is said.
-var long = time.Date(2020, time.May, 17, 12, 0, 0, 0, time.UTC)
+// longAgo is the modification time of the files of a fixture.
+var longAgo = time.Date(2020, time.May, 17, 12, 0, 0, 0, time.UTC)
 
+// put creates a file, a folder or a link, as in serveSite.
 func (f *fixture) put(name, text string) {
 	f.t.Helper()
 	path := filepath.Join(f.dir, name)
@@ -110,10 +112,10 @@ func (f *fixture) put(name, text string) {
 		return
 	}
 	must(os.WriteFile(path, []byte(text), 0o644))
-	must(os.Chtimes(path, long, long))
+	must(os.Chtimes(path, longAgo, longAgo))
 }
 
-// listen accepts connections until the test is over and serves each in a thread.
+// listen accepts connections until the test ends. It serves each in a goroutine.
 func (f *fixture) listen() {
 	f.t.Helper()
 	l, err := sock.Socket(unix.AF_INET)
@@ -168,13 +170,14 @@ func serveConn(cfg *h1.Config, s sock.Conn) {
 	}
 }
 
-// panicLog makes a handler's panic a failure of the test.
+// A panicLog fails the test if a handler panics.
 type panicLog struct{ t testing.TB }
 
 func (panicLog) Log(*h1.Entry) {}
 
 func (l panicLog) Panic(v any, stack []byte) { l.t.Errorf("the handler panicked: %v\n%s", v, stack) }
 
+// dial replaces the connection of f with a new one.
 func (f *fixture) dial() {
 	f.t.Helper()
 	conn, err := net.Dial("tcp", f.addr.String())
@@ -190,14 +193,14 @@ func (f *fixture) dial() {
 	f.conn, f.in = conn, bufio.NewReader(conn)
 }
 
-// reply is a response as a client sees it.
+// A reply is a response as a client receives it.
 type reply struct {
 	Status int
-	Fields []string // "Name: value", in order
+	Fields []string // "Name: value", in the order of arrival
 	Body   string
 }
 
-// get returns the values of a field, joined by " | ".
+// get returns the values of all fields with the given name, joined by " | ".
 func (r reply) get(name string) string {
 	var values []string
 	for _, line := range r.Fields {
@@ -208,8 +211,8 @@ func (r reply) get(name string) string {
 	return strings.Join(values, " | ")
 }
 
-// do sends a request on the fixture's connection and reads the response. lines are
-// field lines; what follows an empty one is the body.
+// do sends a request on the connection of f and reads the response. lines are field lines.
+// If one of them is empty, the lines after it are the body.
 func (f *fixture) do(method, target string, lines ...string) reply {
 	f.t.Helper()
 	var b strings.Builder
@@ -272,7 +275,8 @@ func readReply(in *bufio.Reader, method string) (r reply, err error) {
 	return r, err
 }
 
-// openFiles counts this process's descriptors of dir and what lies in it.
+// openFiles returns how many descriptors of this process are open for dir and for the files
+// in it.
 func openFiles(t *testing.T, dir string) int {
 	t.Helper()
 	names, err := filepath.Glob("/proc/self/fd/*")

@@ -18,32 +18,33 @@ import (
 
 const (
 	cookieName = "auth_jwt"
-	// A longer one is not a token of ours; without a limit a 64 KiB cookie would be
-	// decoded and hashed for everybody who sends one.
+	// maxToken is the maximum length of a token in bytes. Our tokens are shorter. Without
+	// the limit, any client could make the server decode and hash cookies of 64 KiB.
 	maxToken = 4 << 10
-	// Of so many cookies of our name the first valid one counts. Several of them are
-	// possible with different paths; a thousand are an attack.
+	// maxTokens is how many cookies of our name a request may have. The server uses the
+	// first valid one and ignores cookies after the limit. A browser may send several, with
+	// different paths. A thousand are an attack.
 	maxTokens = 8
 )
 
-// account is the one account, if there is one, and its tokens.
+// account checks the password and the tokens of the only account.
 type account struct {
 	exists     bool
 	name       string
-	user, pass [sha256.Size]byte // only hashes are compared: they have one length
+	user, pass [sha256.Size]byte // hashes, because all hashes have the same length
 	secret     []byte
 	life       time.Duration
 	now        func() time.Time
 	parser     *jwt.Parser
-	cookieEnd  []byte // what follows the token in Set-Cookie
+	cookieEnd  []byte // the part of Set-Cookie after the token
 
-	// The last token that was valid. A browser sends the same one with every
-	// request, and checking it again costs more than all the rest of a request.
-	last *atomic.Pointer[checked]
+	// last is the token that was valid most recently. A browser sends the same token with
+	// every request, and verifying it costs more than the rest of the request.
+	last *atomic.Pointer[verifiedToken]
 }
 
-// checked is a token whose signature and claims were found good. It is never changed.
-type checked struct {
+// A verifiedToken has a valid signature and valid claims. It is never changed.
+type verifiedToken struct {
 	token   []byte
 	expires time.Time
 }
@@ -57,7 +58,7 @@ func newAccount(c Config) account {
 		secret: bytes.Clone(c.Secret),
 		life:   c.TokenLife.Truncate(time.Second),
 		now:    c.now,
-		last:   new(atomic.Pointer[checked]),
+		last:   new(atomic.Pointer[verifiedToken]),
 	}
 	if a.life <= 0 {
 		a.life = 24 * time.Hour
@@ -69,26 +70,27 @@ func newAccount(c Config) account {
 	a.cookieEnd = strconv.AppendInt(a.cookieEnd, int64(a.life/time.Second), 10)
 	a.cookieEnd = append(a.cookieEnd, "; HttpOnly; SameSite=Lax"...)
 	a.parser = jwt.NewParser(
-		// Never what the token itself says (RFC 8725 §3.1): "none", or a public key
-		// taken for a shared secret.
+		// Accept one algorithm, not the one that the token names (RFC 8725 §3.1). A forged
+		// token can name "none", or make the server use a public key as a shared secret.
 		jwt.WithValidMethods([]string{jwt.SigningMethodHS256.Alg()}),
 		jwt.WithExpirationRequired(),
-		jwt.WithSubject(c.User), // a token from before the account was renamed is no one's
+		jwt.WithSubject(c.User), // refuse tokens that were issued before the account was renamed
 		jwt.WithStrictDecoding(),
 		jwt.WithTimeFunc(a.now),
 	)
 	return a
 }
 
-// admits tells whether name and password are the account's. Both are always
-// compared, in a time that does not depend on where they differ.
-func (a *account) admits(user, pass string) bool {
+// authenticate reports whether user and pass are the name and the password of the account.
+// It always compares both, in constant time, so a client cannot learn from the response
+// time how much of them is right.
+func (a *account) authenticate(user, pass string) bool {
 	u, p := sha256.Sum256([]byte(user)), sha256.Sum256([]byte(pass))
 	good := subtle.ConstantTimeCompare(u[:], a.user[:]) & subtle.ConstantTimeCompare(p[:], a.pass[:])
 	return a.exists && good == 1
 }
 
-// issue signs a new token.
+// issue returns a new signed token.
 func (a *account) issue() (string, error) {
 	now := a.now().Truncate(time.Second)
 	return jwt.NewWithClaims(jwt.SigningMethodHS256, jwt.RegisteredClaims{
@@ -98,21 +100,23 @@ func (a *account) issue() (string, error) {
 	}).SignedString(a.secret)
 }
 
-// errCritical is for a header that demands what is not understood here (RFC 7515 §4.1.11).
-var errCritical = errors.New("site: a token with critical extensions")
+// errCritical refuses a token whose header requires extensions. The server implements none
+// (RFC 7515 §4.1.11).
+var errCritical = errors.New("site: the token requires extensions")
 
-// valid tells whether token is one of ours and not expired. Why it is not makes no
-// difference: the request is then nobody's.
+// valid reports whether the server has issued token and it has not expired. The reason for
+// false does not matter: the request is then treated as one without a token.
 func (a *account) valid(token []byte) bool {
 	if !a.exists || len(token) == 0 || len(token) > maxToken {
 		return false
 	}
-	// In constant time: a comparison that stops early would let a patient client
-	// guess a valid token byte by byte.
+	// Compare in constant time. If the time depended on the first different byte, a client
+	// could find a valid token byte by byte.
 	if last := a.last.Load(); last != nil && subtle.ConstantTimeCompare(last.token, token) == 1 {
 		return a.now().Before(last.expires)
 	}
-	claims := jwt.MapClaims{} // in which a date is a number, and not a string that holds one (RFC 7519 §2)
+	// MapClaims accepts a date only as a number (RFC 7519 §2), not as a string.
+	claims := jwt.MapClaims{}
 	_, err := a.parser.ParseWithClaims(string(token), claims, func(t *jwt.Token) (any, error) {
 		if _, ok := t.Header["crit"]; ok {
 			return nil, errCritical
@@ -126,11 +130,12 @@ func (a *account) valid(token []byte) bool {
 	if err != nil {
 		return false
 	}
-	a.last.Store(&checked{bytes.Clone(token), expires.Time})
+	a.last.Store(&verifiedToken{bytes.Clone(token), expires.Time})
 	return true
 }
 
-// token returns the request's first valid token, valid as long as the request.
+// token returns the first valid token of the request. The slice is valid as long as the
+// request.
 func (s *Site) token(r *h1.Request) (token []byte, ok bool) {
 	tries := 0
 	for field := range r.Values("Cookie") {
@@ -148,13 +153,13 @@ func (s *Site) token(r *h1.Request) (token []byte, ok bool) {
 	return token, ok
 }
 
-// authorized tells whether the request has a valid token.
+// authorized reports whether the request has a valid token.
 func (s *Site) authorized(r *h1.Request) bool {
 	_, ok := s.token(r)
 	return ok
 }
 
-// login is /api/login.
+// login serves /api/login.
 func (s *Site) login(w *h1.Response, r *h1.Request) {
 	switch r.Method {
 	case h1.GET, h1.HEAD:
@@ -175,7 +180,7 @@ func (s *Site) login(w *h1.Response, r *h1.Request) {
 
 func (s *Site) logIn(w *h1.Response, r *h1.Request) {
 	if !s.account.exists {
-		w.Error(403, "there is no account")
+		w.Error(403, "login is off: the server has no account")
 		return
 	}
 	user, pass, ok := parseCredentials(r.Body)
@@ -183,13 +188,13 @@ func (s *Site) logIn(w *h1.Response, r *h1.Request) {
 	case !ok:
 		w.Error(400, `want {"username": "...", "password": "..."}`)
 		return
-	case !s.account.admits(user, pass):
+	case !s.account.authenticate(user, pass):
 		w.Error(403, "wrong name or password")
 		return
 	}
 	signed, err := s.account.issue()
 	if err != nil {
-		w.Error(500, "cannot sign a token")
+		w.Error(500, "the server cannot sign a token")
 		return
 	}
 	token := []byte(signed)
@@ -197,10 +202,10 @@ func (s *Site) logIn(w *h1.Response, r *h1.Request) {
 	w.FieldBytes("Set-Cookie", append(append([]byte(cookieName+"="), token...), s.account.cookieEnd...))
 }
 
-// logout is /api/logout. There is nothing to forget on this side: a token that was
-// copied elsewhere is good until it expires.
+// logout serves /api/logout. It makes the browser delete the cookie. The server stores no
+// tokens, so a copy of the token stays valid until it expires.
 func (s *Site) logout(w *h1.Response, r *h1.Request) {
-	if !posts(w, r) {
+	if !allowPost(w, r) {
 		return
 	}
 	w.RawFields(jsonLines)
@@ -208,21 +213,21 @@ func (s *Site) logout(w *h1.Response, r *h1.Request) {
 	w.Bytes(emptyObject)
 }
 
-// answerClaims sends the claims of a valid token just as they were signed: they are
-// the middle one of its three parts (RFC 7515 §3.1).
+// answerClaims sends the claims of a valid token as they were signed. They are the second
+// of its three parts (RFC 7515 §3.1).
 func answerClaims(w *h1.Response, token []byte) {
 	_, rest, _ := bytes.Cut(token, dot)
 	payload, _, _ := bytes.Cut(rest, dot)
 	w.RawFields(jsonLines)
-	b, _ := base64.RawURLEncoding.AppendDecode(w.Build(), payload) // it was decoded once already
+	b, _ := base64.RawURLEncoding.AppendDecode(w.Build(), payload) // no error: the token is valid
 	w.Built(b)
 }
 
 var dot = []byte(".")
 
-// parseCredentials reads the body of a login: one JSON object with these two
-// strings, in any order, among whatever else. A map, not a struct, because for a
-// struct encoding/json takes "Username" for "username".
+// parseCredentials parses the body of a login: a JSON object with the strings "username"
+// and "password", in any order. It ignores other keys. It decodes into a map, because into
+// a struct encoding/json would also accept the key "Username" for "username".
 func parseCredentials(body []byte) (user, pass string, ok bool) {
 	var object map[string]json.RawMessage
 	if json.Unmarshal(body, &object) != nil {
@@ -235,8 +240,10 @@ func parseCredentials(body []byte) (user, pass string, ok bool) {
 	return user, pass, ok
 }
 
+// parseString parses a JSON string. It refuses null, which json.Unmarshal would accept as
+// an empty string.
 func parseString(raw json.RawMessage) (s string, ok bool) {
-	if len(raw) == 0 || raw[0] != '"' { // null would be taken for an empty string
+	if len(raw) == 0 || raw[0] != '"' {
 		return "", false
 	}
 	return s, json.Unmarshal(raw, &s) == nil

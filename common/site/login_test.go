@@ -25,7 +25,7 @@ func TestCookieValues(t *testing.T) {
 		{"auth_jwt=a=b==", []string{"a=b=="}},
 		{`auth_jwt="a"`, []string{"a"}},
 		{`auth_jwt="`, []string{`"`}},
-		{`auth_jwt="a;b"`, []string{`"a`}}, // quotes protect nothing (RFC 6265 §5.2)
+		{`auth_jwt="a;b"`, []string{`"a`}}, // a semicolon ends a cookie even in quotes (RFC 6265 §5.2)
 		{"auth_jwt=", []string{""}},
 		{"auth_jwt=a; auth_jwt=b", []string{"a", "b"}},
 		{"!!!!=1; ~~~~=2; prefix_auth_jwt=3; auth_jwt_suffix=4; auth_jwt=5", []string{"5"}},
@@ -116,8 +116,8 @@ func TestTokens(t *testing.T) {
 		name, token string
 		want        bool
 	}{
-		{"good", good, true},
-		{"other claims too", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["x"] = 1 })), true},
+		{"valid", good, true},
+		{"additional claims", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["x"] = 1 })), true},
 		{"no iat", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { delete(c, "iat") })), true},
 		{"another secret", sign(jwt.SigningMethodHS256, []byte("x"), claims(nil)), false},
 		{"empty secret", sign(jwt.SigningMethodHS256, []byte{}, claims(nil)), false},
@@ -129,24 +129,24 @@ func TestTokens(t *testing.T) {
 		{"no alg", part(`{}`) + "." + parts[1] + "." + parts[2], false},
 		{"expired", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["exp"] = now.Unix() - 1 })), false},
 		{"no exp", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { delete(c, "exp") })), false},
-		{"exp a text", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["exp"] = "tomorrow" })), false},
-		{"not yet", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["nbf"] = now.Unix() + 60 })), false},
+		{"exp is a string", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["exp"] = "tomorrow" })), false},
+		{"not valid yet", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["nbf"] = now.Unix() + 60 })), false},
 		{"another sub", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["sub"] = "eve" })), false},
 		{"no sub", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { delete(c, "sub") })), false},
 		{"no signature", parts[0] + "." + parts[1] + ".", false},
 		{"two parts", parts[0] + "." + parts[1], false},
 		{"four parts", good + ".", false},
-		{"other claims", parts[0] + "." + part(`{"sub":"anna","exp":9999999999}`) + "." + parts[2], false},
+		{"changed claims", parts[0] + "." + part(`{"sub":"anna","exp":9999999999}`) + "." + parts[2], false},
 		{"padding", good + "=", false},
-		{"another spelling", good[:len(good)-1] + twin(good[len(good)-1]), false},
-		{"cut", good[:len(good)-1], false},
-		{"dots", "..", false},
+		{"another encoding of the same signature", good[:len(good)-1] + twin(good[len(good)-1]), false},
+		{"without its last byte", good[:len(good)-1], false},
+		{"only dots", "..", false},
 		{"empty", "", false},
-		{"long", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["x"] = strings.Repeat("x", maxToken) })), false},
-		{"bytes", "\xff\xfe.\x80.\xff", false},
-		{"good again", good, true},
+		{"over maxToken", sign(jwt.SigningMethodHS256, secret, claims(func(c jwt.MapClaims) { c["x"] = strings.Repeat("x", maxToken) })), false},
+		{"bytes that are not ASCII", "\xff\xfe.\x80.\xff", false},
+		{"valid again", good, true},
 	} {
-		for range 2 { // the second time from memory
+		for range 2 { // the second time, account.last may answer
 			if got := a.valid([]byte(tt.token)); got != tt.want {
 				t.Errorf("%s: %v, want %v", tt.name, got, tt.want)
 			}
@@ -155,28 +155,28 @@ func TestTokens(t *testing.T) {
 
 	clock.advance(time.Hour - time.Second)
 	if !a.valid([]byte(good)) {
-		t.Error("not valid a second before it expires")
+		t.Error("the token is not valid one second before it expires")
 	}
 	clock.advance(time.Second)
 	if a.valid([]byte(good)) {
-		t.Error("valid when it has expired, from memory")
+		t.Error("the token in account.last is still valid after it has expired")
 	}
 	nobody := newAccount(Config{Secret: secret, now: clock.now})
 	anonymous := sign(jwt.SigningMethodHS256, secret, jwt.MapClaims{"sub": "", "exp": clock.now().Add(time.Hour).Unix()})
-	if nobody.valid([]byte(anonymous)) || nobody.admits("", "") {
-		t.Error("no account, but somebody got in")
+	if nobody.valid([]byte(anonymous)) || nobody.authenticate("", "") {
+		t.Error("without an account, a token or an empty name and password are valid")
 	}
 }
 
-// twin returns the digit that a lax decoder takes for the same at the end of a
-// signature, where two bits of it mean nothing.
+// twin returns another base64 digit that a lenient decoder accepts instead of digit at the
+// end of a signature. The two digits differ only in bits that the decoder drops.
 func twin(digit byte) string {
 	const digits = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_"
 	i := strings.IndexByte(digits, digit) ^ 1
 	return digits[i : i+1]
 }
 
-func TestAdmits(t *testing.T) {
+func TestAuthenticate(t *testing.T) {
 	a := newAccount(withAccount(Config{}))
 	for _, tt := range []struct {
 		user, pass string
@@ -190,13 +190,13 @@ func TestAdmits(t *testing.T) {
 		{testPass, testUser, false},
 		{"Anna", testPass, false},
 	} {
-		if got := a.admits(tt.user, tt.pass); got != tt.want {
-			t.Errorf("admits(%q, %q) = %v", tt.user, tt.pass, got)
+		if got := a.authenticate(tt.user, tt.pass); got != tt.want {
+			t.Errorf("authenticate(%q, %q) = %v, want %v", tt.user, tt.pass, got, tt.want)
 		}
 	}
 }
 
-// credentials is the body of a login.
+// credentials returns the body of a login.
 func credentials(user, pass string) string {
 	return fmt.Sprintf(`{"username":%q,"password":%q}`, user, pass)
 }
@@ -232,7 +232,7 @@ func TestLogin(t *testing.T) {
 	} {
 		r := f.do("POST", "/api/login", "", tt.body)
 		if r.Status != tt.status || (r.get("Set-Cookie") != "") != (tt.status == 200) || r.get("Connection") != "" {
-			t.Errorf("login with %q: %+v, want %d on a connection that stays", tt.body, r, tt.status)
+			t.Errorf("login with %q: %+v, want %d on a connection that is kept alive", tt.body, r, tt.status)
 		}
 	}
 
@@ -249,20 +249,20 @@ func TestLogin(t *testing.T) {
 			t.Errorf("%s: claims (-want +got):\n%s", what, diff)
 		}
 	}
-	check("answer to a login", f.do("POST", "/api/login", "X: y", "", credentials(testUser, testPass)))
+	check("the answer to a login", f.do("POST", "/api/login", "X: y", "", credentials(testUser, testPass)))
 	check("one cookie", f.get("/api/login", "Cookie: auth_jwt="+token))
 	check("among others", f.get("/api/login", "Cookie: !!!!=1; prefix_auth_jwt=x; auth_jwt="+token+"; ~~~~=2"))
 	check("in a second field", f.get("/api/login", "Cookie: a=b", "Cookie: auth_jwt="+token))
-	check("behind a bad one", f.get("/api/login", "Cookie: auth_jwt=bad; auth_jwt="+token))
+	check("after an invalid one", f.get("/api/login", "Cookie: auth_jwt=bad; auth_jwt="+token))
 	check("in quotes", f.get("/api/login", `Cookie: auth_jwt="`+token+`"`))
-	check("beside a long one", f.get("/api/login", "Cookie: big="+strings.Repeat("x", 50_000)+"; auth_jwt="+token))
+	check("after a long one", f.get("/api/login", "Cookie: big="+strings.Repeat("x", 50_000)+"; auth_jwt="+token))
 
 	for _, cookie := range []string{
 		"auth_jwt=" + token[:len(token)-1],
 		"auth_jwt=" + strings.Repeat("x", 50_000),
 		"auth_jwt=\x80\xff",
 		"xauth_jwt=" + token,
-		strings.Repeat("auth_jwt=x;", maxTokens) + "auth_jwt=" + token, // too many: documented
+		strings.Repeat("auth_jwt=x;", maxTokens) + "auth_jwt=" + token, // more cookies than maxTokens
 	} {
 		if r := f.get("/api/login", "Cookie: "+cookie); r.Status != 200 || r.Body != "{}" {
 			t.Errorf("cookie %.40q: %+v, want {}", cookie, r)
@@ -287,7 +287,7 @@ func TestLogin(t *testing.T) {
 
 func TestNoAccount(t *testing.T) {
 	for name, c := range map[string]Config{
-		"nothing":     {},
+		"all empty":   {},
 		"no secret":   {User: testUser, Pass: testPass},
 		"no user":     {Pass: testPass, Secret: []byte(testSecret)},
 		"no password": {User: testUser, Secret: []byte(testSecret)},

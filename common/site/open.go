@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// stamp is what a file on disk is known by. The time of its last change of status
-// is in it because a program can set the other one back (cp -p, rsync).
+// A stamp identifies a version of a file on disk. If the file changes, its stamp changes.
+// It contains ctime, because a program can set mtime back (cp -p, rsync) but not ctime.
 type stamp struct {
 	dev, ino     uint64
 	size         int64
@@ -27,18 +27,19 @@ func stampOf(st *unix.Stat_t) stamp {
 	return stamp{uint64(st.Dev), st.Ino, st.Size, st.Mtim, st.Ctim}
 }
 
-// settled is how old the last change of a file must be for its stamp to be trusted.
-// A second change within the same tick of the file system's clock leaves the times
-// as they are; ticks are milliseconds on most file systems and two seconds on a few.
+// settled is how old the last change of a file must be before its stamp is reliable. If a
+// file changes twice in one tick of the file system's clock, the second change does not
+// change the times. A tick takes milliseconds on most file systems, and two seconds on a
+// few.
 const settled = 2 * time.Second
 
-// load opens what path leads to: a file, a folder's index.html if path ends with a
-// slash, or something that is not served.
+// load opens path and returns an entry for the result. If path ends with a slash, it opens
+// the index.html of the folder.
 //
-// The root opens nothing that lies outside it, however many links are on the way.
-// O_NONBLOCK makes the open of a FIFO return at once; what is not a regular file is
-// closed again without being read. With this flag in the open the descriptor is not
-// one that os.File ever switches between modes, and Fd only returns it.
+// s.root opens no file outside of the root, even if path leads there through links.
+// O_NONBLOCK makes the open of a FIFO return at once. A file that is not regular is closed
+// without being read. If the descriptor is opened with O_NONBLOCK, File.Fd does not change
+// its mode.
 func (s *Site) load(path string) (*entry, error) {
 	name := path[1:]
 	if strings.HasSuffix(path, "/") {
@@ -52,10 +53,10 @@ func (s *Site) load(path string) (*entry, error) {
 		return nil, err
 	case err != nil:
 		e.kind = kindOf(err)
-		e.private = s.insidePrivate(path)
+		e.private = s.folderInPrivate(path)
 		return e, nil
 	}
-	e.private = s.liesInPrivate(f)
+	e.private = s.fileInPrivate(f)
 	e.kind = e.read(f)
 	if e.kind != regular || e.content != nil {
 		_ = f.Close()
@@ -68,20 +69,20 @@ func (s *Site) load(path string) (*entry, error) {
 	return e, nil
 }
 
-// kindOf tells what the error of an open means for the path.
+// kindOf returns the kind of a path that could not be opened.
 func kindOf(err error) kind {
 	switch {
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, unix.ENOTDIR), errors.Is(err, unix.ENAMETOOLONG):
-		return nothing
+		return missing
 	case errors.Is(err, fs.ErrPermission):
 		return denied
 	}
 	return other
 }
 
-// read finds out what f is, and reads it if it is a small file. It tries three times
-// to read one whose stamp is the same before and after; one that is always being
-// changed is served as it was found.
+// read returns the kind of f, and reads its content if it is a small file. If the stamp
+// after reading differs from the one before, the file has changed meanwhile, and read tries
+// again, at most three times. After that it uses the content that it has.
 func (e *entry) read(f *os.File) kind {
 	for range 3 {
 		var st unix.Stat_t
@@ -113,7 +114,7 @@ func (e *entry) read(f *os.File) kind {
 	return regular
 }
 
-// readSmall reads up to maxSmall bytes of f; not nil even if there are none.
+// readSmall reads up to maxSmall bytes of f. The result is not nil, even if f is empty.
 func readSmall(f *os.File) ([]byte, error) {
 	b := make([]byte, maxSmall)
 	n, err := f.ReadAt(b, 0)
@@ -123,13 +124,13 @@ func readSmall(f *os.File) ([]byte, error) {
 	return append(make([]byte, 0, n), b[:n]...), err
 }
 
-// describe makes the field lines of a file.
+// describe makes the header fields of a file.
 //
-// The entity tag of a small file is made from its content, that of a large one from
-// its stamp. Either is strong (RFC 9110 §8.8.1) but for one gap: a large file that is
-// overwritten twice in one tick of the clock, without a change of its length, keeps
-// its tag. Linux has closed it for most file systems in version 6.13, where times
-// that somebody has looked at are never given twice.
+// The entity tag of a small file is a hash of its content, and that of a large file a hash
+// of its stamp. Both are strong validators (RFC 9110 §8.8.1), with one exception. If a large
+// file is overwritten twice in one tick of the file system's clock, and its length does not
+// change, it keeps its tag. Since version 6.13, Linux prevents this on most file systems:
+// after a program has read the time of a file, the next change gets a later time.
 func (e *entry) describe(name string, now time.Time) {
 	h := sha256.New()
 	if e.content != nil {
@@ -138,7 +139,7 @@ func (e *entry) describe(name string, now time.Time) {
 		fmt.Fprint(h, e.stamp)
 	}
 	changed := time.Unix(e.stamp.mtime.Unix())
-	// RFC 9110 §8.8.2.1: a Last-Modified later than the response's Date is not sent.
+	// RFC 9110 §8.8.2.1: Last-Modified must not be later than the Date of the response.
 	e.modified = min(changed.Unix(), now.Unix())
 	e.racy = now.Sub(changed) < settled || now.Sub(time.Unix(e.stamp.ctime.Unix())) < settled
 
@@ -148,9 +149,9 @@ func (e *entry) describe(name string, now time.Time) {
 	b = append(b, "\r\nLast-Modified: "...)
 	lastMod := len(b)
 	b = time.Unix(e.modified, 0).UTC().AppendFormat(b, h1.IMFFixdate)
-	// Whoever has a copy must ask whether it is still good, else a browser goes on
-	// with an old one for a tenth of its age (RFC 9111 §4.2.2). A copy of what is
-	// in /private is for nobody else.
+	// no-cache makes a browser check with the server before it uses its copy. Otherwise it
+	// would use an old copy for a tenth of the file's age (RFC 9111 §4.2.2). private forbids
+	// shared caches to store a private file.
 	cache := "\r\nCache-Control: no-cache\r\n"
 	if e.private {
 		cache = "\r\nCache-Control: private, no-cache\r\n"

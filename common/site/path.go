@@ -2,22 +2,24 @@ package site
 
 import "bytes"
 
-// judge reads the spelling of a percent-decoded path. bad means that it can name
-// nothing here: it has a dot segment or an empty one, or a name that begins with a
-// dot. Such a path is never resolved, because whoever resolves paths has to do it
-// exactly as the kernel does or is walked around.
+// classify examines the spelling of a percent-decoded path, without resolving it.
 //
-// private means that the path is /private or beneath it under any reading: as it
-// stands, with empty and dot segments dropped, or with ".." going up. The last two
-// are bad as well; they count only so that no spelling tells a client without a
-// token more than another.
-func judge(path []byte) (private, bad bool) {
-	depth := 0 // segments that are left when dot segments are resolved
+// bad reports that the path cannot name a file of the site: it has a dot segment, an empty
+// segment, or a name that begins with a dot. The server never resolves such a path. A
+// server that resolves paths must do it exactly as the kernel does; otherwise an attacker
+// finds a path on which the two differ.
+//
+// private reports that the path is /private or in /private, in any interpretation: without
+// changes, without its empty and dot segments, or after resolving "..". In the last two
+// cases the path is also bad. It still counts as private, so that a client without a token
+// gets the same answer for every spelling.
+func classify(path []byte) (private, bad bool) {
+	depth := 0 // segments that are left after dot segments are resolved
 	for rest, first := path[1:], true; ; first = false {
-		segment, behind, more := bytes.Cut(rest, slash)
+		segment, after, more := bytes.Cut(rest, slash)
 		switch {
 		case len(segment) == 0:
-			bad = bad || more // the last one may be empty: that is a folder's slash
+			bad = bad || more // only the last segment may be empty, after the slash of a folder
 		case string(segment) == ".":
 			bad = true
 		case string(segment) == "..":
@@ -25,7 +27,7 @@ func judge(path []byte) (private, bad bool) {
 			depth = max(0, depth-1)
 		default:
 			if segment[0] == '.' && !(first && string(segment) == ".well-known") {
-				bad = true // RFC 8615 is the one exception
+				bad = true // the only exception is /.well-known (RFC 8615)
 			}
 			private = private || depth == 0 && string(segment) == "private"
 			depth++
@@ -33,25 +35,25 @@ func judge(path []byte) (private, bad bool) {
 		if !more {
 			return private, bad
 		}
-		rest = behind
+		rest = after
 	}
 }
 
 var slash = []byte("/")
 
-// beneath tells whether path is the folder or something in it.
-func beneath(path []byte, folder string) bool {
+// within reports whether path is folder or a path in folder.
+func within(path []byte, folder string) bool {
 	return len(path) >= len(folder) && string(path[:len(folder)]) == folder &&
 		(len(path) == len(folder) || path[len(folder)] == '/')
 }
 
-// isFolder tells whether a path asks for a folder's index.
+// isFolder reports whether path ends with a slash, and so names the index of a folder.
 func isFolder(path []byte) bool { return path[len(path)-1] == '/' }
 
-// appendEscaped appends a decoded path, percent-encoded for a Location field:
-// RFC 3986 §3.3's pchar and the slash stay, everything else is escaped. The result
-// cannot begin with two slashes, which a browser would take for a host, because a
-// path with an empty segment never comes here.
+// appendEscaped appends a decoded path in percent-encoding, for a Location field. It keeps
+// slashes and the bytes that RFC 3986 §3.3 allows in a segment (pchar), and escapes all
+// others. The result never begins with two slashes, because classify refuses a path with an
+// empty segment. After two slashes, a browser would expect the name of a host.
 func appendEscaped(b, path []byte) []byte {
 	for _, c := range path {
 		if c == '%' || !urlByte(c) || c == '?' {
@@ -63,8 +65,8 @@ func appendEscaped(b, path []byte) []byte {
 	return b
 }
 
-// appendQuery appends a query as the client sent it, escaping only the bytes that
-// browsers send raw although RFC 3986 §3.4 has no place for them.
+// appendQuery appends a query as the client sent it. It escapes only the bytes that RFC 3986
+// §3.4 does not allow, because browsers send some of them unescaped.
 func appendQuery(b, query []byte) []byte {
 	for _, c := range query {
 		if urlByte(c) {
@@ -76,13 +78,14 @@ func appendQuery(b, query []byte) []byte {
 	return b
 }
 
+// appendHex appends c in percent-encoding.
 func appendHex(b []byte, c byte) []byte {
 	const digits = "0123456789ABCDEF"
 	return append(b, '%', digits[c>>4], digits[c&15])
 }
 
-// urlByte tells whether c may stand in a query: pchar, slash and question mark, and
-// the percent sign of an escape.
+// urlByte reports whether c is allowed in a query: pchar, slash, question mark, and the
+// percent sign of an escape.
 func urlByte(c byte) bool {
 	switch {
 	case 'a' <= c && c <= 'z', 'A' <= c && c <= 'Z', '0' <= c && c <= '9':

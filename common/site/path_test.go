@@ -6,7 +6,7 @@ import (
 	"testing"
 )
 
-func TestJudge(t *testing.T) {
+func TestClassify(t *testing.T) {
 	for _, tt := range []struct {
 		path         string
 		private, bad bool
@@ -16,7 +16,7 @@ func TestJudge(t *testing.T) {
 		{"/dir/", false, false},
 		{"/dir/file", false, false},
 		{"/a..b/c.", false, false},
-		{"/%2e%2e/x", false, false}, // decoded once by h1: these are percent signs
+		{"/%2e%2e/x", false, false}, // h1 has decoded once: these are literal percent signs
 		{"/x/private", false, false},
 		{"/x/private/y", false, false},
 		{"/privat", false, false},
@@ -62,15 +62,15 @@ func TestJudge(t *testing.T) {
 		{"/private/../x", true, true},
 		{"/x/../y/private", false, true},
 	} {
-		private, bad := judge([]byte(tt.path))
+		private, bad := classify([]byte(tt.path))
 		if private != tt.private || bad != tt.bad {
-			t.Errorf("judge(%q) = private %v, bad %v; want %v, %v", tt.path, private, bad, tt.private, tt.bad)
+			t.Errorf("classify(%q) = private %v, bad %v; want %v, %v", tt.path, private, bad, tt.private, tt.bad)
 		}
 	}
 }
 
-// FuzzJudge holds judge against the standard library's idea of a clean path.
-func FuzzJudge(f *testing.F) {
+// FuzzClassify compares classify with path.Clean.
+func FuzzClassify(f *testing.F) {
 	for _, p := range []string{"/", "/private", "/x/../private", "//private//", "/.a/..", "/.well-known/x"} {
 		f.Add(p)
 	}
@@ -78,19 +78,19 @@ func FuzzJudge(f *testing.F) {
 		if !strings.HasPrefix(p, "/") {
 			t.Skip()
 		}
-		private, bad := judge([]byte(p))
+		private, bad := classify([]byte(p))
 		clean := path.Clean(p)
 		if clean == "/private" || strings.HasPrefix(clean, "/private/") {
 			if !private {
-				t.Errorf("judge(%q): not private, but it is %q", p, clean)
+				t.Errorf("classify(%q): not private, but path.Clean returns %q", p, clean)
 			}
 		}
 		if !bad {
 			if p != clean && p != clean+"/" {
-				t.Errorf("judge(%q): good, but clean is %q", p, clean)
+				t.Errorf("classify(%q): not bad, but path.Clean returns %q", p, clean)
 			}
 			if strings.Contains(strings.TrimPrefix(p, "/.well-known"), "/.") {
-				t.Errorf("judge(%q): good, but there is a dot name", p)
+				t.Errorf("classify(%q): not bad, but a name begins with a dot", p)
 			}
 		}
 	})
@@ -119,8 +119,8 @@ func TestEscape(t *testing.T) {
 
 func TestInPrivate(t *testing.T) {
 	for _, tt := range []struct {
-		root, place string
-		want        bool
+		root, path string
+		want       bool
 	}{
 		{"/srv/www", "/srv/www", false},
 		{"/srv/www", "/srv/www/index.html", false},
@@ -131,14 +131,14 @@ func TestInPrivate(t *testing.T) {
 		{"/srv/www", "/srv/www/private/x (deleted)", true},
 		{"/srv/www", "/srv/www/private (deleted)", true},
 		{"/srv/www", "/srv/www/x (deleted)", false},
-		{"/srv/www", "/srv/wwwroot/x", true}, // outside: cannot be told
+		{"/srv/www", "/srv/wwwroot/x", true}, // outside of the root
 		{"/srv/www", "/elsewhere", true},
 		{"/", "/private/x", true},
 		{"/", "/x", false},
 		{"/", "/", false},
 	} {
-		if got := inPrivate(tt.root, tt.place); got != tt.want {
-			t.Errorf("inPrivate(%q, %q) = %v", tt.root, tt.place, got)
+		if got := inPrivate(tt.root, tt.path); got != tt.want {
+			t.Errorf("inPrivate(%q, %q) = %v, want %v", tt.root, tt.path, got, tt.want)
 		}
 	}
 }

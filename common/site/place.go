@@ -8,41 +8,44 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// liesInPrivate tells whether an open file is beneath the root's folder "private",
-// whatever links led there. The kernel knows where a file was opened, links
-// resolved; the root is asked as well, because somebody may have moved it. What
-// cannot be told counts as private.
-func (s *Site) liesInPrivate(f *os.File) bool {
-	root, err := whereIs(s.dir)
+// fileInPrivate reports whether an open file is really in the folder "private" of the root,
+// even if its path is a link elsewhere. It compares the real paths of the file and of the
+// root, because the root may have been moved since the start. If one of them cannot be
+// found, the file counts as private.
+func (s *Site) fileInPrivate(f *os.File) bool {
+	root, err := realPath(s.dir)
 	if err != nil {
 		return true
 	}
-	place, err := whereIs(f)
+	path, err := realPath(f)
 	if err != nil {
 		return true
 	}
-	return inPrivate(root, place)
+	return inPrivate(root, path)
 }
 
-func inPrivate(root, place string) bool {
-	rest, inside := strings.CutPrefix(place, strings.TrimSuffix(root, "/"))
+// inPrivate reports whether path is the folder "private" of root or in that folder. A path
+// outside of root counts as private.
+func inPrivate(root, path string) bool {
+	rest, inside := strings.CutPrefix(path, strings.TrimSuffix(root, "/"))
 	if !inside || rest != "" && rest[0] != '/' {
 		return true
 	}
 	first, _, _ := strings.Cut(strings.TrimPrefix(rest, "/"), "/")
-	// The kernel marks the name of a folder or file that was just removed.
+	// The kernel appends " (deleted)" to the path of a removed file or folder.
 	return strings.TrimSuffix(first, " (deleted)") == "private"
 }
 
-// whereIs returns the real path of an open file.
-func whereIs(f *os.File) (string, error) {
+// realPath asks the kernel for the path of an open file. The path contains no links.
+func realPath(f *os.File) (string, error) {
 	return os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
 }
 
-// insidePrivate tells whether the deepest folder on the way to path is in /private:
-// a name that does not exist there must look to a client without a token like one
-// that does, also where a link to the folder makes its path look harmless.
-func (s *Site) insidePrivate(path string) bool {
+// folderInPrivate reports whether the last existing folder of path is in /private. It is
+// for a path that cannot be opened. In /private, a client without a token must get the same
+// answer for a name that does not exist and for one that exists, also if the path reaches
+// /private through a link.
+func (s *Site) folderInPrivate(path string) bool {
 	inside := false
 	for i := 1; i < len(path); i++ {
 		if path[i] != '/' {
@@ -52,7 +55,7 @@ func (s *Site) insidePrivate(path string) bool {
 		if err != nil {
 			return inside || exhausted(err)
 		}
-		inside = s.liesInPrivate(f)
+		inside = s.fileInPrivate(f)
 		_ = f.Close()
 	}
 	return inside

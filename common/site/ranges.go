@@ -11,37 +11,32 @@ import (
 	"fourways.example/common/h1"
 )
 
-// byteRange is the bytes from first up to and including last.
+// A byteRange is the range of bytes from first to last. It includes last.
 type byteRange struct{ first, last int64 }
 
 func (r byteRange) len() int64 { return r.last - r.first + 1 }
 
-// maxRanges bounds what one request can ask for: many small parts cost the server
-// more than the client (RFC 9110 §17.15). Nobody needs more.
+// maxRanges is the maximum number of ranges in one request. Many small ranges cost the
+// server more than the client, so an attacker can use them (RFC 9110 §17.15). Real clients
+// send few.
 const maxRanges = 16
 
-// parseRanges reads the value of a Range field for a file of the given size and
-// appends to dst what it asks for, in its order (RFC 9110 §14.1.2). status is
+// parseRanges parses the value of a Range field (RFC 9110 §14.1.2) for a file of the given
+// size. It appends the ranges in the file to dst, in the order of the field, and ignores
+// ranges outside of the file. status is
 //
-//   - 206 if there is something to send;
-//   - 416 if the field is right but no range is in the file;
-//   - 200 if the field is to be ignored: it has another unit than bytes, is not
-//     well-formed, has more than maxRanges ranges, or ranges that overlap. A suffix
-//     of an empty file is the whole file too: no Content-Range can say "no bytes".
-//
-// Ranges that lie outside the file are dropped as long as another one does not.
+//   - 206 if there is at least one range to send;
+//   - 416 if the field is valid, but all of its ranges are outside of the file;
+//   - 200 if the server must ignore the field: its unit is not bytes, it is malformed, it
+//     has more than maxRanges ranges, its ranges overlap, or it asks for a suffix of an
+//     empty file. A Content-Range cannot express a range without bytes.
 func parseRanges(dst []byteRange, value []byte, size int64) (ranges []byteRange, status int) {
 	const unit = "bytes=" // range units are case-insensitive (§14.1)
-	if len(value) < len(unit) || !bytes.EqualFold(value[:len(unit)], []byte(unit)) {
+	if len(value) < len(unit) || !h1.EqualFold(value[:len(unit)], unit) {
 		return nil, 200
 	}
 	count := 0
-	for rest, more := value[len(unit):], true; more; {
-		var spec []byte
-		spec, rest, more = bytes.Cut(rest, comma)
-		if spec = h1.TrimOWS(spec); len(spec) == 0 {
-			continue // RFC 9110 §5.6.1.2: empty list elements are skipped
-		}
+	for spec := range h1.Elements(value[len(unit):]) {
 		if count++; count > maxRanges {
 			return nil, 200
 		}
@@ -68,9 +63,9 @@ func parseRanges(dst []byteRange, value []byte, size int64) (ranges []byteRange,
 	return dst, 206
 }
 
-// parseRange reads "first-last", "first-" or "-length". A range outside the file
-// has a first that is not below size. ok is false if spec is malformed or, for a
-// suffix of an empty file, if there is nothing that it could say.
+// parseRange parses "first-last", "first-" or "-length". If the range is outside of the
+// file, first is at least size. ok is false if spec is malformed, or if it is a suffix and
+// the file is empty.
 func parseRange(spec []byte, size int64) (r byteRange, ok bool) {
 	before, after, found := bytes.Cut(spec, []byte("-"))
 	if !found {
@@ -79,7 +74,7 @@ func parseRange(spec []byte, size int64) (r byteRange, ok bool) {
 	if len(before) == 0 {
 		n, ok := parseDigits(after)
 		if n == 0 || !ok {
-			return byteRange{size, size}, ok // "-0" asks for nothing: it is outside
+			return byteRange{size, size}, ok // "-0" is a range without bytes, which counts as outside of the file
 		}
 		return byteRange{max(0, size-n), size - 1}, size > 0
 	}
@@ -99,8 +94,8 @@ func parseRange(spec []byte, size int64) (r byteRange, ok bool) {
 	return r, true
 }
 
-// parseDigits reads a decimal number. One that is too large for an int64 is the
-// largest: no file reaches there, so every comparison comes out the same.
+// parseDigits parses a decimal number. If the number is too large for an int64, it returns
+// the largest int64. No file has that size, so comparisons with the size are still right.
 func parseDigits(b []byte) (n int64, ok bool) {
 	for _, c := range b {
 		if c < '0' || c > '9' {
@@ -115,7 +110,8 @@ func parseDigits(b []byte) (n int64, ok bool) {
 	return n, len(b) > 0
 }
 
-// serveRanges describes a 206 with the given ranges of e, at least one.
+// serveRanges describes a 206 response with the given ranges of e. There must be at least
+// one.
 func serveRanges(w *h1.Response, e *entry, ranges []byteRange) {
 	w.Status = 206
 	if len(ranges) == 1 {
@@ -125,8 +121,8 @@ func serveRanges(w *h1.Response, e *entry, ranges []byteRange) {
 		e.send(w, ranges[0].first, ranges[0].len())
 		return
 	}
-	// 128 random bits, new for each response: nobody can put a boundary into a file
-	// before it is used.
+	// Each response has a new random boundary of 128 bits, so an attacker cannot know it in
+	// advance and put it into a file.
 	var memory [32]byte
 	var random [16]byte
 	binary.NativeEndian.PutUint64(random[:8], rand.Uint64())
@@ -150,7 +146,7 @@ func serveRanges(w *h1.Response, e *entry, ranges []byteRange) {
 	w.Built(append(b, "--\r\n"...))
 }
 
-// unsatisfiable answers a Range field of which nothing is in the file
+// unsatisfiable answers a request whose ranges are all outside of the file
 // (RFC 9110 §15.5.17).
 func unsatisfiable(w *h1.Response, e *entry) {
 	w.Error(416, "")

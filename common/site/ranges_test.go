@@ -15,7 +15,7 @@ func TestParseRanges(t *testing.T) {
 		}
 		return all
 	}
-	many := func(n int) string { // n ranges of one byte, none beside another
+	many := func(n int) string { // n ranges of one byte that are not adjacent
 		var b strings.Builder
 		for i := range n {
 			fmt.Fprintf(&b, ",%d-%d", 2*i, 2*i)
@@ -76,9 +76,9 @@ func TestParseRanges(t *testing.T) {
 		{"bytes=0-1;3-4", 10, nil, 200},
 
 		{"bytes=0-1,3-4", 10, r(0, 1, 3, 4), 206},
-		{"bytes=0-1, 2-3\t,\t-1", 10, r(0, 1, 2, 3, 9, 9), 206}, // beside is not over
+		{"bytes=0-1, 2-3\t,\t-1", 10, r(0, 1, 2, 3, 9, 9), 206}, // adjacent ranges do not overlap
 		{"bytes=,0-1,,3-4,", 10, r(0, 1, 3, 4), 206},
-		{"bytes=8-9,0-1", 10, r(8, 9, 0, 1), 206}, // in the client's order
+		{"bytes=8-9,0-1", 10, r(8, 9, 0, 1), 206}, // in the order of the field
 		{"bytes=0-1,50-60,4-5", 10, r(0, 1, 4, 5), 206},
 		{"bytes=50-60,4-5", 10, r(4, 5), 206},
 		{"bytes=0-5,5-9", 10, nil, 200},
@@ -88,7 +88,7 @@ func TestParseRanges(t *testing.T) {
 		{"bytes=5-,-5", 10, nil, 200},
 		{many(16), 100, r(0, 0, 2, 2, 4, 4, 6, 6, 8, 8, 10, 10, 12, 12, 14, 14, 16, 16, 18, 18, 20, 20, 22, 22, 24, 24, 26, 26, 28, 28, 30, 30), 206},
 		{many(17), 100, nil, 200},
-		{many(17), 3, nil, 200}, // also if most of them are outside
+		{many(17), 3, nil, 200}, // ranges outside of the file count too
 	} {
 		var memory [maxRanges]byteRange
 		got, status := parseRanges(memory[:0], []byte(tt.value), tt.size)
@@ -99,8 +99,8 @@ func TestParseRanges(t *testing.T) {
 	}
 }
 
-// FuzzParseRanges checks what holds for any value: what is sent lies in the file,
-// and no byte is sent twice.
+// FuzzParseRanges checks that for every value the ranges are in the file, and that no two
+// of them overlap.
 func FuzzParseRanges(f *testing.F) {
 	for _, v := range []string{"bytes=0-1,3-4", "bytes=-5", "bytes=5-", "bytes=9223372036854775807-", "x"} {
 		f.Add(v, int64(10))

@@ -10,31 +10,33 @@ import (
 	"fourways.example/common/h1"
 )
 
-// Config says what is served and to whom.
+// A Config holds the settings of a site.
 type Config struct {
 	Root     string // the folder to serve
-	Fallback bool   // -a: serve PATH.html, /200.html or /index.html where a path is no file
+	Fallback bool   // if a path is not a file, serve PATH.html, /200.html or /index.html
 
-	// The one account. While any of the three is empty nobody can log in: there is no
-	// built-in password, and an empty secret would let everybody sign tokens.
+	// User, Pass and Secret define the only account. If one of them is empty, nobody can
+	// log in: there is no default password, and with an empty secret any client could sign
+	// a token.
 	User, Pass string
 	Secret     []byte
-	TokenLife  time.Duration // whole seconds; at most zero means a day
+	TokenLife  time.Duration // in whole seconds; zero or less means 24 hours
 
 	now func() time.Time // for tests; nil means time.Now
 }
 
-// Site serves one folder. All its methods may be called from many threads at once.
+// A Site serves one folder. Several threads may call its methods at the same time, except
+// Close.
 type Site struct {
 	root     *os.Root
-	dir      *os.File // the root once more, to ask where it lies now
+	dir      *os.File // the folder of root, to find its real path
 	fallback bool
 	now      func() time.Time
-	start    time.Time // what the cache's times count from, on the monotonic clock
+	start    time.Time // the zero of the site's clock, on the monotonic clock
 	cache    *cache
 	account  account
-	loadavg  *os.File // /proc/loadavg, kept open; nil if there is none
-	meminfo  *os.File // /proc/meminfo, likewise
+	loadavg  *os.File // /proc/loadavg, kept open; nil if it cannot be opened
+	meminfo  *os.File // /proc/meminfo, kept open; nil if it cannot be opened
 	video    videoList
 }
 
@@ -55,17 +57,18 @@ func New(c Config) (*Site, error) {
 		_ = s.Close()
 		return nil, fmt.Errorf("site: cannot read %q: %w; give a folder that this user may read with --root", c.Root, reason(err))
 	}
-	if _, err := whereIs(s.dir); err != nil {
+	if _, err := realPath(s.dir); err != nil {
 		_ = s.Close()
-		return nil, fmt.Errorf("site: cannot tell where %q lies: %w; mount /proc, which guards /private", c.Root, reason(err))
+		return nil, fmt.Errorf("site: cannot find the real path of %q: %w; mount /proc, which the check for /private needs", c.Root, reason(err))
 	}
-	// Where these two are missing, their resources are 404.
+	// If one of these is missing, its resource answers 404.
 	s.loadavg, _ = os.Open("/proc/loadavg")
 	s.meminfo, _ = os.Open("/proc/meminfo")
 	return s, nil
 }
 
-// reason takes the bare cause out of a path error: the caller names the path itself.
+// reason returns the cause of a path error without the path, which the caller's message
+// already contains.
 func reason(err error) error {
 	var p *os.PathError
 	if errors.As(err, &p) {
@@ -74,8 +77,8 @@ func reason(err error) error {
 	return err
 }
 
-// Close gives every descriptor back, except of files that are still being sent:
-// those are closed when the last of them is out. No Handle may run any more.
+// Close closes the descriptors of the site. A file that a response is still sending is
+// closed after that response. No call of Handle may be running.
 func (s *Site) Close() error {
 	s.cache.drop(func(*entry) bool { return true })
 	for _, f := range []*os.File{s.dir, s.loadavg, s.meminfo} {
@@ -86,24 +89,19 @@ func (s *Site) Close() error {
 	return s.root.Close()
 }
 
-// Field lines that are the same in many responses.
 const (
-	allowRead  = "Allow: GET, HEAD, OPTIONS\r\n"
-	allowPost  = "Allow: POST, OPTIONS\r\n"
-	allowLogin = "Allow: GET, HEAD, POST, OPTIONS\r\n" // also the methods of all resources together
-	nosniff    = "X-Content-Type-Options: nosniff\r\n"
-	noStore    = "Cache-Control: no-store\r\n"
-	asJSON     = "Content-Type: application/json\r\n" + nosniff + noStore
-	asText     = "Content-Type: text/plain; charset=utf-8\r\n" + nosniff + noStore
+	nosniff = "X-Content-Type-Options: nosniff\r\n"
+	noStore = "Cache-Control: no-store\r\n"
 )
 
-// They are bytes as well, so that no request converts them.
+// Field lines and bodies that many responses share. They are byte slices, so that a request
+// need not convert a string.
 var (
-	allowReadLine  = []byte(allowRead)
-	allowPostLine  = []byte(allowPost)
-	allowLoginLine = []byte(allowLogin)
-	jsonLines      = []byte(asJSON)
-	textLines      = []byte(asText)
+	allowReadLine  = []byte("Allow: GET, HEAD, OPTIONS\r\n")
+	allowPostLine  = []byte("Allow: POST, OPTIONS\r\n")
+	allowLoginLine = []byte("Allow: GET, HEAD, POST, OPTIONS\r\n") // also the methods of all resources together
+	jsonLines      = []byte("Content-Type: application/json\r\n" + nosniff + noStore)
+	textLines      = []byte("Content-Type: text/plain; charset=utf-8\r\n" + nosniff + noStore)
 	plainLines     = []byte(nosniff + noStore)
 	ok             = []byte("ok")
 	emptyObject    = []byte("{}")
@@ -111,14 +109,14 @@ var (
 
 // Handle answers one request. It is an h1.Handler.
 func (s *Site) Handle(w *h1.Response, r *h1.Request) {
-	if string(r.Path) == "*" { // RFC 9110 §9.3.7: about the server, not about a resource
+	if string(r.Path) == "*" { // RFC 9110 §9.3.7: the methods of the server, not of one resource
 		options(w, allowLoginLine)
 		return
 	}
-	private, bad := judge(r.Path)
+	private, bad := classify(r.Path)
 	switch {
-	// Before everything else, the method included: who has no token learns nothing
-	// about /private, not even whether a name exists there.
+	// This check is the first, even before the method. A client without a token must learn
+	// nothing about /private, not even whether a name exists there.
 	case private && !s.authorized(r):
 		w.Error(403, "log in first")
 	case bad:
@@ -128,23 +126,23 @@ func (s *Site) Handle(w *h1.Response, r *h1.Request) {
 	}
 }
 
-// api answers if the path is one of the API's and tells whether it was. The API
-// wins over a file of the same name.
+// api answers a request for a path of the API. It reports whether the path belongs to the
+// API. A file with the path of an API resource is never served.
 func (s *Site) api(w *h1.Response, r *h1.Request) bool {
 	switch string(r.Path) {
 	case "/healthz":
-		if reads(w, r) {
+		if allowRead(w, r) {
 			w.RawFields(textLines)
 			w.Bytes(ok)
 		}
 	case "/echo":
 		s.echo(w, r)
 	case "/loadavg", "/api/loadavg":
-		if reads(w, r) {
+		if allowRead(w, r) {
 			s.serveLoadavg(w)
 		}
 	case "/meminfo", "/api/meminfo":
-		if reads(w, r) {
+		if allowRead(w, r) {
 			s.serveMeminfo(w)
 		}
 	case "/api/login":
@@ -152,11 +150,11 @@ func (s *Site) api(w *h1.Response, r *h1.Request) bool {
 	case "/api/logout":
 		s.logout(w, r)
 	case "/api/video":
-		if reads(w, r) {
+		if allowRead(w, r) {
 			s.serveVideo(w)
 		}
 	default:
-		if !beneath(r.Path, "/api") {
+		if !within(r.Path, "/api") {
 			return false
 		}
 		w.Error(404, "")
@@ -164,9 +162,9 @@ func (s *Site) api(w *h1.Response, r *h1.Request) bool {
 	return true
 }
 
-// reads tells whether r is a GET or HEAD of a resource that has only these, and
-// answers for every other method.
-func reads(w *h1.Response, r *h1.Request) bool {
+// allowRead reports whether the method is GET or HEAD. It answers a request with any other
+// method. It is for resources that have only these two.
+func allowRead(w *h1.Response, r *h1.Request) bool {
 	switch r.Method {
 	case h1.GET, h1.HEAD:
 		return true
@@ -178,8 +176,8 @@ func reads(w *h1.Response, r *h1.Request) bool {
 	return false
 }
 
-// posts is reads for a resource that has only POST.
-func posts(w *h1.Response, r *h1.Request) bool {
+// allowPost is like allowRead, for resources that have only POST.
+func allowPost(w *h1.Response, r *h1.Request) bool {
 	switch r.Method {
 	case h1.POST:
 		return true
@@ -201,11 +199,11 @@ func notAllowed(w *h1.Response, allow []byte) {
 	w.RawFields(allow)
 }
 
-// echo sends the body back. Its Content-Type is the client's own text: h1 has let
-// no control byte through, so it cannot end the field line, and nosniff keeps a
-// browser from taking it for anything else.
+// echo sends the body of the request back, with the Content-Type of the request. This is
+// safe: h1 refuses control bytes in field values, so the value cannot add another field
+// line. nosniff forbids a browser to guess another type from the content.
 func (s *Site) echo(w *h1.Response, r *h1.Request) {
-	if !posts(w, r) {
+	if !allowPost(w, r) {
 		return
 	}
 	kind, _ := r.Get("Content-Type")
@@ -218,12 +216,12 @@ func (s *Site) echo(w *h1.Response, r *h1.Request) {
 	w.Bytes(r.Body)
 }
 
-// exhausted tells whether an error means that there are no descriptors left, which
-// passes, while every other error of an open is about the file.
+// exhausted reports whether an open failed because there are no descriptors left. This
+// failure is temporary and says nothing about the file.
 func exhausted(err error) bool {
 	return errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE)
 }
 
-// clock is the time for the cache: nanoseconds since New, which no change of the
-// system's date can move.
+// clock returns the time on the site's clock: nanoseconds since New. A change of the
+// system's date does not affect it.
 func (s *Site) clock() int64 { return int64(s.now().Sub(s.start)) }

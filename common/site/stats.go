@@ -8,44 +8,46 @@ import (
 	"fourways.example/common/h1"
 )
 
-// The kernel makes the text of these files anew for each read from their start, so
-// they are opened once; reading them needs neither the disk nor an allocation.
+// The kernel makes the content of a file in /proc when it is read from offset 0. So the site
+// opens these files once and reads them for each request. This needs no disk and no
+// allocation.
 
-// serveLoadavg answers with the load of the machine.
+// serveLoadavg answers with the load of the machine as JSON.
 func (s *Site) serveLoadavg(w *h1.Response) {
 	var memory [256]byte
-	b, ok := appendLoadavg(w.Build(), read(s.loadavg, memory[:]))
+	b, ok := appendLoadavg(w.Build(), readProc(s.loadavg, memory[:]))
 	answerJSON(w, b, ok)
 }
 
-// serveMeminfo answers with the memory of the machine.
+// serveMeminfo answers with the memory statistics of the machine as JSON.
 func (s *Site) serveMeminfo(w *h1.Response) {
 	var memory [8 << 10]byte
-	b, ok := appendMeminfo(w.Build(), read(s.meminfo, memory[:]))
+	b, ok := appendMeminfo(w.Build(), readProc(s.meminfo, memory[:]))
 	answerJSON(w, b, ok)
 }
 
-// answerJSON sends what was appended to w.Build(), or says that it could not be made.
+// answerJSON sends b, which was appended to w.Build(). If ok is false, it answers 404.
 func answerJSON(w *h1.Response, b []byte, ok bool) {
 	if !ok {
-		w.Error(404, "this system does not tell")
+		w.Error(404, "this system does not provide these statistics")
 		return
 	}
 	w.RawFields(jsonLines)
 	w.Built(b)
 }
 
-// read reads all of a file of /proc, as far as memory has room, which is ample. It
-// returns nothing if f is nil or cannot be read.
-func read(f *os.File, memory []byte) []byte {
-	n, err := f.ReadAt(memory, 0) // a nil *os.File is an error, not a panic
+// readProc reads a file of /proc into memory, which is much larger than these files. It
+// returns nil if f is nil or cannot be read.
+func readProc(f *os.File, memory []byte) []byte {
+	n, err := f.ReadAt(memory, 0) // if f is nil, this is an error, not a panic
 	if err != nil && err != io.EOF {
 		return nil
 	}
 	return memory[:n]
 }
 
-// appendLoadavg turns "0.10 0.20 0.30 1/99 4321", as of proc_loadavg(5), into JSON.
+// appendLoadavg appends the content of /proc/loadavg, such as "0.10 0.20 0.30 1/99 4321", as
+// JSON. proc_loadavg(5) describes the format.
 func appendLoadavg(b, text []byte) (_ []byte, ok bool) {
 	var words [4][]byte
 	rest := text
@@ -67,11 +69,12 @@ func appendLoadavg(b, text []byte) (_ []byte, ok bool) {
 	return append(b, '}'), true
 }
 
-// appendQuoted appends a word of the kernel's, which has nothing to escape.
+// appendQuoted appends word as a JSON string. The words of the kernel need no escapes.
 func appendQuoted(b, word []byte) []byte { return append(append(append(b, '"'), word...), '"') }
 
-// appendMeminfo turns lines like "MemTotal:  16315168 kB", as of proc_meminfo(5),
-// into JSON. What is not a name and a number is left out.
+// appendMeminfo appends the content of /proc/meminfo as JSON. A line is like
+// "MemTotal:  16315168 kB"; proc_meminfo(5) describes the format. appendMeminfo ignores a
+// line that is not a name and a number.
 func appendMeminfo(b, text []byte) (_ []byte, ok bool) {
 	b = append(b, '{')
 	for more := true; more; {
@@ -80,7 +83,7 @@ func appendMeminfo(b, text []byte) (_ []byte, ok bool) {
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		value, _, _ = bytes.Cut(h1.TrimOWS(value), []byte(" "))
 		if _, number := parseDigits(value); !number || len(name) == 0 || !more {
-			continue // the last line has no end if memory was too small: it may be cut
+			continue // a line without a line end may be incomplete
 		}
 		if ok {
 			b = append(b, ',')

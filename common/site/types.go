@@ -2,11 +2,12 @@ package site
 
 import "strings"
 
+// otherType is the content type of a file whose suffix is not in types.
 const otherType = "application/octet-stream"
 
-// types are the content types by suffix. The system's own table is not asked: what
-// is served must not depend on the machine. Text says charset=utf-8; JSON has no
-// such parameter (RFC 8259 §11).
+// types maps the suffix of a name to a content type. It replaces the table of the operating
+// system, so that all machines serve the same types. Text types have charset=utf-8. JSON
+// has no such parameter (RFC 8259 §11).
 var types = map[string]string{
 	".avif":        "image/avif",
 	".css":         "text/css; charset=utf-8",
@@ -45,9 +46,11 @@ var types = map[string]string{
 	".zip":         "application/zip",
 }
 
-// typeOf finds the content type of a file by its name's suffix, in any letter case.
+// typeOf returns the content type for the suffix of name. Letter case does not matter.
 func typeOf(name string) string {
-	if dot := strings.LastIndexByte(name, '.'); dot >= 0 { // a slash behind it is in no suffix of the table
+	// If the last dot is in the name of a folder, the suffix contains a slash and is not in
+	// types.
+	if dot := strings.LastIndexByte(name, '.'); dot >= 0 {
 		if t, ok := types[strings.ToLower(name[dot:])]; ok {
 			return t
 		}

@@ -14,31 +14,32 @@ import (
 )
 
 const (
-	videoAge = int64(time.Second) // how long a list of videos is used
-	// What a walk looks at, at most: a server that was started at the top of a disk
-	// must not be kept busy by a list. What lies behind is left out.
+	videoAge = int64(time.Second) // how long a list of videos is used before a new walk
+	// maxWalk is the maximum number of files and folders that a walk visits. Without it, a
+	// server that serves a whole disk would walk for minutes. The list does not contain the
+	// files that the walk did not reach.
 	maxWalk = 50_000
 )
 
-// video is one line of the list. Its name is its path from the root.
+// video is one element of the list. Its name is its path from the root.
 type video struct {
 	Name string `json:"name"`
 	Size int64  `json:"size"`
 }
 
-// videoList is the last answer of /api/video.
+// videoList caches the last answer of /api/video.
 type videoList struct {
-	mu   sync.Mutex // held during a walk: whoever comes meanwhile wants its result
+	mu   sync.Mutex // held during a walk; other requests wait and use the result of the walk
 	made atomic.Pointer[videoAnswer]
 }
 
-// videoAnswer is never changed.
+// A videoAnswer is the result of one walk. It is never changed.
 type videoAnswer struct {
 	at   int64 // when the walk began, on the site's clock
 	json []byte
 }
 
-// serveVideo answers with all videos beneath the root.
+// serveVideo answers with the list of all videos in the root and its folders.
 func (s *Site) serveVideo(w *h1.Response) {
 	a := s.video.fresh(s.clock())
 	if a == nil {
@@ -48,6 +49,7 @@ func (s *Site) serveVideo(w *h1.Response) {
 	w.Bytes(a.json)
 }
 
+// fresh returns the cached answer, or nil if it is older than videoAge.
 func (l *videoList) fresh(now int64) *videoAnswer {
 	if a := l.made.Load(); a != nil && now-a.at < videoAge {
 		return a
@@ -55,24 +57,24 @@ func (l *videoList) fresh(now int64) *videoAnswer {
 	return nil
 }
 
-// walkVideos looks for videos, one worker at a time. It waits for the disk.
+// walkVideos walks the tree and returns a new answer. Only one worker walks at a time. The
+// walk waits for the disk.
 func (s *Site) walkVideos() *videoAnswer {
 	s.video.mu.Lock()
 	defer s.video.mu.Unlock()
 	now := s.clock()
-	if a := s.video.fresh(now); a != nil { // the one before us was as quick
+	if a := s.video.fresh(now); a != nil { // another worker made it while this one waited
 		return a
 	}
 	a := &videoAnswer{at: now}
-	a.json, _ = json.Marshal(findVideos(s.root.FS())) // strings and numbers: it cannot fail
+	a.json, _ = json.Marshal(findVideos(s.root.FS())) // strings and numbers cannot fail
 	s.video.made.Store(a)
 	return a
 }
 
-// findVideos lists the regular .mp4 files of a tree by name. Links are not
-// followed: what they lead to is in the list by its own name, or does not belong
-// there. A folder that cannot be read, a name that no URL or no JSON text can hold:
-// left out.
+// findVideos returns the regular .mp4 files of a tree, sorted by name. It does not follow
+// links: the target of a link is in the list under its own name, or is not to be listed.
+// It skips folders that it cannot read, and names that a URL or JSON cannot represent.
 func findVideos(tree fs.FS) []video {
 	list := []video{} // an empty list is [], not null
 	seen := 0
@@ -99,12 +101,14 @@ func findVideos(tree fs.FS) []video {
 	return list
 }
 
-// hidden tells whether the last name of path begins with a dot; the names before it
-// were looked at on the way down.
+// hidden reports whether the last name of path begins with a dot. The walk has already
+// checked the names before it.
 func hidden(path string) bool {
 	return strings.HasPrefix(path[strings.LastIndexByte(path, '/')+1:], ".") && path != ".well-known"
 }
 
+// isVideo reports whether path is the name of an .mp4 file that a URL and JSON can
+// represent.
 func isVideo(path string) bool {
 	return typeOf(path) == "video/mp4" && utf8.ValidString(path) &&
 		strings.IndexFunc(path, func(c rune) bool { return c < ' ' || c == 0x7f }) < 0

@@ -1,47 +1,48 @@
-// Package stream holds the bytes that a connection received, addressed by their
-// position in the stream.
+// Package stream stores the bytes that a connection received. Each byte is addressed by
+// its position in the stream.
 package stream
 
 import "io"
 
-// Pos is a position in a stream of bytes: the number of bytes that came before it,
-// like a TCP sequence number that starts at 0 and does not wrap. Growing and
-// compacting a [Buffer] move memory, never a Pos: store a Pos where C programs would
-// store a pointer, and ask for the bytes when they are needed.
+// Pos is a position in a stream of bytes: the number of bytes that come before it. It
+// works like a TCP sequence number that starts at 0 and never wraps around. A [Buffer]
+// moves its bytes when it grows or compacts, but their positions stay the same. Store a
+// Pos where a C program would store a pointer, and get the bytes when they are needed.
 type Pos int64
 
-// minSize is how much memory a Buffer starts with, in bytes. It is what one read
-// from an idle connection can take, so pipelined requests come many at a time.
+// minSize is the size of a new Buffer's memory, in bytes. One read can fill all of it,
+// so one system call receives many pipelined requests.
 const minSize = 16 << 10
 
-// Buffer holds the received bytes of one stream, from the last [Buffer.Discard] on.
-// The zero value is an empty buffer at position 0. A Buffer is not safe for
-// concurrent use.
+// Buffer holds the received bytes of one stream that were not discarded yet. The zero
+// value is an empty buffer at position 0. A Buffer is not safe for concurrent use.
 //
-//	  forgotten        advanced over         unread           free
+//	  discarded        advanced over         unread           free
 //	|-----------|------------------------|-------------|----------------|
 //	            start                    r             w             len(buf)
 //	            base                     pos           End()
 type Buffer struct {
 	buf   []byte
-	start int // buf[:start] is forgotten, its memory not yet reused
-	r     int // buf[start:r] was advanced over and can still be had by position
+	start int // buf[:start] was discarded; its memory is not yet reused
+	r     int // buf[start:r] was advanced over; Bytes still returns it
 	w     int // buf[r:w] is unread; buf[w:] is free
 	base  Pos // the position of buf[start]
 	pos   Pos // the position of buf[r]
-	hole  Pos // what Cut forgot: holeLen bytes from here, between base and pos
-	// holeLen is 0 while there is no hole. Bytes behind the hole lie holeLen nearer to
-	// buf[start] than their positions say.
+	hole  Pos // Cut removed holeLen bytes at this position, between base and pos
+	// holeLen is 0 if there is no hole. The bytes after the hole are in memory directly
+	// after the bytes before it: index subtracts holeLen from their positions.
 	holeLen int
 }
 
-// Fill makes room if there is none and reads once from r. It returns what that one
-// Read returned: with a reader that may block, Fill blocks at most once.
+// Fill reads once from r and first makes room if the buffer is full. It returns the
+// results of that one Read. If r may block, Fill blocks at most once.
 func (b *Buffer) Fill(r io.Reader) (int, error) {
 	switch {
 	case b.w < len(b.buf):
 	case b.start > 0:
-		b.Grow(b.start) // no more than was forgotten: a stream that never pauses stays flat
+		// Reuse discarded memory and no more, so that a stream without pauses does not
+		// make the buffer grow.
+		b.Grow(b.start)
 	default:
 		b.Grow(max(len(b.buf), minSize))
 	}
@@ -50,8 +51,8 @@ func (b *Buffer) Fill(r io.Reader) (int, error) {
 	return n, err
 }
 
-// Grow makes room for at least n more bytes. Memory that was forgotten is used
-// first; if that is not enough, the bytes move to a larger array.
+// Grow makes room for at least n more bytes. It reuses discarded memory first. If that
+// is not enough, it moves the bytes to a larger array.
 func (b *Buffer) Grow(n int) {
 	held := b.w - b.start
 	if len(b.buf)-b.w >= n {
@@ -66,56 +67,57 @@ func (b *Buffer) Grow(n int) {
 	b.r, b.w, b.start = b.r-b.start, held, 0
 }
 
-// Unread returns the bytes that were received and not yet advanced over. The slice
-// is valid until the next Fill, Grow, Cut or Discard.
+// Unread returns the received bytes from the read position on. The slice is valid until
+// the next Fill, Grow, Cut, Discard or Reset.
 func (b *Buffer) Unread() []byte { return b.buf[b.r:b.w] }
 
-// Advance moves the read position over n unread bytes. They stay available by
-// position until the next Discard.
+// Advance moves the read position past n unread bytes. [Buffer.Bytes] returns these bytes
+// until the next Discard. Advance panics if there are fewer than n unread bytes.
 func (b *Buffer) Advance(n int) {
 	if uint(n) > uint(b.w-b.r) {
-		panic("stream: Advance beyond what was received")
+		panic("stream: Advance by a negative count or past the last received byte")
 	}
 	b.r += n
 	b.pos += Pos(n)
 }
 
-// Bytes returns the bytes from position from up to position to, which may not span
-// a Cut. The slice is valid until the next Fill, Grow, Cut or Discard.
+// Bytes returns the bytes in the range of positions [from, to). The range must not contain
+// bytes that Cut removed. The slice is valid until the next Fill, Grow, Cut, Discard or
+// Reset. Bytes panics if from or to is a removed position, or outside of the buffer.
 func (b *Buffer) Bytes(from, to Pos) []byte {
 	return b.buf[b.index(from):b.index(to)]
 }
 
-// index turns a position into an index of buf.
+// index converts a position to an index of buf.
 func (b *Buffer) index(p Pos) int {
 	i := b.start + int(p-b.base)
 	if b.holeLen > 0 && p > b.hole {
 		i -= b.holeLen
 		if p < b.hole+Pos(b.holeLen) {
-			panic("stream: these bytes were cut out")
+			panic("stream: the position is in a part that Cut removed")
 		}
 	}
 	if i < b.start || i > b.w || p < b.base {
-		panic("stream: these bytes are not here")
+		panic("stream: the position is not in the buffer")
 	}
 	return i
 }
 
-// Pos returns the read position: that of the first unread byte.
+// Pos returns the read position, which is the position of the first unread byte.
 func (b *Buffer) Pos() Pos { return b.pos }
 
-// End returns the position behind the last received byte.
+// End returns the position after the last received byte.
 func (b *Buffer) End() Pos { return b.pos + Pos(b.w-b.r) }
 
-// Free returns how many bytes Fill can read without growing, not counting
-// forgotten memory.
+// Free returns how many bytes Fill can read before the buffer must make room. Discarded
+// memory does not count.
 func (b *Buffer) Free() int { return len(b.buf) - b.w }
 
-// Cap returns how much memory the buffer holds, in bytes.
+// Cap returns the size of the buffer's memory in bytes.
 func (b *Buffer) Cap() int { return len(b.buf) }
 
-// Discard forgets everything before the read position. Positions stay what they
-// are; the memory is reused when room is needed.
+// Discard drops all bytes before the read position. It changes no position. The buffer
+// reuses their memory when it needs room.
 func (b *Buffer) Discard() {
 	b.base, b.holeLen = b.pos, 0
 	if b.r == b.w {
@@ -124,19 +126,19 @@ func (b *Buffer) Discard() {
 	b.start = b.r
 }
 
-// Cut forgets the bytes from position from up to the read position, and reuses
-// their memory at once; what lies before from stays. A later Cut must name the same
-// position until the next Discard: a buffer has one hole, which grows.
+// Cut drops the bytes in the range of positions [from, Pos()) and frees their memory at
+// once. The bytes before from stay. The buffer has only one hole: until the next Discard,
+// every Cut must have the same from, and makes the hole longer.
 //
-// This is how a body that is decoded as it comes is kept from filling the buffer
-// that still holds the head.
+// The parser decodes a chunked body as it arrives and cuts each part that it has decoded.
+// The request head stays in the buffer, and the encoded body does not fill it.
 func (b *Buffer) Cut(from Pos) {
 	if b.holeLen > 0 && from != b.hole {
-		panic("stream: Cut at a second place")
+		panic("stream: Cut at a second position")
 	}
 	i := b.start + int(from-b.base)
 	if i < b.start || i > b.r {
-		panic("stream: Cut outside of what was advanced over")
+		panic("stream: Cut at a position that is discarded or still unread")
 	}
 	b.hole = from
 	b.holeLen += b.r - i
@@ -144,8 +146,8 @@ func (b *Buffer) Cut(from Pos) {
 	b.r = i
 }
 
-// Reset empties the buffer and sets the position that its next byte will have,
-// keeping at most limit bytes of memory.
+// Reset empties the buffer and makes at the position of the next byte. It keeps the memory
+// for reuse unless the memory is larger than limit bytes.
 func (b *Buffer) Reset(at Pos, limit int) {
 	*b = Buffer{buf: b.buf, base: at, pos: at}
 	if len(b.buf) > limit {

@@ -9,20 +9,20 @@ import (
 	"testing/iotest"
 )
 
-// model is what a Buffer promises, with no memory ever reused: every byte received
-// since the last Reset, and which of them can still be had.
+// model is the specification of a Buffer, written without any reuse of memory. It keeps
+// every byte since the last Reset, and it knows which of them Bytes must still return.
 type model struct {
 	all              []byte // the byte at position p is all[p-first]
-	first            Pos    // given to Reset
-	base, pos        Pos    // what Discard forgot lies before base; what is unread from pos on
-	holeFrom, holeTo Pos    // what Cut forgot
+	first            Pos    // the position given to Reset
+	base, pos        Pos    // bytes before base are discarded; bytes from pos on are unread
+	holeFrom, holeTo Pos    // the bytes that Cut removed
 }
 
 func (m *model) end() Pos { return m.first + Pos(len(m.all)) }
 
 func (m *model) bytes(from, to Pos) []byte { return m.all[from-m.first : to-m.first] }
 
-// available tells whether Bytes may be asked for from and to.
+// available reports whether Bytes(from, to) is allowed.
 func (m *model) available(from, to Pos) bool {
 	return to <= m.holeFrom || from >= m.holeTo || m.holeFrom == m.holeTo
 }
@@ -47,7 +47,8 @@ func (m *model) check(t *testing.T, b *Buffer, rnd *rand.Rand) {
 	}
 }
 
-// oddReader reads as readers may: short, nothing at all, bytes together with an error.
+// oddReader does everything that an io.Reader is allowed to do: it returns fewer bytes
+// than asked for, no bytes, or bytes together with an error.
 type oddReader struct {
 	rnd  *rand.Rand
 	read []byte // what the last Read returned
@@ -58,7 +59,7 @@ var errOdd = errors.New("odd")
 func (r *oddReader) Read(p []byte) (int, error) {
 	n := 0
 	switch r.rnd.IntN(4) {
-	case 0: // nothing
+	case 0: // no bytes
 	case 1:
 		n = min(1, len(p))
 	case 2:
@@ -85,7 +86,7 @@ func TestBufferAgainstModel(t *testing.T) {
 		var b Buffer
 		var m model
 		r := &oddReader{rnd: rnd}
-		b.Grow(1 + rnd.IntN(64)) // small, so that memory is moved often
+		b.Grow(1 + rnd.IntN(64)) // a small buffer moves its bytes often
 		for range 500 {
 			switch op := rnd.IntN(16); {
 			case op < 5:
@@ -94,7 +95,7 @@ func TestBufferAgainstModel(t *testing.T) {
 				}
 				n, _ := b.Fill(r)
 				if n != len(r.read) {
-					t.Fatalf("Fill returned %d where Read had returned %d", n, len(r.read))
+					t.Fatalf("Fill returned %d, but Read returned %d", n, len(r.read))
 				}
 				m.all = append(m.all, r.read...)
 			case op < 10:
@@ -126,7 +127,7 @@ func TestBufferAgainstModel(t *testing.T) {
 				b.Reset(at, limit)
 				m = model{first: at, base: at, pos: at}
 				if b.Cap() > limit {
-					t.Fatalf("Reset kept %d bytes, limit %d", b.Cap(), limit)
+					t.Fatalf("Reset kept %d bytes of memory, want at most %d", b.Cap(), limit)
 				}
 			}
 			m.check(t, &b, rnd)
@@ -145,20 +146,20 @@ func TestPosSurvivesMoves(t *testing.T) {
 	b.Advance(4)
 	to := b.Pos()
 	before := &b.buf[0]
-	fill(t, &b, "more") // fits into what Discard forgot
+	fill(t, &b, "more") // fits into the discarded memory
 	if string(b.Bytes(from, to)) != "name" || &b.buf[0] != before {
-		t.Errorf("after compaction: %q, same array %v", b.Bytes(from, to), &b.buf[0] == before)
+		t.Errorf("after compaction: %q, same array %v; want \"name\" in the same array", b.Bytes(from, to), &b.buf[0] == before)
 	}
-	fill(t, &b, "and more than fits") // needs another array
+	fill(t, &b, "and more than fits") // needs a larger array
 	if string(b.Bytes(from, to)) != "name" || &b.buf[0] == before {
-		t.Errorf("after growth: %q, same array %v", b.Bytes(from, to), &b.buf[0] == before)
+		t.Errorf("after growth: %q, same array %v; want \"name\" in a new array", b.Bytes(from, to), &b.buf[0] == before)
 	}
-	if got := string(b.Unread()); got != "moreand more than fits" {
-		t.Errorf("unread: %q", got)
+	if got, want := string(b.Unread()), "moreand more than fits"; got != want {
+		t.Errorf("Unread() = %q, want %q", got, want)
 	}
 }
 
-// fill puts s into b, growing it by as little as possible.
+// fill appends s to b and makes no more room than s needs.
 func fill(t *testing.T, b *Buffer, s string) {
 	t.Helper()
 	b.Grow(len(s))
@@ -171,16 +172,16 @@ func TestFillReadsOnce(t *testing.T) {
 	var b Buffer
 	src := bytes.NewReader(bytes.Repeat([]byte("x"), 100))
 	if n, err := b.Fill(iotest.OneByteReader(src)); n != 1 || err != nil {
-		t.Errorf("Fill of a one-byte reader: %d, %v; want exactly one Read", n, err)
+		t.Errorf("Fill from a reader that returns one byte: %d, %v; want 1 byte from one Read", n, err)
 	}
 	if n, err := b.Fill(iotest.DataErrReader(src)); n != 99 || err != io.EOF {
-		t.Errorf("Fill of data together with EOF: %d, %v", n, err)
+		t.Errorf("Fill from a reader that returns 99 bytes together with EOF: %d, %v", n, err)
 	}
 	if len(b.Unread()) != 100 {
-		t.Errorf("%d bytes kept of 100", len(b.Unread()))
+		t.Errorf("the buffer holds %d unread bytes, want 100", len(b.Unread()))
 	}
 	if n, err := b.Fill(iotest.ErrReader(errOdd)); n != 0 || err != errOdd {
-		t.Errorf("Fill of an error: %d, %v", n, err)
+		t.Errorf("Fill from a reader that fails: %d, %v; want 0, %v", n, err, errOdd)
 	}
 }
 
@@ -191,27 +192,27 @@ func TestCutKeepsBothSides(t *testing.T) {
 	b.Advance(8)
 	b.Cut(4)
 	if got := string(b.Bytes(0, 4)); got != "head" {
-		t.Errorf("before the cut: %q", got)
+		t.Errorf("before the hole: %q, want \"head\"", got)
 	}
 	if got := string(b.Unread()); got != "tail" {
-		t.Errorf("behind the cut: %q", got)
+		t.Errorf("after the hole: %q, want \"tail\"", got)
 	}
 	if b.Pos() != 8 || b.End() != 12 {
-		t.Errorf("positions %d, %d", b.Pos(), b.End())
+		t.Errorf("Pos() = %d, End() = %d; want 8 and 12, as before the Cut", b.Pos(), b.End())
 	}
 	b.Advance(2)
 	b.Cut(4) // the hole grows
 	if got := string(b.Unread()); got != "il" || b.Pos() != 10 {
-		t.Errorf("after the second cut: %q at %d", got, b.Pos())
+		t.Errorf("unread after the second Cut: %q at %d, want \"il\" at 10", got, b.Pos())
 	}
 	if got := string(b.Bytes(10, 12)); got != "il" {
-		t.Errorf("by position: %q", got)
+		t.Errorf("Bytes(10, 12) after the second Cut: %q, want \"il\"", got)
 	}
 	b.Advance(2)
 	b.Discard()
 	fill(t, &b, "next")
 	if got := string(b.Bytes(12, 16)); got != "next" {
-		t.Errorf("after Discard: %q", got)
+		t.Errorf("Bytes(12, 16) after Discard: %q, want \"next\"", got)
 	}
 }
 
@@ -220,26 +221,26 @@ func TestMisuse(t *testing.T) {
 		name string
 		do   func(b *Buffer)
 	}{
-		{"Advance beyond the end", func(b *Buffer) { b.Advance(9) }},
+		{"Advance past the end", func(b *Buffer) { b.Advance(9) }},
 		{"Advance backwards", func(b *Buffer) { b.Advance(-1) }},
-		{"Bytes before Discard", func(b *Buffer) { b.Bytes(3, 5) }},
-		{"Bytes behind the end", func(b *Buffer) { b.Bytes(10, 13) }},
-		{"Bytes from behind the end", func(b *Buffer) { b.Bytes(13, 13) }},
-		{"Bytes in the hole", func(b *Buffer) { b.Advance(4); b.Cut(5); b.Bytes(6, 9) }},
-		{"Bytes up to the hole's inside", func(b *Buffer) { b.Advance(4); b.Cut(5); b.Bytes(4, 6) }},
-		{"Cut at a second place", func(b *Buffer) { b.Advance(4); b.Cut(5); b.Advance(1); b.Cut(4) }},
-		{"Cut of unread bytes", func(b *Buffer) { b.Cut(5) }},
-		{"Cut of forgotten bytes", func(b *Buffer) { b.Cut(3) }},
+		{"Bytes from a discarded position", func(b *Buffer) { b.Bytes(3, 5) }},
+		{"Bytes to a position after the end", func(b *Buffer) { b.Bytes(10, 13) }},
+		{"Bytes from a position after the end", func(b *Buffer) { b.Bytes(13, 13) }},
+		{"Bytes from a position in the hole", func(b *Buffer) { b.Advance(4); b.Cut(5); b.Bytes(6, 9) }},
+		{"Bytes to a position in the hole", func(b *Buffer) { b.Advance(4); b.Cut(5); b.Bytes(4, 6) }},
+		{"Cut at a second position", func(b *Buffer) { b.Advance(4); b.Cut(5); b.Advance(1); b.Cut(4) }},
+		{"Cut at an unread position", func(b *Buffer) { b.Cut(5) }},
+		{"Cut at a discarded position", func(b *Buffer) { b.Cut(3) }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			var b Buffer
-			b.Grow(64) // so that there is memory behind the last byte
+			b.Grow(64) // memory after the last byte: without a check, a wrong index would reach it
 			fill(t, &b, "0123456789ab")
 			b.Advance(4)
 			b.Discard()
 			defer func() {
 				if recover() == nil {
-					t.Error("no panic: other bytes than asked for would have been returned")
+					t.Error("no panic, so the caller would get wrong bytes")
 				}
 			}()
 			c.do(&b)
@@ -247,14 +248,14 @@ func TestMisuse(t *testing.T) {
 	}
 }
 
-// endless is a reader that always has bytes.
+// endless is a reader that fills every slice and never ends.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-// A connection that is never idle for a moment must not grow its buffer, however the
-// requests lie across the reads.
-func TestSteadyStateIsFlat(t *testing.T) {
+// TestSteadyStateDoesNotGrow reads requests without a pause. The buffer must not grow,
+// wherever a read happens to split a request.
+func TestSteadyStateDoesNotGrow(t *testing.T) {
 	var b Buffer
 	rnd := rand.New(rand.NewPCG(1, 2))
 	step := func() {
@@ -267,24 +268,24 @@ func TestSteadyStateIsFlat(t *testing.T) {
 		}
 	}
 	if n := testing.AllocsPerRun(1000, step); n != 0 {
-		t.Errorf("%v allocations for each read", n)
+		t.Errorf("%v allocations for each read, want none", n)
 	}
 	if b.Cap() != minSize {
-		t.Errorf("the buffer grew to %d bytes", b.Cap())
+		t.Errorf("the buffer grew to %d bytes, want %d", b.Cap(), minSize)
 	}
 	if b.Pos() < 1000*minSize/2 {
-		t.Errorf("only %d bytes went through", b.Pos())
+		t.Errorf("the test read only %d bytes, want at least %d", b.Pos(), 1000*minSize/2)
 	}
 }
 
-func TestFillGrowsWhatIsKept(t *testing.T) {
+func TestFillDoublesAFullBuffer(t *testing.T) {
 	var b Buffer
-	for range 8 { // nothing is discarded
+	for range 8 { // nothing is discarded, so every read needs a larger array
 		if _, err := b.Fill(endless{}); err != nil {
 			t.Fatal(err)
 		}
 	}
 	if n := len(b.Unread()); n != minSize<<7 {
-		t.Errorf("%d bytes after eight reads: growth is not by doubling", n)
+		t.Errorf("%d unread bytes after eight reads, want %d: each Fill of a full buffer doubles it", n, minSize<<7)
 	}
 }

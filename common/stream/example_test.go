@@ -8,7 +8,7 @@ import (
 	"fourways.example/common/stream"
 )
 
-// A position outlives every move of the memory, where a slice would not.
+// A position stays valid when the buffer moves its bytes. A slice would not.
 func ExampleBuffer() {
 	var b stream.Buffer
 	r := strings.NewReader("GET / HTTP/1.1\r\nHost: example.org\r\n")
@@ -19,10 +19,10 @@ func ExampleBuffer() {
 	b.Advance(line)
 	to := b.Pos()
 
-	b.Grow(1 << 20) // another array
+	b.Grow(1 << 20) // moves the bytes to a larger array
 	fmt.Printf("%d to %d: %q\n", from, to, b.Bytes(from, to))
 
-	b.Discard() // the line is no longer needed; what follows is
+	b.Discard() // drops the first line, keeps the second
 	fmt.Printf("from %d: %q\n", b.Pos(), b.Unread())
 	// Output:
 	// 0 to 16: "GET / HTTP/1.1\r\n"
