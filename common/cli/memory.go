@@ -14,7 +14,7 @@ const (
 	memoryTick = 3 * time.Second
 	// memorySlack is how many bytes more than at its smallest, and a quarter of that, the
 	// heap may hold before they are worth a collection.
-	memorySlack = 1 << 20
+	memorySlack = 256 << 10
 	// busyTime is how much CPU time shows that the server has done something since memory
 	// was last returned. Closing a connection, which makes garbage, takes some 20 µs.
 	busyTime = time.Millisecond

