@@ -534,18 +534,18 @@ func loggedIn(t *T, s *Server) string {
 }
 
 // refusedFlag runs the program with a bad command line. The program must exit with status 2 and
-// print one line that contains names and matches says.
-func refusedFlag(t *T, args []string, names, says string) {
+// print one line that has the text name and matches pattern, unless pattern is empty.
+func refusedFlag(t *T, args []string, name, pattern string) {
 	t.Helper()
-	stderr := refusedStart(t, 2, args, strings.TrimLeft(names, "-"))
-	if says != "" && !regexp.MustCompile(says).MatchString(stderr) {
-		t.Errorf("%q: %q does not match %s", args, stderr, says)
+	stderr := refusedStart(t, 2, args, strings.TrimLeft(name, "-"))
+	if pattern != "" && !regexp.MustCompile(pattern).MatchString(stderr) {
+		t.Errorf("%q: %q does not match %s", args, stderr, pattern)
 	}
 }
 
 // refusedStart runs the program with a command line with which it cannot start. The program must
-// print one line on stderr that contains names; refusedStart returns it.
-func refusedStart(t *T, want int, args []string, names string) string {
+// print one line on stderr that has the text name; refusedStart returns this line.
+func refusedStart(t *T, want int, args []string, name string) string {
 	t.Helper()
 	status, stdout, stderr := t.Exec(args...)
 	switch {
@@ -557,8 +557,8 @@ func refusedStart(t *T, want int, args []string, names string) string {
 	if stdout != "" {
 		t.Errorf("%q: want nothing on stdout, got:%s", args, process.Indent(stdout))
 	}
-	if strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, "\n") || !strings.Contains(stderr, names) {
-		t.Errorf("%q: want one line on stderr that names %s, got:%s", args, names, process.Indent(stderr))
+	if strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, "\n") || !strings.Contains(stderr, name) {
+		t.Errorf("%q: want one line on stderr that names %s, got:%s", args, name, process.Indent(stderr))
 	}
 	return stderr
 }
