@@ -179,10 +179,10 @@ func bodyCases() []Case {
 		}},
 		{Name: "body-te-length", IDs: []string{"body-te-length"}, Run: func(t *T) {
 			exchange(t,
-				bad("length first", post+"Content-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
-				bad("coding first", post+"Transfer-Encoding: chunked\r\nContent-Length: 15\r\n\r\n"+five),
-				bad("a length of 0", post+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"+five),
-				bad("a length of 0 first", post+"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
+				bad("Content-Length first", post+"Content-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
+				bad("Transfer-Encoding first", post+"Transfer-Encoding: chunked\r\nContent-Length: 15\r\n\r\n"+five),
+				bad("Content-Length: 0", post+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"+five),
+				bad("Content-Length: 0 first", post+"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 				bad("an unknown coding", post+"Transfer-Encoding: gzip\r\nContent-Length: 15\r\n\r\n"+five),
 			)
 		}},

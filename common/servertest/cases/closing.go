@@ -42,7 +42,7 @@ func closeCases() []Case {
 			return err
 		})
 		if err != nil {
-			t.Fatalf("the last response: %v", err)
+			t.Fatalf("reading the last response: %v", err)
 		}
 		if resp.Status != 206 {
 			t.Errorf("answered %d, want 206", resp.Status)
@@ -91,11 +91,11 @@ func closeCases() []Case {
 				c.WantEnd()
 			})
 		}},
-		{Name: "close-lingers-idle", IDs: []string{"close-lingers", "timeout-idle-acked"}, Flags: []string{"--idle-timeout", idly.String()}, Run: func(t *T) {
+		{Name: "close-lingers-idle", IDs: []string{"close-lingers", "timeout-idle-acked"}, Flags: []string{"--idle-timeout", longTimeout.String()}, Run: func(t *T) {
 			c := slow(t, t.Server)
 			c.Send(part())
 			c.AwaitAnswer()
-			<-time.After(2 * idly) // longer than the idle time-out
+			<-time.After(2 * longTimeout) // longer than the idle time-out
 			if end, err := kernel.ServerEnd(c.Conn); err != nil || end.State != unix.BPF_TCP_ESTABLISHED {
 				t.Fatalf("the idle time-out closed the connection before the response was acknowledged")
 			}
@@ -106,8 +106,8 @@ func closeCases() []Case {
 			}
 			c.WantKept()
 			c.WantEnd()
-			if took := time.Since(start); took < idly || took > idly+3*time.Second {
-				t.Errorf("the connection was closed %v after the last response, want the idle time-out of %v", took, idly)
+			if took := time.Since(start); took < longTimeout || took > longTimeout+3*time.Second {
+				t.Errorf("the connection was closed %v after the last response, want the idle time-out of %v", took, longTimeout)
 			}
 		}},
 		{Name: "close-lingers-stop", IDs: []string{"close-lingers", "stop-finishes"}, NoServer: true, Run: func(t *T) {
@@ -126,7 +126,7 @@ func closeCases() []Case {
 				}
 			}
 		}},
-		{Name: "close-bounded", IDs: []string{"close-bounded"}, Flags: []string{"--write-timeout", idly.String()}, Alone: true, Run: func(t *T) {
+		{Name: "close-bounded", IDs: []string{"close-bounded"}, Flags: []string{"--write-timeout", longTimeout.String()}, Alone: true, Run: func(t *T) {
 			for how, end := range map[string]func(c *Client){
 				"nothing more": func(*Client) {},
 				"half-close":   func(c *Client) { c.CloseWrite() },
@@ -140,9 +140,9 @@ func closeCases() []Case {
 					if n := t.Server.Connections(); n != 1 {
 						t.Errorf("%d connections are open while the last response is unacknowledged, want 1", n)
 					}
-					t.Eventually("the server gives up a client that does not read", func() bool { return t.Server.Connections() == 0 })
-					if took := time.Since(start); took < idly || took > idly+3*time.Second {
-						t.Errorf("the server gave up after %v, want the write time-out of %v", took, idly)
+					t.Eventually("the server closes the connection of a client that does not read", func() bool { return t.Server.Connections() == 0 })
+					if took := time.Since(start); took < longTimeout || took > longTimeout+3*time.Second {
+						t.Errorf("the server closed it after %v, want the write time-out of %v", took, longTimeout)
 					}
 					if _, err := io.Copy(io.Discard, c.R); !errors.Is(err, syscall.ECONNRESET) {
 						t.Errorf("the client's read ended with %v, want a reset", err)
@@ -154,12 +154,12 @@ func closeCases() []Case {
 			c := slow(t, t.Server)
 			c.Send(part("Connection: close"))
 			awaitSent(t, c, "the server shuts down its sending side")
-			n, err := io.Copy(io.Discard, wire.Slowly(c.R, unacked/20, 3*idly/20))
+			n, err := io.Copy(io.Discard, wire.Slowly(c.R, unacked/20, 3*longTimeout/20))
 			if n < unacked || err != nil {
 				t.Errorf("a slow client got %d bytes: %v", n, err)
 			}
 		}},
-		{Name: "close-counted", IDs: []string{"close-bounded", "cli-max-conns"}, Flags: []string{"--max-conns", "2", "--write-timeout", idly.String()}, Alone: true, Run: func(t *T) {
+		{Name: "close-counted", IDs: []string{"close-bounded", "cli-max-conns"}, Flags: []string{"--max-conns", "2", "--write-timeout", longTimeout.String()}, Alone: true, Run: func(t *T) {
 			start := time.Now()
 			most := 2
 			if t.Stage() == 1 {
@@ -172,12 +172,12 @@ func closeCases() []Case {
 			}
 			next := t.Dial()
 			next.Request("GET", "/healthz").WantBody(200, "ok")
-			if took := time.Since(start); took < idly {
+			if took := time.Since(start); took < longTimeout {
 				t.Errorf("a client was let in after %v: connections with an unacknowledged response did not count", took)
 			}
 		}},
 		{Name: "timeout-late", IDs: []string{"timeout-late"}, NoServer: true, Run: func(t *T) {
-			flags := []string{"--header-timeout", idly.String(), "--body-timeout", idly.String(), "--idle-timeout", idly.String()}
+			flags := []string{"--header-timeout", longTimeout.String(), "--body-timeout", longTimeout.String(), "--idle-timeout", longTimeout.String()}
 			for what, cut := range map[string]int{"head": 10, "body": len(sized("5", "he")), "idle": 0} {
 				s := t.Begin(Config{Flags: flags})
 				c := t.DialTo(s, DialOptions{})
@@ -188,7 +188,7 @@ func closeCases() []Case {
 				s.Signal(syscall.SIGSTOP)
 				t.Eventually("the server is suspended", s.Suspended)
 				c.Send(whole[cut:])
-				time.Sleep(time.Until(start.Add(idly + idly/2))) // longer than any of the time-outs
+				time.Sleep(time.Until(start.Add(longTimeout + longTimeout/2))) // longer than any of the time-outs
 				s.Signal(syscall.SIGCONT)
 				resp, err := c.TryRead("POST")
 				if err != nil || string(resp.Body) != "hello" {

@@ -135,10 +135,10 @@ func cliCases() []Case {
 				if !workers(s.Start, c.want) {
 					t.Errorf("%q: the start line is %q, want %d workers in it", c.flags, s.Start, c.want)
 				}
-				t.Eventually(fmt.Sprintf("%q: %d threads", c.flags, c.want), func() bool { return s.Threads() >= c.want })
+				t.Eventually(fmt.Sprintf("%q: the server has %d threads", c.flags, c.want), func() bool { return s.Threads() >= c.want })
 				t.OnEnd(func() { // when late threads have started too
 					if n := s.Threads(); n > c.want+60 { // the Go runtime has threads of its own
-						t.Errorf("%q: %d threads", c.flags, n)
+						t.Errorf("%q: the server has %d threads, want at most %d", c.flags, n, c.want+60)
 					}
 				})
 			}
@@ -165,7 +165,7 @@ func cliCases() []Case {
 				c := t.Dial()
 				c.Request("GET", "/healthz").WantSilence(100 * time.Millisecond)
 				if n := t.Server.Connections(); n > 2 {
-					t.Errorf("%d connections are open", n)
+					t.Errorf("%d connections are open, want at most 2", n)
 				}
 				a.Close()
 				c.WantBody(200, "ok")
@@ -472,7 +472,8 @@ func workers(start string, n int) bool {
 }
 
 // bind returns a case for one mode of --bind. The values all mean this mode; "" leaves the flag out.
-// The server must have this number of listening sockets, or any number if it is 0.
+// sockets is the number of listening sockets that the server must have; 0 allows any number. four and
+// six say which families it must serve.
 func bind(sockets int, four, six bool, values ...string) func(*T) {
 	return func(t *T) {
 		if !haveIPv6() {

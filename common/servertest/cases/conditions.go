@@ -49,9 +49,9 @@ func conditionCases() []Case {
 							a.body = plain
 						}
 					case 304:
-						a.hasnt = []string{"Content-Range"}
+						a.lacks = []string{"Content-Range"}
 					case 412:
-						a.hasnt = []string{"ETag", "Last-Modified", "Content-Range"}
+						a.lacks = []string{"ETag", "Last-Modified", "Content-Range"}
 					}
 					asks = append(asks, a)
 				}
@@ -77,7 +77,7 @@ func conditionCases() []Case {
 					t.Errorf("%s: ETag: %s is not a strong tag", target, tag)
 				}
 				if other, ok := tags[tag]; ok {
-					t.Errorf("%s and %s have the same tag", target, other)
+					t.Errorf("%s and %s have the same entity tag", target, other)
 				}
 				tags[tag] = target
 				if again := c.Request("HEAD", target).WantTo("HEAD", 200).Get("ETag"); again != tag {
@@ -123,7 +123,7 @@ func conditionCases() []Case {
 				200,
 				"If-Modified-Since: "+secondBefore, "If-Modified-Since: "+yearBefore.Format(http.TimeFormat),
 				"If-Modified-Since: "+yearBefore.Format(rfc850), "If-Modified-Since: "+docroot.Modified.Add(-time.Second).Format(rfc850),
-				"If-Modified-Since: "+docroot.Modified.AddDate(-40, 0, 1).Format(rfc850), // a year more than 50 years ahead is past: 84 is 1984, not 2084
+				"If-Modified-Since: "+docroot.Modified.AddDate(-40, 0, 1).Format(rfc850), // two digits never mean a year over 50 years ahead: 84 is 1984
 				"If-Modified-Since: "+yearBefore.Format(asctime), "If-Modified-Since: "+docroot.Modified.Add(-time.Second).Format(asctime),
 				"If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
 			)(t)

@@ -118,9 +118,9 @@ func shedInLoops(t *T) {
 	}
 }
 
-// fillServer starts a server that may have few descriptors, and connects more clients than it can
-// accept. The server must accept the wanted number. Neither the clients nor the files that it keeps
-// open may use up its descriptors.
+// fillServer starts a server with a low limit of descriptors and connects more clients than it can
+// accept. The server must accept want of them. Neither the clients nor the files that it keeps open
+// may use up its descriptors.
 func fillServer(t *T, descriptors, workers, want int) {
 	t.Helper()
 	const more, files = 20, 260 // files: more than the cache of open files holds

@@ -86,8 +86,8 @@ func connectionCases() []Case {
 		{Name: "conn-pipeline-mixed", IDs: []string{"conn-pipeline", "resp-exact"}, Run: pipelineMixed},
 		{Name: "conn-empty-lines", IDs: []string{"conn-empty-lines"}, Run: func(t *T) {
 			exchange(t,
-				ok("one", "\r\n"+get+"\r\n"),
-				ok("two", "\r\n\r\n"+get+"\r\n"),
+				ok("one empty line", "\r\n"+get+"\r\n"),
+				ok("two empty lines", "\r\n\r\n"+get+"\r\n"),
 			)
 			c := t.Dial()
 			c.Send(strings.Repeat("\r\n"+get+"\r\n\r\n", 5))

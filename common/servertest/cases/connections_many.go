@@ -8,8 +8,8 @@ import (
 	"fourways.example/common/servertest/kernel"
 )
 
-// many is the number of connections in a case. It is large enough to exhaust a small server that loses
-// something with each of them.
+// many is the number of connections in a case. It is large enough to exhaust a server that loses a
+// descriptor or a thread with each connection.
 const many = 4000
 
 // manyCases returns the cases with many connections, one after another. Each has its own server.
@@ -24,7 +24,7 @@ func manyCases() []Case {
 			for i := range many {
 				one(t, i)
 			}
-			// A client that connects after all of them is served: the server is past all of them by then.
+			// A client that connects after all of them is served, so the server has accepted them all.
 			t.Dial().Patience(time.Minute).Request("GET", "/plain.txt").WantBody(200, docroot.Texts["plain.txt"])
 			t.End()
 			if took := time.Since(start); took > time.Minute {

@@ -21,7 +21,7 @@ const changeLimit = 1200 * time.Millisecond
 func contentCases() []Case {
 	return []Case{
 		{Name: "content-get", IDs: []string{"content-get"}, Run: func(t *T) {
-			// The sizes are near those at which a server may send in a different way.
+			// Near these sizes a server may change the way in which it sends.
 			c := t.Dial()
 			for _, n := range []int{1, 2, 100, 4095, 4096, 4097, 16383, 16384, 16385, 32768, 65535, 65536, 65537, 1 << 20} {
 				data := strings.Repeat("\x00\xff\r\n0123456789ab", n/16+1)[:n]

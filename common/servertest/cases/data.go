@@ -310,7 +310,7 @@ func compareMemory(body []byte) error {
 		case fixed && n != want:
 			return fmt.Errorf("%s is %d, in /proc it is %d", m[1], n, want)
 		case n < 0 || m[1] == "MemFree" && (n > got["MemTotal"] || n == 0):
-			return fmt.Errorf("%s is %d", m[1], n)
+			return fmt.Errorf("%s is %d, which is out of range", m[1], n)
 		}
 	}
 	return nil

@@ -18,7 +18,7 @@ type ask struct {
 	want   int      // expected status
 	body   string   // expected response body; "" accepts any body
 	has    []string // "Name: value": the response must have exactly one field of that name, with that value
-	hasnt  []string // names of header fields that the response must not have
+	lacks  []string // names of header fields that the response must not have
 }
 
 func (a ask) title() string {
@@ -74,7 +74,7 @@ func askOne(c *Client, a ask) *Response {
 			c.T.Errorf("%s is %q, want %q%s", name, got, value, c.About(resp))
 		}
 	}
-	for _, name := range a.hasnt {
+	for _, name := range a.lacks {
 		if got := resp.Values(name); len(got) > 0 {
 			c.T.Errorf("%s is %q, want none%s", name, got, c.About(resp))
 		}

@@ -64,7 +64,7 @@ func loseListener(t *T, s *Server, addr string, o DialOptions) {
 		t.Eventually("the server no longer listens", func() bool { return !kernel.Listening(s.Port) })
 	}
 	if _, err := c.Stream(wire.Digest(t.Root.BigSum)); err != nil {
-		t.Errorf("the response under way: %v", err)
+		t.Errorf("reading the response under way: %v", err)
 	}
 	if t.Stage() == 1 {
 		c.Close() // stage 1 notices when it calls accept again

@@ -45,11 +45,11 @@ func loginCases() []Case {
 	post := func(body string, want int, fields ...string) ask {
 		a := ask{name: wire.Quote(body) + " " + strings.Join(fields, " "), method: "POST", target: "/api/login", send: body, fields: fields, want: want}
 		if want != 200 {
-			a.hasnt = noCookie
+			a.lacks = noCookie
 		}
 		return a
 	}
-	emptyObject := ask{target: "/api/login", want: 200, body: "{}", has: []string{"Content-Type: application/json"}, hasnt: noCookie}
+	emptyObject := ask{target: "/api/login", want: 200, body: "{}", has: []string{"Content-Type: application/json"}, lacks: noCookie}
 	return []Case{
 		{Name: "api-login-get", IDs: []string{"api-login-get"}, Env: account, Run: func(t *T) {
 			askAll(t, emptyObject, ask{target: "/api/login?x", want: 200, body: "{}"})
@@ -180,7 +180,7 @@ func loginCases() []Case {
 					t.Errorf("logged in as %q, but the claim sub is %q", a.user, claims.Sub)
 				}
 				if token := cookieToken.FindStringSubmatch(resp.Get("Set-Cookie")); token == nil || !signedBy(a.secret, token[1]) {
-					t.Errorf("the token is not signed by SECRET %q: %s", a.secret, resp.Get("Set-Cookie"))
+					t.Errorf("the token is not signed with SECRET %q: %s", a.secret, resp.Get("Set-Cookie"))
 				}
 				c.Post("/api/login", credentials).Want(403)
 				c.WantKept()
@@ -219,7 +219,7 @@ func checkCookie(t *T, life int) {
 	resp := c.Post("/api/login", credentials).Want(200)
 	token := cookieToken.FindStringSubmatch(resp.Get("Set-Cookie"))
 	if token == nil {
-		t.Fatalf("Set-Cookie: %s", resp.Get("Set-Cookie"))
+		t.Fatalf("no token in Set-Cookie: %s", resp.Get("Set-Cookie"))
 	}
 	wantAttributes(t, resp, token[1], life)
 	claims := claimsOf(t, resp)

@@ -17,7 +17,7 @@ func privateCases() []Case {
 		return func(t *T) {
 			var asks []ask
 			for _, target := range targets {
-				asks = append(asks, ask{target: target, want: 403, hasnt: []string{"ETag", "Last-Modified", "Content-Range", "Location"}})
+				asks = append(asks, ask{target: target, want: 403, lacks: []string{"ETag", "Last-Modified", "Content-Range", "Location"}})
 			}
 			askAll(t, asks...)
 		}
@@ -47,7 +47,7 @@ func privateCases() []Case {
 				ask{target: there, fields: []string{`If-Match: "other"`}, want: 403},
 				ask{target: there, fields: []string{"If-Modified-Since: " + modified}, want: 403},
 				ask{target: there, fields: []string{"Range: bytes=0-0"}, want: 403},
-				ask{target: there, fields: []string{"Range: bytes=1000-"}, want: 403, hasnt: []string{"Content-Range"}},
+				ask{target: there, fields: []string{"Range: bytes=1000-"}, want: 403, lacks: []string{"Content-Range"}},
 				ask{target: there, fields: []string{"Expect: 100-continue"}, want: 403},
 				ask{target: there, fields: []string{"Authorization: Basic dXNlcjA6dGhlcGFzc3dvcmQ="}, want: 403},
 			)
@@ -104,13 +104,13 @@ func privateCases() []Case {
 			c.WantKept()
 		}},
 		{Name: "private-spelling", IDs: []string{"private-spelling", "target-empty-segment-private", "name-encoded-slash"}, Env: account, Run: func(t *T) {
-			// These targets are the same path when they are decoded.
+			// These targets all decode to /private/secret.txt.
 			same := []string{
 				"/%70rivate/secret.txt", "/privat%65/secret.txt", "/%70%72%69%76%61%74%65/%73%65%63%72%65%74%2e%74%78%74", "/private%2Fsecret.txt", "/private%2fsecret.txt",
 				"/private/%73ecret.txt", "/priv%61te%2f%73ecret.txt", "http://h/%70rivate/secret.txt",
 			}
 			forbidden(same...)(t)
-			// These targets begin with /private but are no file's path: 403, and with a token 404.
+			// These targets begin with /private but name no file: 403, and with a token 404.
 			inside := []string{
 				"/private//secret.txt", "/private//", "/private///x", "/private/sub//deep.txt", "/private/secret.txt//", "/private/./secret.txt", "/private/.",
 				"/private/sub/../secret.txt", "/private/%2e/secret.txt", "/private/sub/%2e%2e/secret.txt", "/private%2F%2Fsecret.txt", "/private/%2Fsecret.txt",
@@ -158,7 +158,7 @@ func privateCases() []Case {
 			c := t.Dial()
 			c.Request("GET", "/private%00/secret.txt").WantRefused(400)
 			c.Close()
-			// With a token the targets of same are the file. A target is not decoded twice.
+			// With a token each target in same is the file. A target is decoded only once.
 			for _, target := range same {
 				resp := ask{target: target, want: 200, body: text}
 				if strings.Contains(strings.ToLower(target), "%2f") {
@@ -225,7 +225,7 @@ func privateCases() []Case {
 		{Name: "private-methods", IDs: []string{"private-methods"}, Run: func(t *T) {
 			for _, method := range []string{"HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"} {
 				for _, target := range []string{there, "/private/nothing-there", "/private/", "/private"} {
-					a := ask{method: method, target: target, want: 403, hasnt: []string{"Allow"}}
+					a := ask{method: method, target: target, want: 403, lacks: []string{"Allow"}}
 					if method == "POST" {
 						a.send = "a body that is dropped"
 					}

@@ -13,8 +13,8 @@ import (
 // alphabet is a file of 26 different bytes, each of which shows its position.
 const alphabet = "/range/alphabet.txt"
 
-// ranged is a request for one range, and its 206 response.
-func ranged(spec, body, contentRange string) ask {
+// oneRange is a request for one range, and its 206 response.
+func oneRange(spec, body, contentRange string) ask {
 	return ask{
 		target: alphabet, fields: []string{"Range: " + spec}, want: 206, body: body,
 		has: []string{
@@ -28,15 +28,15 @@ func ranged(spec, body, contentRange string) ask {
 func unsatisfiable(target, spec string, size int) ask {
 	return ask{
 		target: target, fields: []string{"Range: " + spec}, want: 416,
-		has: []string{fmt.Sprintf("Content-Range: bytes */%d", size)}, hasnt: []string{"ETag", "Last-Modified"},
+		has: []string{fmt.Sprintf("Content-Range: bytes */%d", size)}, lacks: []string{"ETag", "Last-Modified"},
 	}
 }
 
-// wholeDespite is a request whose Range is ignored: the response is the whole file.
-func wholeDespite(fields ...string) ask {
+// ignoredRange is a request whose Range is ignored: the response is the whole file.
+func ignoredRange(fields ...string) ask {
 	return ask{
 		target: alphabet, fields: fields, want: 200, body: docroot.FileTexts[alphabet[1:]],
-		has: []string{"Content-Length: 26", "Content-Type: text/plain; charset=utf-8"}, hasnt: []string{"Content-Range"},
+		has: []string{"Content-Length: 26", "Content-Type: text/plain; charset=utf-8"}, lacks: []string{"Content-Range"},
 	}
 }
 
@@ -50,7 +50,7 @@ func rangeCases() []Case {
 			askAll(t, asks...)
 		}
 	}
-	whole := func(spec string) ask { return wholeDespite("Range: " + spec) }
+	whole := func(spec string) ask { return ignoredRange("Range: " + spec) }
 	several := func(spec string, parts ...string) func(*T) {
 		return func(t *T) {
 			severalOf(t, alphabet, docroot.FileTexts[alphabet[1:]], "text/plain; charset=utf-8", spec, parts...)
@@ -73,13 +73,13 @@ func rangeCases() []Case {
 		}},
 		{Name: "range-one", IDs: []string{"range-one"}, Run: func(t *T) {
 			askAll(t,
-				ranged("bytes=0-0", "a", "0-0/26"),
-				ranged("bytes=0-4", "abcde", "0-4/26"),
-				ranged("bytes=5-6", "fg", "5-6/26"),
-				ranged("bytes=25-25", "z", "25-25/26"),
-				ranged("bytes=0-25", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
-				ranged("bytes=00000000000000000000001-002", "bc", "1-2/26"),
-				ranged("BYTES=1-2", "bc", "1-2/26"), // §14.1: units are case-insensitive
+				oneRange("bytes=0-0", "a", "0-0/26"),
+				oneRange("bytes=0-4", "abcde", "0-4/26"),
+				oneRange("bytes=5-6", "fg", "5-6/26"),
+				oneRange("bytes=25-25", "z", "25-25/26"),
+				oneRange("bytes=0-25", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=00000000000000000000001-002", "bc", "1-2/26"),
+				oneRange("BYTES=1-2", "bc", "1-2/26"), // §14.1: units are case-insensitive
 				ask{
 					target: "/range/one.txt", fields: []string{"Range: bytes=0-"}, want: 206, body: "x",
 					has: []string{"Content-Range: bytes 0-0/1", "Content-Length: 1"},
@@ -87,10 +87,10 @@ func rangeCases() []Case {
 				ask{target: "/sub/", fields: []string{"Range: bytes=0-8"}, want: 206, body: "<!DOCTYPE", has: []string{"Content-Type: text/html; charset=utf-8"}},
 				ask{target: "/a.mp4", fields: []string{"Range: bytes=299-299"}, want: 206, body: "4", has: []string{"Content-Type: video/mp4"}},
 				// Range applies to files only.
-				ask{target: "/healthz", fields: []string{"Range: bytes=0-0"}, want: 200, body: "ok", hasnt: []string{"Content-Range"}},
-				ask{target: "/nothing-there", fields: []string{"Range: bytes=0-0"}, want: 404, hasnt: []string{"Content-Range"}},
-				ask{target: "/sub", fields: []string{"Range: bytes=0-0"}, want: 301, hasnt: []string{"Content-Range"}},
-				ask{method: "POST", target: alphabet, fields: []string{"Range: bytes=0-0"}, want: 405, hasnt: []string{"Content-Range"}},
+				ask{target: "/healthz", fields: []string{"Range: bytes=0-0"}, want: 200, body: "ok", lacks: []string{"Content-Range"}},
+				ask{target: "/nothing-there", fields: []string{"Range: bytes=0-0"}, want: 404, lacks: []string{"Content-Range"}},
+				ask{target: "/sub", fields: []string{"Range: bytes=0-0"}, want: 301, lacks: []string{"Content-Range"}},
+				ask{method: "POST", target: alphabet, fields: []string{"Range: bytes=0-0"}, want: 405, lacks: []string{"Content-Range"}},
 			)
 		}},
 		{Name: "range-validators", IDs: []string{"range-one"}, Run: func(t *T) {
@@ -108,20 +108,20 @@ func rangeCases() []Case {
 		}},
 		{Name: "range-open", IDs: []string{"range-open"}, Run: func(t *T) {
 			askAll(t,
-				ranged("bytes=20-", "uvwxyz", "20-25/26"),
-				ranged("bytes=25-", "z", "25-25/26"),
-				ranged("bytes=0-", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
-				ranged("bytes=20-26", "uvwxyz", "20-25/26"),
-				ranged("bytes=20-1000", "uvwxyz", "20-25/26"),
+				oneRange("bytes=20-", "uvwxyz", "20-25/26"),
+				oneRange("bytes=25-", "z", "25-25/26"),
+				oneRange("bytes=0-", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=20-26", "uvwxyz", "20-25/26"),
+				oneRange("bytes=20-1000", "uvwxyz", "20-25/26"),
 			)
 		}},
 		{Name: "range-suffix", IDs: []string{"range-suffix"}, Run: func(t *T) {
 			askAll(t,
-				ranged("bytes=-1", "z", "25-25/26"),
-				ranged("bytes=-3", "xyz", "23-25/26"),
-				ranged("bytes=-26", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
-				ranged("bytes=-27", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
-				ranged("bytes=-1000", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=-1", "z", "25-25/26"),
+				oneRange("bytes=-3", "xyz", "23-25/26"),
+				oneRange("bytes=-26", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=-27", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=-1000", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
 			)
 		}},
 		{Name: "range-416", IDs: []string{"range-416"}, Run: func(t *T) {
@@ -131,7 +131,7 @@ func rangeCases() []Case {
 			askAll(t, unsatisfiable("/big.bin", fmt.Sprintf("bytes=%d-", docroot.BigSize), docroot.BigSize))
 		}},
 		{Name: "range-huge", IDs: []string{"range-open", "range-suffix", "range-416"}, Run: func(t *T) {
-			all := func(spec string) ask { return ranged(spec, "abcdefghijklmnopqrstuvwxyz", "0-25/26") }
+			all := func(spec string) ask { return oneRange(spec, "abcdefghijklmnopqrstuvwxyz", "0-25/26") }
 			askAll(t,
 				all("bytes=0-2147483648"),
 				all("bytes=0-9223372036854775807"),
@@ -160,7 +160,7 @@ func rangeCases() []Case {
 				unsatisfiable("/empty.txt", "bytes=-0", 0),
 				unsatisfiable("/empty.txt", "bytes=1-", 0),
 				// §14.1.2: the range is satisfiable, but Content-Range cannot express zero bytes.
-				ask{target: "/empty.txt", fields: []string{"Range: bytes=-5"}, want: 200, has: []string{"Content-Length: 0"}, hasnt: []string{"Content-Range"}},
+				ask{target: "/empty.txt", fields: []string{"Range: bytes=-5"}, want: 200, has: []string{"Content-Length: 0"}, lacks: []string{"Content-Range"}},
 			)
 		}},
 		{Name: "range-bad", IDs: []string{"range-bad"}, Run: func(t *T) {
@@ -172,7 +172,7 @@ func rangeCases() []Case {
 				// These are also outside the file, but a malformed Range is ignored all the same.
 				"bytes=30-20", "bytes=26-25", "bytes=26-,x", "bytes=x,26-", "bytes=-0,x", "bytes=26", "bytes=26-x",
 			)(t)
-			askAll(t, wholeDespite("Range: bytes=0-4", "Range: bytes=6-8")) // two Range fields
+			askAll(t, ignoredRange("Range: bytes=0-4", "Range: bytes=6-8")) // two Range fields
 		}},
 		{Name: "range-unit", IDs: []string{"range-unit"}, Run: each(whole,
 			"items=0-4", "byte=0-4", "bytess=0-4", "x-bytes=0-4", "none", "none=0-4", "seconds=1-2", "bytes2=0-4", "bytesx=-0", "chars=1000-",
@@ -236,7 +236,7 @@ func rangeCases() []Case {
 			for _, spec := range []string{"bytes=0-4", "bytes=0-1,4-5", "bytes=1000-", "bytes=-0"} {
 				askAll(t, ask{
 					method: "HEAD", target: alphabet, fields: []string{"Range: " + spec}, want: 200,
-					has: []string{"Content-Length: 26", "Content-Type: text/plain; charset=utf-8"}, hasnt: []string{"Content-Range"},
+					has: []string{"Content-Length: 26", "Content-Type: text/plain; charset=utf-8"}, lacks: []string{"Content-Range"},
 				})
 			}
 		}},
@@ -270,7 +270,7 @@ func severalOf(t *T, target, whole, kind, spec string, parts ...string) {
 				t.Errorf("part %d has Content-Type: %q, want %s", i, p.kind, kind)
 			}
 			if p.data != whole[first:last+1] {
-				t.Errorf("part %d is %s, want %s", i, wire.Quote(p.data), wire.Quote(whole[first:last+1]))
+				t.Errorf("the data of part %d is %s, want %s", i, wire.Quote(p.data), wire.Quote(whole[first:last+1]))
 			}
 		}
 	})

@@ -181,7 +181,7 @@ func fieldCases() []Case {
 		}
 		return b.String() + "\r\n"
 	}
-	head := func(n int) string { // a request of n bytes
+	head := func(n int) string { // a request with a head of n bytes
 		const rest = get + "X: \r\n\r\n"
 		return get + "X: " + strings.Repeat("x", n-len(rest)) + "\r\n\r\n"
 	}
@@ -220,7 +220,7 @@ func fieldCases() []Case {
 				exchange(t, bad(fmt.Sprintf("%q", f), with(f)))
 			}
 			exchange(t,
-				bad("the first field", "GET /healthz HTTP/1.1\r\nHost : h\r\n\r\n"),
+				bad("in the first field", "GET /healthz HTTP/1.1\r\nHost : h\r\n\r\n"),
 				ok("every byte of a token", with("!#$%&'*+-.^_`|~09azAZ: x")),
 			)
 		}},
@@ -296,8 +296,8 @@ func fieldCases() []Case {
 				return "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n" + fields + "\r\n\r\nx"
 			}
 			exchange(t,
-				bad("different", post("Content-Type: text/plain\r\nContent-Type: text/html")),
-				bad("equal", post("Content-Type: text/plain\r\ncontent-type: text/plain")),
+				bad("two different ones", post("Content-Type: text/plain\r\nContent-Type: text/html")),
+				bad("two equal ones", post("Content-Type: text/plain\r\ncontent-type: text/plain")),
 				bad("in a GET", with("Content-Type: a/b\r\nContent-Type: a/b")),
 			)
 		}},
@@ -332,7 +332,7 @@ func methodCases() []Case {
 				c := t.Dial()
 				for _, method := range known {
 					if resp := c.Send(line(method + " " + target + " HTTP/1.1")).ReadTo(method); resp.Status == 501 {
-						t.Errorf("%s %s is 501", method, target)
+						t.Errorf("%s %s is answered 501, though the method is known", method, target)
 					}
 				}
 				c.WantKept()

@@ -88,7 +88,7 @@ func responseCases() []Case {
 					}
 				})
 			}
-			t.Sub("405", func(t *T) {
+			t.Sub("405 to HEAD", func(t *T) {
 				c := t.Dial()
 				c.Request("HEAD", "/echo").WantTo("HEAD", 405)
 				c.WantKept()

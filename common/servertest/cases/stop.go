@@ -102,7 +102,7 @@ func stopCases() []Case {
 				t.Errorf("a new client is accepted")
 			}
 			if _, err := c.Stream(wire.Digest(t.Root.BigSum)); err != nil {
-				t.Errorf("the response under way: %v", err)
+				t.Errorf("reading the response under way: %v", err)
 			}
 			c.WantEnd()
 			exits(t, s, process.StopPatience)
@@ -126,7 +126,7 @@ func stopCases() []Case {
 				t.Errorf("want a response or a closed connection, got: %v", err)
 			}
 			if err == nil && string(resp.Body) != "hello" && resp.Status < 400 {
-				t.Errorf("answered %v", resp)
+				t.Errorf("answered %v, want the whole body or an error", resp)
 			}
 			exits(t, s, process.StopPatience)
 		}},
@@ -213,9 +213,9 @@ func stopCases() []Case {
 	}
 }
 
-// stopRetry keeps sending requests while its server is stopped and another one takes over the port. The
+// stopRetry keeps sending requests while a server is stopped and another one takes over its port. The
 // signal arrives in the middle of a response. The response is larger than the kernel's buffers, so the
-// server must finish it.
+// server itself must finish it.
 func stopRetry(t *T) {
 	const requests, middle, step = 60, 20, 4096
 	port, big := t.FreePort(), t.Root.Big()
@@ -243,7 +243,7 @@ func stopRetry(t *T) {
 		}
 		resp, err := c.TryRead("GET")
 		if err == nil && (resp.Status != 206 || !bytes.Equal(resp.Body, big[i*step:i*step+size])) {
-			return fmt.Errorf("answered %v", resp)
+			return fmt.Errorf("answered %v, want 206 with the requested bytes", resp)
 		}
 		if resp != nil && err != nil {
 			return fmt.Errorf("in the middle of a response: %v", err) // not %w: the client must not repeat this request

@@ -12,25 +12,25 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// The time-outs in these cases are short, but a server may be late by seconds. The cases measure from
+// The time-outs in these cases are short, but the server may be up to 3 s late. The cases measure from
 // a moment before the time-out can have begun, so a late client cannot make it look too early.
 const (
-	shortly = 300 * time.Millisecond
-	// idly is for cases in which the client itself must act before the time-out.
-	idly = time.Second
+	shortTimeout = 300 * time.Millisecond
+	// longTimeout is for cases in which the client itself must act before the time-out.
+	longTimeout = time.Second
 )
 
 func timeoutCases() []Case {
-	flag := func(name string) []string { return []string{"--" + name, shortly.String()} }
-	idle := []string{"--idle-timeout", idly.String()}
-	notBefore := func(t *T, start time.Time, least time.Duration) {
+	flag := func(name string) []string { return []string{"--" + name, shortTimeout.String()} }
+	idle := []string{"--idle-timeout", longTimeout.String()}
+	wantNotBefore := func(t *T, start time.Time, least time.Duration) {
 		if took := time.Since(start); took < least {
 			t.Errorf("the time-out came after %v, before its %v were over", took, least)
 		}
 	}
-	// timely also checks that the time-out is not so late that it may be another one.
-	timely := func(t *T, start time.Time, least time.Duration) {
-		notBefore(t, start, least)
+	// wantOnTime also checks that the time-out is not so late that it may be another one.
+	wantOnTime := func(t *T, start time.Time, least time.Duration) {
+		wantNotBefore(t, start, least)
 		if took := time.Since(start); took > least+3*time.Second {
 			t.Errorf("the time-out came after %v, want %v", took, least)
 		}
@@ -41,19 +41,19 @@ func timeoutCases() []Case {
 			start := time.Now()
 			c.Request("GET", "/healthz").WantBody(200, "ok")
 			c.WantEnd()
-			timely(t, start, idly)
+			wantOnTime(t, start, longTimeout)
 		}},
 		{Name: "timeout-idle-new", IDs: []string{"timeout-idle-new", "timeout-idle-silent"}, Flags: idle, Run: func(t *T) {
 			start := time.Now()
 			t.Dial().WantEnd()
-			timely(t, start, idly)
+			wantOnTime(t, start, longTimeout)
 		}},
 		{Name: "timeout-idle-ends", IDs: []string{"timeout-idle"}, Flags: idle, Run: func(t *T) {
 			// The idle time-out does not apply while a request is incomplete.
 			c := t.Dial()
 			c.Send(get)
 			c.AwaitRead()
-			c.WantSilence(3 * idly / 2)
+			c.WantSilence(3 * longTimeout / 2)
 			c.Send("\r\n").WantBody(200, "ok")
 			c.WantEnd()
 		}},
@@ -66,7 +66,7 @@ func timeoutCases() []Case {
 					says = regexp.MustCompile(`idle-timeout.*\n?.*\b(60 ?s|1 ?m)`)
 				}
 				if _, help, _ := t.Exec("--help"); !says.MatchString(help) {
-					t.Errorf("no match of %v in the help:%s", says, process.Indent(help))
+					t.Errorf("the help does not match %v:%s", says, process.Indent(help))
 				}
 				c := t.Dial().Patience(5 * time.Second)
 				c.WantSilence(4 * time.Second)
@@ -84,7 +84,7 @@ func timeoutCases() []Case {
 					c := t.Dial()
 					start := time.Now()
 					c.Send(part).WantRefused(408)
-					timely(t, start, shortly)
+					wantOnTime(t, start, shortTimeout)
 				})
 			}
 			// A client that goes on sending can still read the 408.
@@ -103,20 +103,20 @@ func timeoutCases() []Case {
 		{Name: "timeout-header-fixed", IDs: []string{"timeout-header-fixed"}, Flags: flag("header-timeout"), Run: func(t *T) {
 			c := t.Dial()
 			c.Send(get + "X: ")
-			c.DripUntil(shortly/10, "x")
+			c.DripUntil(shortTimeout/10, "x")
 			c.WantRefused(408)
 			c.Close()
 			c = t.Dial() // whole lines do not extend the time either
 			c.Send(get)
-			c.DripUntil(shortly/10, "X: y\r\n")
+			c.DripUntil(shortTimeout/10, "X: y\r\n")
 			c.WantRefused(408)
 		}},
 		{Name: "timeout-header-starts", IDs: []string{"timeout-header"}, Flags: flag("header-timeout"), Run: func(t *T) {
 			// Neither idle time nor earlier requests count towards the time-out of a head.
 			c := t.Dial()
-			c.WantSilence(2 * shortly)
+			c.WantSilence(2 * shortTimeout)
 			c.WantKept()
-			c.WantSilence(2 * shortly)
+			c.WantSilence(2 * shortTimeout)
 			c.WantKept()
 		}},
 		{Name: "timeout-body", IDs: []string{"timeout-body", "refuse-408"}, Flags: flag("body-timeout"), Run: func(t *T) {
@@ -125,52 +125,52 @@ func timeoutCases() []Case {
 					c := t.Dial()
 					start := time.Now()
 					c.Send(part).WantRefused(408)
-					timely(t, start, shortly)
+					wantOnTime(t, start, shortTimeout)
 				})
 			}
 		}},
 		{Name: "timeout-body-fixed", IDs: []string{"timeout-body-fixed"}, Flags: flag("body-timeout"), Run: func(t *T) {
 			c := t.Dial()
 			c.Send(sized("100000", ""))
-			c.DripUntil(shortly/10, "x")
+			c.DripUntil(shortTimeout/10, "x")
 			c.WantRefused(408)
 			c.Close()
 			c = t.Dial()
 			c.Send(chunked(""))
-			c.DripUntil(shortly/10, chunk("1", "x"))
+			c.DripUntil(shortTimeout/10, chunk("1", "x"))
 			c.WantRefused(408)
 		}},
 		{Name: "timeout-body-starts", IDs: []string{"timeout-body"}, Flags: flag("body-timeout"), Run: func(t *T) {
 			// A head may take longer than the body time-out.
 			c := t.Dial()
 			c.Send(post)
-			c.WantSilence(2 * shortly)
+			c.WantSilence(2 * shortTimeout)
 			c.Send("Content-Length: 2\r\n\r\nok").WantBody(200, "ok")
 		}},
-		{Name: "timeout-body-own", IDs: []string{"timeout-body"}, Flags: []string{"--body-timeout", idly.String()}, Run: func(t *T) {
+		{Name: "timeout-body-own", IDs: []string{"timeout-body"}, Flags: []string{"--body-timeout", longTimeout.String()}, Run: func(t *T) {
 			// The time of the head does not count towards the time-out of its body.
 			c := t.Dial()
 			c.Send(post)
-			c.WantSilence(3 * idly / 2)
+			c.WantSilence(3 * longTimeout / 2)
 			c.Send("Content-Length: 2\r\n\r\no").AwaitRead()
-			c.WantSilence(idly / 10)
+			c.WantSilence(longTimeout / 10)
 			c.Send("k").WantBody(200, "ok")
 			c.WantKept()
 		}},
-		{Name: "timeout-write", IDs: []string{"timeout-write"}, Flags: []string{"--write-timeout", (3 * idly / 2).String()}, Run: func(t *T) {
+		{Name: "timeout-write", IDs: []string{"timeout-write"}, Flags: []string{"--write-timeout", (3 * longTimeout / 2).String()}, Run: func(t *T) {
 			// The server must not wait for two time-outs: one in which the kernel's buffer fills, and one
 			// in which nothing moves. A busy machine may be late, so there are three tries.
-			const least = 3 * idly / 2
+			const least = 3 * longTimeout / 2
 			took := time.Duration(0)
 			for try := 0; try < 3 && (took == 0 || took > 2*least-100*time.Millisecond); try++ {
 				c := t.DialTo(t.Server, DialOptions{RecvBuf: 4096})
 				start := time.Now()
 				c.Request("GET", "/big.bin").AwaitAnswer()
-				t.Eventually("the server gives up a client that does not read", func() bool { return t.Server.Connections() == 0 })
-				notBefore(t, start, least)
+				t.Eventually("the server closes the connection of a client that does not read", func() bool { return t.Server.Connections() == 0 })
+				wantNotBefore(t, start, least)
 				took = time.Since(start)
 				if _, err := c.Stream(wire.Digest(t.Root.BigSum)); err == nil {
-					t.Errorf("the server gave up, but the whole response arrived")
+					t.Errorf("the server closed the connection, but the whole response arrived")
 				}
 				c.Close()
 			}
@@ -207,14 +207,14 @@ func slowReading(t *T, pace func(io.Reader) io.Reader) {
 		})
 		took := time.Since(start)
 		if err == nil {
-			if took < 2*shortly {
+			if took < 2*shortTimeout {
 				t.Errorf("the client read all of it in %v, too fast to test the time-out", took)
 			}
 			c.WantKept()
 			return
 		}
 		c.Close()
-		if late.longest < shortly/3 {
+		if late.longest < shortTimeout/3 {
 			t.Fatalf("the response ended after %v: %v", took, err)
 		}
 	}

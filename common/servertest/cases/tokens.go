@@ -19,8 +19,8 @@ import (
 	"fourways.example/common/servertest/process"
 )
 
-// These cases make tokens by RFC 7515 and RFC 7519, without the library that the servers use, so that a
-// bug in the library does not hide itself.
+// These cases make tokens by RFC 7515 and RFC 7519, without the library that the servers use. Otherwise
+// a bug in the library could go unnoticed.
 
 const (
 	secret      = "a secret for tests" // as in account
@@ -73,7 +73,7 @@ func wantRejected(t *T, tokens map[string]string) {
 func wantAnonymous(t *T, name string, fields ...string) {
 	t.Helper()
 	askAll(t,
-		ask{name: name + ", GET /api/login", target: "/api/login", fields: fields, want: 200, body: "{}", hasnt: noCookie},
+		ask{name: name + ", GET /api/login", target: "/api/login", fields: fields, want: 200, body: "{}", lacks: noCookie},
 		ask{name: name + ", /private", target: "/private/secret.txt", fields: fields, want: 403},
 		ask{name: name + ", /private, missing", target: "/private/nothing-there", fields: fields, want: 403},
 	)
@@ -227,7 +227,7 @@ func tokenCases() []Case {
 				"a second ago":         sign(secret, hs256Header, payload(now.Add(-time.Hour), time.Hour-time.Second)),
 				"a day ago":            sign(secret, hs256Header, payload(now.AddDate(0, 0, -2), 24*time.Hour)),
 				"in 1970":              sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":1}`),
-				"at 0":                 sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":0}`),
+				"at time 0":            sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":0}`),
 				"before 1970":          sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":-1}`),
 				"before it was issued": sign(secret, hs256Header, payload(now, -time.Hour)),
 			})
@@ -278,18 +278,18 @@ func tokenCases() []Case {
 				"; at the end":              pair + ";",
 				"; at the start":            "; " + pair,
 				"empty cookies":             "a=; =b; ;; =; " + pair,
-				"without =":                 "flag; auth_jwt; " + pair,
+				"cookies without =":         "flag; auth_jwt; " + pair,
 				"odd names":                 "!!!!=x; ~~~~=y; $Version=1; %=%; #'*+-.^_`|=z; " + pair,
 				"names with the same end":   "prefix_auth_jwt=wrong; xauth_jwt=wrong; " + pair,
 				"names with the same start": "auth_jwt_suffix=wrong; auth_jwtx=wrong; auth_jw=wrong; " + pair,
-				"names in other case":       "AUTH_JWT=wrong; Auth_Jwt=wrong; " + pair,
+				"names in another case":     "AUTH_JWT=wrong; Auth_Jwt=wrong; " + pair,
 				"its name as a value":       "a=auth_jwt; b=auth_jwt=wrong; " + pair,
 				"values with =":             "a=b=c==; d==; " + pair,
 				"values in quotes":          `a="b c"; ` + pair,
 				"high bytes":                "\xc3\xa4=\xff\x80; " + pair,
 				"other characters":          `a=b,c; d=e\f; {"x":1}=[]; ` + pair,
-				"in quotes itself":          `auth_jwt="` + token + `"`,
-				"a hundred others":          strings.Repeat("name=value; ", 100) + pair,
+				"the token in quotes":       `auth_jwt="` + token + `"`,
+				"100 others before it":      strings.Repeat("name=value; ", 100) + pair,
 				"50,000 bytes before it":    "big=" + strings.Repeat("x", 50_000) + "; " + pair,
 				"50,000 bytes after it":     pair + "; big=" + strings.Repeat("x", 50_000),
 				"50,000 bytes of cookies":   strings.Repeat("a=b; ", 10_000) + pair,
@@ -307,12 +307,12 @@ func tokenCases() []Case {
 				"prefix_auth_jwt": "prefix_" + pair, "xauth_jwt": "x" + pair, "auth_jwt_suffix": "auth_jwt_suffix=" + token, "AUTH_JWT": "AUTH_JWT=" + token,
 				"Auth_jwt": "Auth_jwt=" + token, "auth-jwt": "auth-jwt=" + token, "auth_jw": "auth_jw=" + token, "jwt": "jwt=" + token, "no name": "=" + token,
 				"no name and no =": token, "!!!!": "!!!!=" + token, "in the value of another": "a=" + pair, "in quotes": `"` + pair + `"`,
-				"after a comma": "a=b," + pair, "in the quotes of another": `a="` + "auth_jwt=" + token + `"`, "a colon": "auth_jwt:" + token,
+				"after a comma": "a=b," + pair, "in the quotes of another": `a="` + "auth_jwt=" + token + `"`, "a colon instead of =": "auth_jwt:" + token,
 				"$auth_jwt": "$" + pair, "escaped": "auth%5Fjwt=" + token,
 			} {
 				wantAnonymous(t, name, "Cookie: "+cookie)
 			}
-			wantAnonymous(t, "another field", "Set-Cookie: "+pair, "X-Cookie: "+pair, "Cookies: "+pair, "Authorization: Bearer "+token, "Cookie2: "+pair)
+			wantAnonymous(t, "other fields", "Set-Cookie: "+pair, "X-Cookie: "+pair, "Cookies: "+pair, "Authorization: Bearer "+token, "Cookie2: "+pair)
 			wantAnonymous(t, "only other cookies", "Cookie: a=b; c=d")
 		}},
 		{Name: "token-query", IDs: []string{"token-cookie-name"}, Env: account, Run: func(t *T) {
@@ -414,7 +414,7 @@ func expires(t *T) (opened bool) {
 		case resp.Status == 200:
 			opened = true
 		case resp.Status != 403:
-			t.Fatalf("answered %d", resp.Status)
+			t.Fatalf("answered %d, want 200 or 403", resp.Status)
 		case answered.Before(ends):
 			t.Fatalf("the token is rejected %v before its end", ends.Sub(answered))
 		default:

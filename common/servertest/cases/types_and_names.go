@@ -71,14 +71,14 @@ func typeCases() []Case {
 						t.Errorf("%s /%s: Content-Type is %q, want %s", method, f.name, got, f.kind)
 					}
 					if got := resp.Get("X-Content-Type-Options"); got != "nosniff" {
-						t.Errorf("%s /%s: X-Content-Type-Options is %q", method, f.name, got)
+						t.Errorf("%s /%s: X-Content-Type-Options is %q, want nosniff", method, f.name, got)
 					}
 					text, ok := docroot.Texts[f.name]
 					if !ok {
 						text = docroot.FileTexts[f.name]
 					}
 					if method == "GET" && string(resp.Body) != text {
-						t.Errorf("/%s is %q, want %q", f.name, resp.Body, text)
+						t.Errorf("the body of /%s is %q, want %q", f.name, resp.Body, text)
 					}
 					if want := fmt.Sprint(len(text)); f.name != "big.bin" && resp.Get("Content-Length") != want {
 						t.Errorf("%s /%s: Content-Length is %s, want %s", method, f.name, resp.Get("Content-Length"), want)
@@ -286,7 +286,7 @@ func nameCases() []Case {
 			c := t.Dial()
 			if resp := c.Request("GET", "/sub%2Fpage.html").Read(); resp.Status != 404 &&
 				(resp.Status != 200 || string(resp.Body) != docroot.Texts["sub/page.html"]) {
-				t.Errorf("/sub%%2Fpage.html is answered %v", resp)
+				t.Errorf("/sub%%2Fpage.html is answered %v, want 404 or the file", resp)
 			}
 		}},
 	}
