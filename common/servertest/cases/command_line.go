@@ -397,7 +397,7 @@ func cliCases() []Case {
 			}
 			want := []string{fmt.Sprint("0.0.0.0:", s.Port)}
 			if t.Stage() >= 3 && haveIPv6() {
-				want = []string{fmt.Sprint("[::]:", s.Port)} // with one socket for both families, and with two
+				want = []string{fmt.Sprint("[::]:", s.Port)} // the same with one socket and with two
 			}
 			for _, addr := range want {
 				if !strings.Contains(s.Start, addr) {

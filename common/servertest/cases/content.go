@@ -195,7 +195,7 @@ func changes(t *T) {
 		after  string
 		make   func(path, after string) error
 		mtime  bool // restore the modification time after the change
-		gone   bool // the name is no file after the change
+		gone   bool // the name is not a file after the change
 	}
 	write := func(path, text string) error { return os.WriteFile(path, []byte(text), 0o644) }
 	rows := []change{

@@ -269,30 +269,30 @@ func tokenCases() []Case {
 			token := good()
 			pair := "auth_jwt=" + token
 			for name, cookie := range map[string]string{
-				"alone":                     pair,
-				"last":                      "a=b; c=d; " + pair,
-				"first":                     pair + "; a=b; c=d",
-				"in the middle":             "a=b; " + pair + "; c=d",
-				"no space after ;":          "a=b;" + pair + ";c=d",
-				"more spaces":               "a=b;  \t" + pair + "  ; c=d",
-				"; at the end":              pair + ";",
-				"; at the start":            "; " + pair,
-				"empty cookies":             "a=; =b; ;; =; " + pair,
-				"cookies without =":         "flag; auth_jwt; " + pair,
-				"odd names":                 "!!!!=x; ~~~~=y; $Version=1; %=%; #'*+-.^_`|=z; " + pair,
-				"names with the same end":   "prefix_auth_jwt=wrong; xauth_jwt=wrong; " + pair,
-				"names with the same start": "auth_jwt_suffix=wrong; auth_jwtx=wrong; auth_jw=wrong; " + pair,
-				"names in another case":     "AUTH_JWT=wrong; Auth_Jwt=wrong; " + pair,
-				"its name as a value":       "a=auth_jwt; b=auth_jwt=wrong; " + pair,
-				"values with =":             "a=b=c==; d==; " + pair,
-				"values in quotes":          `a="b c"; ` + pair,
-				"high bytes":                "\xc3\xa4=\xff\x80; " + pair,
-				"other characters":          `a=b,c; d=e\f; {"x":1}=[]; ` + pair,
-				"the token in quotes":       `auth_jwt="` + token + `"`,
-				"100 others before it":      strings.Repeat("name=value; ", 100) + pair,
-				"50,000 bytes before it":    "big=" + strings.Repeat("x", 50_000) + "; " + pair,
-				"50,000 bytes after it":     pair + "; big=" + strings.Repeat("x", 50_000),
-				"50,000 bytes of cookies":   strings.Repeat("a=b; ", 10_000) + pair,
+				"alone":                        pair,
+				"last":                         "a=b; c=d; " + pair,
+				"first":                        pair + "; a=b; c=d",
+				"in the middle":                "a=b; " + pair + "; c=d",
+				"no space after ;":             "a=b;" + pair + ";c=d",
+				"more spaces":                  "a=b;  \t" + pair + "  ; c=d",
+				"; at the end":                 pair + ";",
+				"; at the start":               "; " + pair,
+				"empty cookies":                "a=; =b; ;; =; " + pair,
+				"cookies without =":            "flag; auth_jwt; " + pair,
+				"odd names":                    "!!!!=x; ~~~~=y; $Version=1; %=%; #'*+-.^_`|=z; " + pair,
+				"names with the same end":      "prefix_auth_jwt=wrong; xauth_jwt=wrong; " + pair,
+				"names with the same start":    "auth_jwt_suffix=wrong; auth_jwtx=wrong; auth_jw=wrong; " + pair,
+				"names in another letter case": "AUTH_JWT=wrong; Auth_Jwt=wrong; " + pair,
+				"its name as a value":          "a=auth_jwt; b=auth_jwt=wrong; " + pair,
+				"values with =":                "a=b=c==; d==; " + pair,
+				"values in quotes":             `a="b c"; ` + pair,
+				"high bytes":                   "\xc3\xa4=\xff\x80; " + pair,
+				"other characters":             `a=b,c; d=e\f; {"x":1}=[]; ` + pair,
+				"the token in quotes":          `auth_jwt="` + token + `"`,
+				"100 others before it":         strings.Repeat("name=value; ", 100) + pair,
+				"50,000 bytes before it":       "big=" + strings.Repeat("x", 50_000) + "; " + pair,
+				"50,000 bytes after it":        pair + "; big=" + strings.Repeat("x", 50_000),
+				"50,000 bytes of cookies":      strings.Repeat("a=b; ", 10_000) + pair,
 			} {
 				wantUser(t, name, "Cookie: "+cookie)
 			}
@@ -300,7 +300,7 @@ func tokenCases() []Case {
 			wantUser(t, "50,000 bytes in another Cookie", "Cookie: big="+strings.Repeat("x", 50_000), "Cookie: "+pair)
 			wantUser(t, "another Cookie before it", "Cookie: a=b; prefix_auth_jwt=wrong", "Cookie: "+pair)
 			wantUser(t, "another Cookie after it", "Cookie: "+pair, "Accept: */*", "Cookie: a=b")
-			wantUser(t, "a field in small letters", "cookie: a=b; "+pair)
+			wantUser(t, "a field name in lower case", "cookie: a=b; "+pair)
 			wantUser(t, "no space after the colon", "Cookie:"+pair)
 
 			for name, cookie := range map[string]string{
