@@ -13,19 +13,19 @@ const (
 	post = "POST /echo HTTP/1.1\r\nHost: h\r\n"
 )
 
-// sized is a POST with this Content-Length.
+// sized returns a POST request with this Content-Length and body.
 func sized(length, body string) string { return post + "Content-Length: " + length + "\r\n\r\n" + body }
 
-// chunked is a POST with this as its chunks.
+// chunked returns a POST request with these chunks as its body.
 func chunked(chunks string) string { return post + "Transfer-Encoding: chunked\r\n\r\n" + chunks }
 
-// chunk is one chunk, of which the line is given.
+// chunk returns a chunk with this chunk line and data.
 func chunk(line, data string) string { return line + "\r\n" + data + "\r\n" }
 
-// last is the last chunk, and no trailers.
+// last is the last chunk, without trailers.
 const last = "0\r\n\r\n"
 
-// echoed is a row for a POST to /echo that is kept and comes back.
+// echoed returns a row for a POST to /echo that gets its body back and is kept alive.
 func echoed(name, send, body string) row {
 	return row{name: name, send: send, want: 200, kept: true, body: body}
 }
@@ -40,7 +40,7 @@ func bodyCases() []Case {
 				c := t.Dial()
 				sent := c.SendLater(sized(fmt.Sprint(n), body))
 				if got := string(c.Want(200).Body); got != body {
-					t.Errorf("%d bytes came back as %d other ones", n, len(got))
+					t.Errorf("a body of %d bytes came back as %d different bytes", n, len(got))
 				}
 				<-sent
 				c.WantKept()
@@ -48,20 +48,20 @@ func bodyCases() []Case {
 			}
 		}},
 		{Name: "body-length-cut", IDs: []string{"body-length"}, Run: func(t *T) {
-			// A body that comes in many pieces, and the next request along with its last one.
+			// Each body arrives in many segments, and the last one may hold the start of the next request.
 			body := strings.Repeat("0123456789abcdef", 2000)
 			raw := sized(fmt.Sprint(len(body)), body)
 			c := t.Dial()
 			sent := c.SendRandomly(strings.Repeat(raw, 5), 3000, 7)
 			for range 5 {
 				if got := string(c.Want(200).Body); got != body {
-					t.Fatalf("%d bytes came back as %d other ones", len(body), len(got))
+					t.Fatalf("a body of %d bytes came back as %d different bytes", len(body), len(got))
 				}
 			}
 			<-sent
 			c.WantKept()
 			c.Close()
-			// Small ones come along with all of the next request: what one read has brought is more than the body.
+			// Small requests arrive together, so one read brings more than one body.
 			c = t.Dial()
 			c.Send(strings.Repeat(sized("5", "hello"), 20))
 			for range 20 {
@@ -75,14 +75,14 @@ func bodyCases() []Case {
 			} {
 				exchange(t, bad(fmt.Sprintf("%q", v), sized(v, "hello")))
 			}
-			exchange(t, row{name: "a list of equal ones", send: sized("5, 5", "hello"), want: 400, once: true, also: 400})
+			exchange(t, row{name: "a list of equal lengths", send: sized("5, 5", "hello"), want: 400, once: true})
 		}},
 		{Name: "body-length-zeros", IDs: []string{"body-length-zeros"}, Run: func(t *T) {
 			exchange(t,
 				echoed("005", sized("005", "hello"), "hello"),
 				echoed("30 digits", sized(strings.Repeat("0", 29)+"5", "hello"), "hello"),
 				ok("000", sized("000", "")),
-				echoed("010, which is no octal number", sized("010", "0123456789"), "0123456789"),
+				echoed("010, which is decimal", sized("010", "0123456789"), "0123456789"),
 			)
 		}},
 		{Name: "body-length-two", IDs: []string{"body-length-two"}, Run: func(t *T) {
@@ -104,7 +104,7 @@ func bodyCases() []Case {
 			case resp.Status == 200 && string(resp.Body) == "hello":
 				c.WantBody(200, "ok")
 			default:
-				t.Errorf("5 and 5: answered %v", resp)
+				t.Errorf("5 and 5: the response is %v, want 200 or a refusal with 400", resp)
 			}
 		}},
 		{Name: "body-length-63", IDs: []string{"body-length-63"}, Run: func(t *T) {
@@ -118,16 +118,16 @@ func bodyCases() []Case {
 		}},
 		{Name: "body-length-413", IDs: []string{"body-length-413", "refuse-413"}, Run: func(t *T) {
 			exchange(t,
-				row{name: "1 MiB and one", send: sized("1048577", ""), want: 413},
+				row{name: "1 MiB and one byte", send: sized("1048577", ""), want: 413},
 				row{name: "2^63-1", send: sized("9223372036854775807", ""), want: 413},
-				row{name: "on a GET", send: "GET /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n", want: 413},
-				row{name: "zeros before it", send: sized("0000000000000000000001048577", ""), want: 413},
+				row{name: "in a GET", send: "GET /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 1048577\r\n\r\n", want: 413},
+				row{name: "leading zeros", send: sized("0000000000000000000001048577", ""), want: 413},
 			)
 			c := t.Dial()
 			c.SendLater(sized("1048577", strings.Repeat("x", mib+1)))
 			c.WantRefused(413)
 			c.Close()
-			// The body comes when the answer is there already.
+			// The client sends the body after the response has arrived.
 			c = t.Dial()
 			c.Send(sized("1048577", ""))
 			c.AwaitFIN()
@@ -147,7 +147,7 @@ func bodyCases() []Case {
 			}
 			exchange(t,
 				echoed("500 chunks", chunked(many.String()+last), body.String()),
-				ok("none", chunked(last)),
+				ok("no chunks", chunked(last)),
 			)
 			c := t.Dial()
 			sent := c.SendRandomly(strings.Repeat(chunked(many.String()+last), 3), 100, 9)
@@ -174,15 +174,15 @@ func bodyCases() []Case {
 		{Name: "body-te-10", IDs: []string{"body-te-10"}, Run: func(t *T) {
 			exchange(t,
 				bad("chunked", "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
-				bad("kept alive", "POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
+				bad("with keep-alive", "POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 			)
 		}},
 		{Name: "body-te-length", IDs: []string{"body-te-length"}, Run: func(t *T) {
 			exchange(t,
-				bad("length first", post+"Content-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
-				bad("coding first", post+"Transfer-Encoding: chunked\r\nContent-Length: 15\r\n\r\n"+five),
-				bad("a length of 0", post+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"+five),
-				bad("a length of 0 first", post+"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
+				bad("Content-Length first", post+"Content-Length: 15\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
+				bad("Transfer-Encoding first", post+"Transfer-Encoding: chunked\r\nContent-Length: 15\r\n\r\n"+five),
+				bad("Content-Length: 0", post+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"+five),
+				bad("Content-Length: 0 first", post+"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 				bad("an unknown coding", post+"Transfer-Encoding: gzip\r\nContent-Length: 15\r\n\r\n"+five),
 			)
 		}},
@@ -206,12 +206,12 @@ func bodyCases() []Case {
 			} {
 				also := 0
 				if r.target == "/nothing-there" {
-					also = 404 // what is not there has no methods either
+					also = 404 // a server may look for the file before it looks at the method
 				}
 				head := r.method + " " + r.target + " HTTP/1.1\r\nHost: h\r\n"
 				exchange(t,
 					row{
-						name: r.method + " " + r.target + " with a length", send: head + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(follow)) + follow,
+						name: r.method + " " + r.target + " with Content-Length", send: head + fmt.Sprintf("Content-Length: %d\r\n\r\n", len(follow)) + follow,
 						want: r.want, also: also, kept: true, method: r.method,
 					},
 					row{
@@ -221,7 +221,7 @@ func bodyCases() []Case {
 					},
 				)
 			}
-			// Larger than any buffer of one read.
+			// This body is larger than any read buffer.
 			c := t.Dial()
 			sent := c.SendLater("GET /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: 300000\r\n\r\n" + strings.Repeat("x", 300_000))
 			c.WantBody(200, "ok")
@@ -231,9 +231,9 @@ func bodyCases() []Case {
 		{Name: "body-bad-first", IDs: []string{"body-bad-first"}, Run: func(t *T) {
 			exchange(t,
 				bad("a bad chunk", "DELETE /healthz HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\nx\r\n"),
-				bad("a bad chunk, later", "PUT /plain.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+chunk("1", "a")+"1\r\nbXX"),
-				bad("a bad length", "DELETE /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n"),
-				bad("length and coding", "POST /plain.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"+last),
+				bad("a bad second chunk", "PUT /plain.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n"+chunk("1", "a")+"1\r\nbXX"),
+				bad("a bad Content-Length", "DELETE /healthz HTTP/1.1\r\nHost: h\r\nContent-Length: x\r\n\r\n"),
+				bad("Content-Length and Transfer-Encoding", "POST /plain.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n"+last),
 				bad("a bad trailer", "GET /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX : y\r\n\r\n"),
 			)
 		}},
@@ -277,7 +277,7 @@ func chunkCases() []Case {
 				`5;a="\x"`, "5;!#$%&'*+-.^_`|~=x", "5;0=1", "5;chunk-signature=0123456789abcdef",
 			)(t)
 			lines(good, "5 ;a", "5; a", "5 ; a", "5;a =b", "5;a= b", "5;a = b", "5\t;\ta\t=\tb", "5;a ;b", `5; a="b" ; c`, "5  ;  a")(t)
-			exchange(t, echoed("of the last chunk", chunked(chunk("5", "hello")+"0;a=\"b\"\r\n\r\n"), "hello"))
+			exchange(t, echoed("an extension of the last chunk", chunked(chunk("5", "hello")+"0;a=\"b\"\r\n\r\n"), "hello"))
 		}},
 		{Name: "chunk-bad-size", IDs: []string{"chunk-bad-size"}, Run: func(t *T) {
 			lines(wrong,
@@ -285,15 +285,15 @@ func chunkCases() []Case {
 				`5;a="b`, `5;a="b"c`, `5;a="b" c`, "5;a=b c", `5;a="b\`, "5;a=\x01", "5;a=\"\x01\"", "5;a=\"\x7f\"", "5\x00", "5;a\x00", "5;a==b", "5;a=b=c", "5; ",
 				"5 ;", "5;a=(b)", "5=a", "5\"a\"", "\x0b5",
 			)(t)
-			// Those of the last chunk are no better: nothing, above all, is not 0.
+			// The same lines are invalid for the last chunk. Above all, an empty size is not 0.
 			for _, l := range []string{"", ";a", "0;", "0 ", " 0", "0x", "0x0", "-0", "+0", "0;a=", "0;a=\"b"} {
-				exchange(t, bad(fmt.Sprintf("%q at the end", l), chunked(chunk("5", "hello")+l+"\r\n\r\n")))
+				exchange(t, bad(fmt.Sprintf("%q as the last chunk", l), chunked(chunk("5", "hello")+l+"\r\n\r\n")))
 			}
 		}},
 		{Name: "chunk-line-4k", IDs: []string{"chunk-line-4k"}, Run: func(t *T) {
 			long := func(n int) string { return "5;a=" + strings.Repeat("b", n-len("5;a=")) }
 			exchange(t, good(long(4000)), wrong(long(4097)), wrong(long(5000)), wrong(long(100_000)))
-			// Many long lines: the limit is one of a line.
+			// The limit is for each line, not for all chunk lines of a body.
 			c := t.Dial()
 			c.SendLater(chunked(strings.Repeat(chunk(long(4000), "hello"), 30) + last))
 			c.WantBody(200, strings.Repeat("hello", 30))
@@ -301,28 +301,28 @@ func chunkCases() []Case {
 		}},
 		{Name: "chunk-crlf", IDs: []string{"chunk-crlf"}, Run: func(t *T) {
 			exchange(t,
-				bad("LF behind the size", chunked("5\nhello\r\n0\r\n\r\n")),
-				bad("CR behind the size", chunked("5\rhello\r\n0\r\n\r\n")),
-				bad("CR CR LF behind the size", chunked("5\r\r\nhello\r\n0\r\n\r\n")),
-				bad("LF behind an extension", chunked("5;a\nhello\r\n0\r\n\r\n")),
+				bad("LF after the size", chunked("5\nhello\r\n0\r\n\r\n")),
+				bad("CR after the size", chunked("5\rhello\r\n0\r\n\r\n")),
+				bad("CR CR LF after the size", chunked("5\r\r\nhello\r\n0\r\n\r\n")),
+				bad("LF after an extension", chunked("5;a\nhello\r\n0\r\n\r\n")),
 				bad("CR in an extension", chunked("5;a\rb\r\nhello\r\n0\r\n\r\n")),
 				bad("LF in a quoted string", chunked("5;a=\"\n\"\r\nhello\r\n0\r\n\r\n")),
-				bad("LF behind the last size", chunked(chunk("5", "hello")+"0\n\r\n")),
-				bad("LF for the last line", chunked(chunk("5", "hello")+"0\r\n\n")),
-				bad("CR for the last line", chunked(chunk("5", "hello")+"0\r\n\rX")),
+				bad("LF after the last size", chunked(chunk("5", "hello")+"0\n\r\n")),
+				bad("LF instead of the last CRLF", chunked(chunk("5", "hello")+"0\r\n\n")),
+				bad("CR instead of the last CRLF", chunked(chunk("5", "hello")+"0\r\n\rX")),
 				bad("an empty line before the size", chunked("\r\n5\r\nhello\r\n0\r\n\r\n")),
 			)
 		}},
 		{Name: "chunk-data-crlf", IDs: []string{"chunk-data-crlf"}, Run: func(t *T) {
 			exchange(t,
-				bad("another byte", chunked("5\r\nhelloX\r\n0\r\n\r\n")),
-				bad("another byte for the CR", chunked("5\r\nhelloX\n0\r\n\r\n")),
+				bad("more data than the size", chunked("5\r\nhelloX\r\n0\r\n\r\n")),
+				bad("another byte instead of CR", chunked("5\r\nhelloX\n0\r\n\r\n")),
 				bad("two LF", chunked("5\r\nhello\n\n0\r\n\r\n")),
-				bad("LF", chunked("5\r\nhello\n0\r\n\r\n")),
+				bad("LF alone", chunked("5\r\nhello\n0\r\n\r\n")),
 				bad("CR CR LF", chunked("5\r\nhello\r\r\n0\r\n\r\n")),
-				bad("CR and another byte", chunked("5\r\nhello\rX0\r\n\r\n")),
-				bad("nothing", chunked("5\r\nhello0\r\n\r\n")),
-				bad("too little data", chunked("6\r\nhello\r\n0\r\n\r\n")),
+				bad("CR without LF", chunked("5\r\nhello\rX0\r\n\r\n")),
+				bad("no line end", chunked("5\r\nhello0\r\n\r\n")),
+				bad("less data than the size", chunked("6\r\nhello\r\n0\r\n\r\n")),
 			)
 		}},
 		{Name: "chunk-trailers", IDs: []string{"chunk-trailers"}, Run: func(t *T) {
@@ -337,10 +337,10 @@ func chunkCases() []Case {
 			if got := resp.Get("Content-Type"); got != "text/x-head" {
 				t.Errorf("Content-Type is %q, want text/x-head", got)
 			}
-			// Nor are they fields of the request for whoever answers it.
+			// Trailers must not replace header fields of the request.
 			resp = c.Send(chunked(chunk("2", "ok")+"0\r\nContent-Type: text/x-trailer\r\n\r\n")).WantBody(200, "ok")
 			if got := resp.Get("Content-Type"); got == "text/x-trailer" {
-				t.Errorf("the Content-Type of the trailers came back")
+				t.Errorf("the response has the Content-Type of the trailers")
 			}
 			for _, line := range []string{"If-None-Match: *", "If-Match: \"other\"", "Range: bytes=0-1"} {
 				c.Send("GET /plain.txt HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n"+line+"\r\n\r\n").WantBody(200, docroot.Texts["plain.txt"])
@@ -356,10 +356,10 @@ func chunkCases() []Case {
 		}},
 		{Name: "chunk-trailer-limits", IDs: []string{"chunk-trailer-limits"}, Run: func(t *T) {
 			exchange(t,
-				echoed("200 fields", trailer(trailers(200)), "hello"), // those of the head do not count
+				echoed("200 fields", trailer(trailers(200)), "hello"), // header fields do not count
 				row{name: "201 fields", send: trailer(trailers(201)), want: 431},
 				echoed("a field of 65,000 bytes", trailer("X: "+strings.Repeat("x", 65_000)+"\r\n"), "hello"),
-				row{name: "70,000 bytes", send: trailer("X: " + strings.Repeat("x", 70_000) + "\r\n"), want: 431},
+				row{name: "a field of 70,000 bytes", send: trailer("X: " + strings.Repeat("x", 70_000) + "\r\n"), want: 431},
 			)
 		}},
 		{Name: "chunk-413", IDs: []string{"chunk-413", "refuse-413"}, Run: func(t *T) {
@@ -374,14 +374,14 @@ func chunkCases() []Case {
 			extensions := strings.Repeat(chunk("1;"+strings.Repeat("x", 4094), "x"), 256) // 256 bytes less than 1 MiB
 			one := chunked(chunk("100000", strings.Repeat("x", mib)) + last)
 			exchange(t,
-				row{name: "in one chunk", send: one, want: 200, kept: true},
-				row{name: "one byte over", send: chunked(strings.Repeat(piece, 16) + chunk("1", "x") + last), want: 413},
-				row{name: "one chunk over", send: chunked("100001\r\n"), want: 413},
+				row{name: "1 MiB in one chunk", send: one, want: 200, kept: true},
+				row{name: "a second chunk that makes 1 MiB and one byte", send: chunked(strings.Repeat(piece, 16) + chunk("1", "x") + last), want: 413},
+				row{name: "one chunk of 1 MiB and one byte", send: chunked("100001\r\n"), want: 413},
 				row{name: "2^63-1", send: chunked("7fffffffffffffff\r\n"), want: 413, also: 400},
 				row{name: "2^64-1", send: chunked("ffffffffffffffff\r\n"), want: 413, also: 400},
 				row{name: "1 MiB of extensions", send: chunked(extensions + "0;" + strings.Repeat("x", 255) + "\r\n\r\n"), want: 200, kept: true},
-				row{name: "a byte more of them", send: chunked(extensions + "0;" + strings.Repeat("x", 256) + "\r\n\r\n"), want: 413},
-				row{name: "a sum that runs over", send: chunked(chunk("5", "hello") + "fffffffffffffffb\r\n"), want: 413, also: 400},
+				row{name: "1 MiB and one byte of extensions", send: chunked(extensions + "0;" + strings.Repeat("x", 256) + "\r\n\r\n"), want: 413},
+				row{name: "sizes whose sum overflows 64 bits", send: chunked(chunk("5", "hello") + "fffffffffffffffb\r\n"), want: 413, also: 400},
 			)
 		}},
 	}
@@ -392,10 +392,10 @@ func expectCases() []Case {
 	return []Case{
 		{Name: "expect-100", IDs: []string{"expect-100"}, Run: func(t *T) {
 			for name, body := range map[string][2]string{
-				"a length":       {"Content-Length: 5\r\n", "hello"},
-				"chunks":         {"Transfer-Encoding: chunked\r\n", chunk("5", "hello") + last},
-				"spelled LOUDLY": {"Content-Length: 5\r\nExpect: 100-CONTINUE\r\n", "hello"},
-				"twice, a list":  {"Content-Length: 5\r\nExpect: 100-continue, 100-continue\r\n", "hello"},
+				"Content-Length":  {"Content-Length: 5\r\n", "hello"},
+				"chunked":         {"Transfer-Encoding: chunked\r\n", chunk("5", "hello") + last},
+				"in capitals":     {"Content-Length: 5\r\nExpect: 100-CONTINUE\r\n", "hello"},
+				"twice in a list": {"Content-Length: 5\r\nExpect: 100-continue, 100-continue\r\n", "hello"},
 			} {
 				t.Sub(name, func(t *T) {
 					c := t.Dial()
@@ -408,13 +408,13 @@ func expectCases() []Case {
 						c.WantContinue()
 						resp := c.Send(body[1]).WantBody(200, "hello")
 						if len(resp.Interim) > 0 {
-							t.Errorf("a second 100")
+							t.Errorf("the server sends a second 100")
 						}
 					}
 					c.WantKept()
 				})
 			}
-			// The end of the head alone is missing: then it is time, and not before.
+			// The server sends 100 at the end of the head, not before.
 			c := t.Dial()
 			c.Send(post + expect + "Content-Length: 5\r\n")
 			c.AwaitRead()
@@ -433,7 +433,7 @@ func expectCases() []Case {
 					c.Send("hello"[len(along):])
 				}
 				if resp := c.WantBody(200, "hello"); len(resp.Interim) > 0 {
-					t.Errorf("100 though %q of the body came along with the head", along)
+					t.Errorf("the server sends 100, although %q of the body came with the head", along)
 				}
 				c.WantKept()
 				c.Close()
@@ -445,7 +445,7 @@ func expectCases() []Case {
 				c.WantSilence(20 * time.Millisecond)
 				c.Send((chunk("5", "hello") + last)[len(along):])
 				if resp := c.WantBody(200, "hello"); len(resp.Interim) > 0 {
-					t.Errorf("100 though %q of the chunks came along with the head", along)
+					t.Errorf("the server sends 100, although %q of the chunks came with the head", along)
 				}
 				c.WantKept()
 				c.Close()
@@ -455,7 +455,7 @@ func expectCases() []Case {
 			c := t.Dial()
 			for _, raw := range []string{get + expect + "\r\n", post + expect + "Content-Length: 0\r\n\r\n", post + expect + "\r\n"} {
 				if resp := c.Send(raw).Want(200); len(resp.Interim) > 0 {
-					t.Errorf("100 to %q", raw)
+					t.Errorf("the server sends 100 to %q", raw)
 				}
 			}
 			c.WantKept()
@@ -467,7 +467,7 @@ func expectCases() []Case {
 				c.AwaitRead()
 				c.WantSilence(20 * time.Millisecond)
 				if resp := c.Send("hello").WantBody(200, "hello"); len(resp.Interim) > 0 {
-					t.Errorf("%s: an interim response in HTTP/1.0", e)
+					t.Errorf("Expect: %s: the server sends an interim response to HTTP/1.0", e)
 				}
 				c.WantEnd()
 				c.Close()
@@ -493,7 +493,7 @@ func expectCases() []Case {
 			} {
 				t.Sub(fmt.Sprintf("%q", raw), func(t *T) {
 					if resp := t.Dial().Send(raw).WantRefused(want); len(resp.Interim) > 0 {
-						t.Errorf("100, then %d", want)
+						t.Errorf("the server sends 100 before the %d", want)
 					}
 				})
 			}

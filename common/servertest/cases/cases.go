@@ -1,5 +1,5 @@
-// Package cases holds the cases of the conformance suite. There is a file for each subject of
-// docs/spec.md, named like its section; a case belongs where the claim that it proves is:
+// Package cases holds the cases of the conformance suite. Each section of docs/spec.md has a file
+// here, and a case belongs in the file of the claim that it tests:
 //
 //	Flags, Environment, Start            command_line.go, connection_limit.go
 //	Time-outs                            time_outs.go
@@ -22,9 +22,9 @@
 //	Private files                        private_files.go
 //	Data                                 data.go
 //
-// To add a case, put it into the list that the file's function returns. A new function goes into the
-// variable groups. Helpers of several files are in files named helper_….go; the messages of a
-// failed case name the line in the case, not in such a helper.
+// To add a case, append it to the list that the file's function returns. Add a new function to the
+// variable groups. Helpers that several files share are in files named helper_….go. They call
+// t.Helper, so that a failure message names the line of the case.
 package cases
 
 import (
@@ -34,7 +34,7 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// The words that every case is written in.
+// Short names for the types that most cases use.
 type (
 	Case        = suite.Case
 	Client      = wire.Client
@@ -47,7 +47,7 @@ type (
 	T           = suite.T
 )
 
-// groups are all cases, by topic.
+// groups lists the functions that return cases, one for each subject.
 var groups = []func() []Case{
 	cliCases, timeoutCases, stopCases, lostCases, outputCases,
 	connectionCases, closeCases, refusalCases, lineCases, targetCases, fieldCases, methodCases,
@@ -56,7 +56,7 @@ var groups = []func() []Case{
 	loginCases, tokenCases, privateCases, dataCases, manyCases,
 }
 
-// All are all cases of the suite.
+// All returns all cases of the suite.
 func All() []Case {
 	var all []Case
 	for _, group := range groups {

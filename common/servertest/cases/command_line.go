@@ -19,7 +19,7 @@ import (
 	"fourways.example/common/servertest/suite"
 )
 
-// account is an environment with everything that login needs.
+// account is the environment of a server with an account and a secret.
 var account = []string{"USER_NAME=user0", "USER_PASS=thepassword", "SECRET=a secret for tests"}
 
 const credentials = `{"username": "user0", "password": "thepassword"}`
@@ -27,7 +27,7 @@ const credentials = `{"username": "user0", "password": "thepassword"}`
 func cliCases() []Case {
 	return []Case{
 		{Name: "cli-port", IDs: []string{"cli-port"}, NoServer: true, Run: func(t *T) {
-			// Begin uses -p; what is left is the other spelling, and a number of one's own.
+			// Other cases let the server choose a port. This case gives one, in both spellings.
 			for _, flag := range []string{"-p", "--port"} {
 				port := t.FreePort()
 				s := t.Begin(Config{Flags: []string{flag, strconv.Itoa(port)}, Port: port})
@@ -35,18 +35,18 @@ func cliCases() []Case {
 					t.Errorf("%s %d: %v", flag, port, err)
 				}
 				if !strings.Contains(s.Start, strconv.Itoa(port)) {
-					t.Errorf("%s %d: it starts with %q", flag, port, s.Start)
+					t.Errorf("%s %d: the start line is %q", flag, port, s.Start)
 				}
 			}
 		}},
 		{Name: "cli-port-zero", IDs: []string{"cli-port-zero"}, NoServer: true, Run: func(t *T) {
 			a, b := t.Begin(Config{}), t.Begin(Config{})
 			if a.Port == 0 || a.Port == b.Port {
-				t.Errorf("two servers on ports %d and %d", a.Port, b.Port)
+				t.Errorf("two servers got the ports %d and %d", a.Port, b.Port)
 			}
 			for _, s := range []*Server{a, b} {
 				if !strings.Contains(s.Start, strconv.Itoa(s.Port)) {
-					t.Errorf("it listens on port %d and starts with %q", s.Port, s.Start)
+					t.Errorf("the server listens on port %d, but the start line is %q", s.Port, s.Start)
 				}
 			}
 		}},
@@ -85,7 +85,7 @@ func cliCases() []Case {
 					t.Errorf("%v", err)
 				}
 				if out := s.Stdout.String(); strings.Count(out, "\n") != 1 {
-					t.Errorf("%s: three requests leave on stdout:%s", flag, process.Indent(out))
+					t.Errorf("%s: want only the start line on stdout after three requests, got:%s", flag, process.Indent(out))
 				}
 			}
 		}},
@@ -95,7 +95,7 @@ func cliCases() []Case {
 			c.Request("GET", "/plain.txt?in-the-log").Want(200)
 			c.Request("GET", "/not-there-in-the-log").Want(404)
 			for path, status := range map[string]string{"/plain.txt": "200", "/not-there-in-the-log": "404"} {
-				t.Eventually("a line in the log with "+path+" and "+status, func() bool {
+				t.Eventually("one line of the log has "+path+" and "+status, func() bool {
 					n := 0
 					for line := range strings.Lines(t.Server.Stdout.Since(before)) {
 						if strings.Contains(line, path) && regexp.MustCompile(`\b`+status+`\b`).MatchString(line) {
@@ -107,38 +107,38 @@ func cliCases() []Case {
 			}
 		}},
 		{Name: "cli-access-log-forged", IDs: []string{"cli-access-log"}, Run: func(t *T) {
-			// What a client sends must not make lines of its own, or move a terminal's cursor.
+			// Bytes from a client must not start a new line in the log or control a terminal.
 			before := t.Server.Stdout.Len()
 			c := t.Dial()
 			c.Request("GET", "/forged?%0Aline", "User-Agent: \x80\x9b2J", "Referer: \"\\\" 200").Want(404)
-			c.Request("GET", "/behind-the-forged").Want(404)
+			c.Request("GET", "/after-the-forged").Want(404)
 			out := ""
 			t.Eventually("both lines are in the log", func() bool {
 				out = t.Server.Stdout.Since(before)
-				return regexp.MustCompile(`behind-the-forged.*\n`).MatchString(out)
+				return regexp.MustCompile(`after-the-forged.*\n`).MatchString(out)
 			})
-			_, out, _ = strings.Cut(out, "/forged") // before it, the requests of other cases
+			_, out, _ = strings.Cut(out, "/forged") // drop the lines of earlier requests
 			if strings.Count(out, "\n") != 2 || strings.ContainsAny(out, "\x1b\x00\r") || strings.Contains(out, "\x9b") {
-				t.Errorf("two requests leave %q in the log", out)
+				t.Errorf("want two lines without control bytes in the log, got %q", out)
 			}
 		}},
 		{Name: "cli-workers", IDs: []string{"cli-workers", "start-line-workers"}, Stages: stages.In(2, 3, 4), NoServer: true, Run: func(t *T) {
-			standard := 64
+			byDefault := 64
 			if t.Stage() == 4 {
-				standard = runtime.NumCPU()
+				byDefault = runtime.NumCPU()
 			}
 			for _, c := range []struct {
 				want  int
 				flags []string
-			}{{17, []string{"-n", "17"}}, {97, []string{"--workers", "97"}}, {standard, nil}} {
+			}{{17, []string{"-n", "17"}}, {97, []string{"--workers", "97"}}, {byDefault, nil}} {
 				s := t.Begin(Config{Flags: c.flags})
 				if !workers(s.Start, c.want) {
-					t.Errorf("%q: it starts with %q, want %d workers in it", c.flags, s.Start, c.want)
+					t.Errorf("%q: the start line is %q, want %d workers in it", c.flags, s.Start, c.want)
 				}
-				t.Eventually(fmt.Sprintf("%q: %d threads", c.flags, c.want), func() bool { return s.Threads() >= c.want })
-				t.OnEnd(func() { // when those that start later have had their time
-					if n := s.Threads(); n > c.want+60 { // whatever else the program has threads for
-						t.Errorf("%q: %d threads", c.flags, n)
+				t.Eventually(fmt.Sprintf("%q: the server has %d threads", c.flags, c.want), func() bool { return s.Threads() >= c.want })
+				t.OnEnd(func() { // when late threads have started too
+					if n := s.Threads(); n > c.want+60 { // the Go runtime has threads of its own
+						t.Errorf("%q: the server has %d threads, want at most %d", c.flags, n, c.want+60)
 					}
 				})
 			}
@@ -165,7 +165,7 @@ func cliCases() []Case {
 				c := t.Dial()
 				c.Request("GET", "/healthz").WantSilence(100 * time.Millisecond)
 				if n := t.Server.Connections(); n > 2 {
-					t.Errorf("%d connections are open", n)
+					t.Errorf("%d connections are open, want at most 2", n)
 				}
 				a.Close()
 				c.WantBody(200, "ok")
@@ -174,7 +174,7 @@ func cliCases() []Case {
 				b.Send(restHealthz).WantBody(200, "ok")
 				b.Send(halfHealthz)
 				b.AwaitRead()
-				// A client that leaves in disorder makes room as well.
+				// A reset frees a connection too.
 				d := t.Dial()
 				d.Request("GET", "/healthz").WantSilence(50 * time.Millisecond)
 				b.Reset()
@@ -199,10 +199,10 @@ func cliCases() []Case {
 			Flags: []string{"--max-conns", "1", "--bind", "separate"},
 			Run: func(t *T) {
 				if !haveIPv6() {
-					t.Logf("this machine has no IPv6: nothing to see")
+					t.Logf("skipped: this machine has no IPv6")
 					return
 				}
-				for i := range 6 { // whoever comes gets the one slot, of whichever family
+				for i := range 6 { // a client of either family gets the only connection
 					c := t.DialTo(t.Server, DialOptions{IPv6: i%3 == 1})
 					c.Request("GET", "/healthz").WantBody(200, "ok")
 					c.Close()
@@ -220,7 +220,7 @@ func cliCases() []Case {
 			Name: "cli-max-conns-default", IDs: []string{"cli-max-conns-default"}, Stages: stages.In(2, 3, 4), NoServer: true, Alone: true,
 			Run: func(t *T) {
 				limits := []struct{ descriptors, workers, want int }{
-					{500, 200, 500 - 256 - 64}, // with fewer workers the pool would be the bound
+					{500, 200, 500 - 256 - 64}, // with fewer workers the pool would be the limit
 					{440, 200, 440 - 256 - 64},
 					{320, 200, 320 / 4},
 				}
@@ -297,7 +297,7 @@ func cliCases() []Case {
 					"--header-timeout", "--body-timeout", "--write-timeout", "--max-conns",
 				} {
 					if !strings.Contains(stdout, want) {
-						t.Errorf("%s: no %s in it:%s", flag, want, process.Indent(stdout))
+						t.Errorf("%s: the help does not name %s:%s", flag, want, process.Indent(stdout))
 						break
 					}
 				}
@@ -307,7 +307,7 @@ func cliCases() []Case {
 			want := 4096
 			if data, err := os.ReadFile("/proc/sys/net/core/somaxconn"); err == nil {
 				if n, err := strconv.Atoi(strings.TrimSpace(string(data))); err == nil {
-					want = min(want, n) // the kernel cuts it to this
+					want = min(want, n) // the kernel's upper limit
 				}
 			}
 			if l, ok := kernel.Listener(t.Server.Port); !ok || int(l.Unacked) != want {
@@ -317,7 +317,7 @@ func cliCases() []Case {
 
 		{Name: "env-account", IDs: []string{"env-account", "env-no-account-note"}, Env: account, Run: func(t *T) {
 			if strings.Contains(strings.ToLower(t.Server.Start), "login is off") {
-				t.Errorf("there is an account, and it starts with %q", t.Server.Start)
+				t.Errorf("there is an account, but the start line is %q", t.Server.Start)
 			}
 			c := t.Dial()
 			c.Post("/api/login", credentials).Want(200)
@@ -339,7 +339,7 @@ func cliCases() []Case {
 			for i, s := range servers {
 				cookies[i] = loggedIn(t, s)
 				if !strings.Contains(claims(s, cookies[i]), "user0") {
-					t.Errorf("server %d does not know its own token", i)
+					t.Errorf("server %d does not accept its own token", i)
 				}
 			}
 			if !strings.Contains(claims(servers[1], cookies[0]), "user0") {
@@ -351,11 +351,11 @@ func cliCases() []Case {
 				}
 			}
 			if strings.Contains(claims(servers[4], cookies[3]), "user0") {
-				t.Errorf("two servers without SECRET have the same one")
+				t.Errorf("two servers without SECRET use the same secret")
 			}
 			for _, s := range servers[3:] {
 				if out := s.Stdout.String(); strings.Count(out, "SECRET") != 1 {
-					t.Errorf("without SECRET it says:%s", process.Indent(out))
+					t.Errorf("without SECRET: want one line about SECRET on stdout, got:%s", process.Indent(out))
 				}
 			}
 		}},
@@ -364,14 +364,14 @@ func cliCases() []Case {
 				t.Sub(fmt.Sprintf("%q", env), func(t *T) {
 					s := t.Begin(Config{Env: env})
 					if !regexp.MustCompile(`(?i)login is off`).MatchString(s.Start) {
-						t.Errorf("it starts with %q: not a word on login", s.Start)
+						t.Errorf("the start line %q does not say that login is off", s.Start)
 					}
 					c := t.DialTo(s, DialOptions{})
 					for _, body := range []string{
 						credentials, `{"username": "", "password": ""}`, `{"username": "admin", "password": "admin"}`, `{"username": "a", "password": ""}`,
 					} {
 						if resp := c.Post("/api/login", body).Want(403); resp.Get("Set-Cookie") != "" {
-							t.Errorf("%s gets a cookie", body)
+							t.Errorf("a login with %s sets a cookie", body)
 						}
 					}
 					c.Close()
@@ -379,7 +379,7 @@ func cliCases() []Case {
 						t.Errorf("%v", err)
 					}
 					if n := strings.Count(strings.ToLower(s.Stdout.String()), "login is off"); n != 1 {
-						t.Errorf("it says so %d times", n)
+						t.Errorf("stdout says %d times that login is off, want once", n)
 					}
 				})
 			}
@@ -390,32 +390,32 @@ func cliCases() []Case {
 		}, NoServer: true, Run: func(t *T) {
 			s := t.Begin(Config{Env: account})
 			if want := fmt.Sprint("stage", t.Stage()); !strings.Contains(s.Start, want) {
-				t.Errorf("%q does not name %s", s.Start, want)
+				t.Errorf("the start line %q does not name %s", s.Start, want)
 			}
 			if !strings.Contains(s.Start, t.Root.Dir) {
-				t.Errorf("%q does not name the root", s.Start)
+				t.Errorf("the start line %q does not name the root", s.Start)
 			}
 			want := []string{fmt.Sprint("0.0.0.0:", s.Port)}
 			if t.Stage() >= 3 && haveIPv6() {
-				want = []string{fmt.Sprint("[::]:", s.Port)} // one socket for both, or two
+				want = []string{fmt.Sprint("[::]:", s.Port)} // the same with one socket and with two
 			}
 			for _, addr := range want {
 				if !strings.Contains(s.Start, addr) {
-					t.Errorf("%q does not name %s", s.Start, addr)
+					t.Errorf("the start line %q does not name %s", s.Start, addr)
 				}
 			}
 			if t.Stage() < 3 && strings.Contains(s.Start, "[::]") {
-				t.Errorf("%q names an address that nobody listens on", s.Start)
+				t.Errorf("the start line %q names an address on which the server does not listen", s.Start)
 			}
 			if err := suite.Healthy(s); err != nil {
 				t.Errorf("%v", err)
 			}
 			t.Eventually("the request is in the log", func() bool { return strings.Contains(s.Stdout.String(), "/healthz") })
 			if out := s.Stdout.String(); strings.Count(out, "\n") != 2 {
-				t.Errorf("the start and one request leave on stdout:%s", process.Indent(out))
+				t.Errorf("want the start line and one line of the access log on stdout, got:%s", process.Indent(out))
 			}
 
-			// One line is one line, whatever the root is called.
+			// A line end in the name of the root does not split the start line.
 			odd := t.Folder(map[string]string{"two\nlines/plain.txt": "plain"})
 			s = t.Begin(Config{Root: odd.Path("two\nlines"), Flags: []string{"-s"}, Env: account})
 			if err := suite.Healthy(s); err != nil {
@@ -425,22 +425,22 @@ func cliCases() []Case {
 				t.Errorf("%v", err)
 			}
 			if out := s.Stdout.String(); strings.Count(out, "\n") != 1 {
-				t.Errorf("a root with a line end in its name leaves on stdout:%s", process.Indent(out))
+				t.Errorf("a root with a line end in its name: want one line on stdout, got:%s", process.Indent(out))
 			}
 		}},
 		{Name: "start-accepts", IDs: []string{"start-accepts"}, NoServer: true, Run: func(t *T) {
-			// A busy machine may have its reasons once, but not four times.
+			// A busy machine may explain one slow start, but not four.
 			var took time.Duration
 			for range 4 {
 				port := t.FreePort()
 				start := time.Now()
 				s := t.Begin(Config{Port: port})
-				t.DialTo(s, DialOptions{}).Request("GET", "/healthz").WantBody(200, "ok") // the kernel alone makes connections too
+				t.DialTo(s, DialOptions{}).Request("GET", "/healthz").WantBody(200, "ok") // a connection proves nothing: the kernel makes it before accept
 				if took = time.Since(start); took < time.Second {
 					return
 				}
 			}
-			t.Errorf("the first connection is made %v after the start", took)
+			t.Errorf("the first response comes %v after the start, want less than 1 s", took)
 		}},
 		{Name: "start-port-in-use", IDs: []string{"start-port-in-use"}, NoServer: true, Run: func(t *T) {
 			l, err := net.Listen("tcp4", "0.0.0.0:0")
@@ -465,17 +465,19 @@ func cliCases() []Case {
 	}
 }
 
-// workers finds the number of workers in a start line, whatever they are called.
+// workers reports whether a start line names n workers, threads or loops.
 func workers(start string, n int) bool {
 	const noun = `(?:workers?|threads?|(?:event )?loops?)`
 	return regexp.MustCompile(fmt.Sprintf(`(?i)\b%d %s\b|\b%s[ =:]*%d\b`, n, noun, noun, n)).MatchString(start)
 }
 
-// bind is the case of one value (or several that mean the same) of --bind.
+// bind returns a case for one mode of --bind. The values all mean this mode; "" leaves the flag out.
+// sockets is the number of listening sockets that the server must have; 0 allows any number. four and
+// six say which families it must serve.
 func bind(sockets int, four, six bool, values ...string) func(*T) {
 	return func(t *T) {
 		if !haveIPv6() {
-			t.Logf("this machine has no IPv6: nothing to see")
+			t.Logf("skipped: this machine has no IPv6")
 			return
 		}
 		for _, value := range values {
@@ -494,28 +496,28 @@ func bind(sockets int, four, six bool, values ...string) func(*T) {
 					_ = conn.Close()
 				}
 				if (err == nil) != family.want {
-					t.Errorf("%q: a connection to %s: %v", flags, family.addr, err)
+					t.Errorf("%q: a connection to %s: error %v, want success: %t", flags, family.addr, err, family.want)
 				}
-				// One socket for both families is named by its one address.
+				// A single socket for both families appears in the start line as one address.
 				if named := strings.Contains(s.Start, fmt.Sprint(family.addr, ":", s.Port)); named && !family.want ||
 					!named && family.want && sockets == 2 {
-					t.Errorf("%q: it starts with %q", flags, s.Start)
+					t.Errorf("%q: the start line is %q, want %s in it: %t", flags, s.Start, family.addr, family.want)
 				}
 			}
 			if sockets > 0 && s.OwnSockets != sockets {
-				t.Errorf("%q: %d sockets, want %d", flags, s.OwnSockets, sockets)
+				t.Errorf("%q: %d listening sockets, want %d", flags, s.OwnSockets, sockets)
 			}
 		}
 	}
 }
 
-// tokenLife is the case of a server whose tokens live that long.
+// tokenLife returns a case for a server whose tokens live for this number of seconds.
 func tokenLife(seconds int64) func(*T) {
 	return func(t *T) {
 		resp := t.Dial().Post("/api/login", credentials).Want(200)
 		var claims struct{ Iat, Exp int64 }
 		if err := json.Unmarshal(resp.Body, &claims); err != nil || claims.Exp-claims.Iat != seconds {
-			t.Errorf("a token with the claims %s, want a life of %d s", resp.Body, seconds)
+			t.Errorf("the claims of the token are %s, want a life of %d s", resp.Body, seconds)
 		}
 		if cookie := resp.Get("Set-Cookie"); !strings.Contains(cookie, fmt.Sprintf("Max-Age=%d;", seconds)) {
 			t.Errorf("Set-Cookie: %s, want a Max-Age of %d", cookie, seconds)
@@ -523,7 +525,7 @@ func tokenLife(seconds int64) func(*T) {
 	}
 }
 
-// loggedIn logs in and returns the cookie as a client sends it back.
+// loggedIn logs in and returns the cookie, as a client sends it back.
 func loggedIn(t *T, s *Server) string {
 	t.Helper()
 	c := t.DialTo(s, DialOptions{})
@@ -532,31 +534,32 @@ func loggedIn(t *T, s *Server) string {
 	return cookie
 }
 
-// refusedFlag runs the program with a command line that it must refuse: exit status 2 and one line
-// that names the culprit and matches says.
-func refusedFlag(t *T, args []string, names, says string) {
+// refusedFlag runs the program with a bad command line. The program must exit with status 2 and
+// print one line that has the text name and matches pattern, unless pattern is empty.
+func refusedFlag(t *T, args []string, name, pattern string) {
 	t.Helper()
-	stderr := refusedStart(t, 2, args, strings.TrimLeft(names, "-"))
-	if says != "" && !regexp.MustCompile(says).MatchString(stderr) {
-		t.Errorf("%q: %q does not match %s", args, stderr, says)
+	stderr := refusedStart(t, 2, args, strings.TrimLeft(name, "-"))
+	if pattern != "" && !regexp.MustCompile(pattern).MatchString(stderr) {
+		t.Errorf("%q: %q does not match %s", args, stderr, pattern)
 	}
 }
 
-// refusedStart runs the program with a command line with which it cannot start.
-func refusedStart(t *T, want int, args []string, names string) string {
+// refusedStart runs the program with a command line with which it cannot start. The program must
+// print one line on stderr that has the text name; refusedStart returns this line.
+func refusedStart(t *T, want int, args []string, name string) string {
 	t.Helper()
 	status, stdout, stderr := t.Exec(args...)
 	switch {
 	case status == -1:
-		t.Errorf("%q: it does not end", args)
+		t.Errorf("%q: the program does not exit", args)
 	case status != want:
 		t.Errorf("%q: exit status %d, want %d", args, status, want)
 	}
 	if stdout != "" {
-		t.Errorf("%q: on stdout:%s", args, process.Indent(stdout))
+		t.Errorf("%q: want nothing on stdout, got:%s", args, process.Indent(stdout))
 	}
-	if strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, "\n") || !strings.Contains(stderr, names) {
-		t.Errorf("%q: want one line on stderr that names %s, got:%s", args, names, process.Indent(stderr))
+	if strings.Count(stderr, "\n") != 1 || !strings.HasSuffix(stderr, "\n") || !strings.Contains(stderr, name) {
+		t.Errorf("%q: want one line on stderr that names %s, got:%s", args, name, process.Indent(stderr))
 	}
 	return stderr
 }

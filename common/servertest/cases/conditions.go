@@ -10,7 +10,7 @@ import (
 	"fourways.example/common/servertest/docroot"
 )
 
-// The times around that of all files in the root, in the three forms of a date (RFC 9110 §5.6.7).
+// All files in the root have the modification time modified. The other times are before and after it.
 var (
 	modified     = docroot.Modified.Format(http.TimeFormat)
 	secondBefore = docroot.Modified.Add(-time.Second).Format(http.TimeFormat)
@@ -19,12 +19,13 @@ var (
 	yearAfter    = docroot.Modified.AddDate(1, 0, 0)
 )
 
+// The two obsolete forms of a date (RFC 9110 §5.6.7).
 const (
 	rfc850  = "Monday, 02-Jan-06 15:04:05 GMT"
 	asctime = "Mon Jan _2 15:04:05 2006"
 )
 
-// badDates are what no date is.
+// badDates are values that are not a valid date.
 var badDates = []string{
 	"", "0", "yesterday", "Thu, 29 Feb 2024", "Thu, 30 Feb 2024 12:34:56 GMT", "Thu, 29 Feb 2024 12:34:56", "Thu, 29 Feb 2024 12:34:56 +0000",
 	"2024-02-29T12:34:56Z", "Thu, 29 Feb 2024 25:34:56 GMT", "1709210096", "Thu, 29 Feb 2024 12:34:56 GMT, Thu, 29 Feb 2024 12:34:56 GMT",
@@ -34,7 +35,7 @@ var badDates = []string{
 func conditionCases() []Case {
 	const target = "/plain.txt"
 	plain := docroot.Texts["plain.txt"]
-	// Each condition holds for GET and for HEAD.
+	// conditions sends each condition with GET and with HEAD.
 	conditions := func(want int, conditions ...string) func(*T) {
 		return func(t *T) {
 			var asks []ask
@@ -48,9 +49,9 @@ func conditionCases() []Case {
 							a.body = plain
 						}
 					case 304:
-						a.hasnt = []string{"Content-Range"}
+						a.lacks = []string{"Content-Range"}
 					case 412:
-						a.hasnt = []string{"ETag", "Last-Modified", "Content-Range"}
+						a.lacks = []string{"ETag", "Last-Modified", "Content-Range"}
 					}
 					asks = append(asks, a)
 				}
@@ -58,7 +59,7 @@ func conditionCases() []Case {
 			askAll(t, asks...)
 		}
 	}
-	// These are for GET, as If-Range is.
+	// ifRange sends each value with GET: like Range, If-Range applies to GET only.
 	ifRange := func(want int, body string, values ...string) func(*T) {
 		return func(t *T) {
 			for _, v := range values {
@@ -73,14 +74,14 @@ func conditionCases() []Case {
 			for _, target := range []string{"/plain.txt", "/k.txt", "/", "/sub/", "/empty.txt", "/big.bin", "/a.mp4"} {
 				tag := c.Request("HEAD", target).WantTo("HEAD", 200).Get("ETag")
 				if !regexp.MustCompile(`^"[\x21\x23-\x7e]+"$`).MatchString(tag) {
-					t.Errorf("%s: ETag: %s is no strong tag", target, tag)
+					t.Errorf("%s: ETag: %s is not a strong tag", target, tag)
 				}
 				if other, ok := tags[tag]; ok {
-					t.Errorf("%s and %s have the same tag", target, other)
+					t.Errorf("%s and %s have the same entity tag", target, other)
 				}
 				tags[tag] = target
 				if again := c.Request("HEAD", target).WantTo("HEAD", 200).Get("ETag"); again != tag {
-					t.Errorf("%s: the tag is %s, then %s", target, tag, again)
+					t.Errorf("%s: the tag is %s, in the next response %s", target, tag, again)
 				}
 			}
 		}},
@@ -103,7 +104,7 @@ func conditionCases() []Case {
 				`If-None-Match: "other"`, `If-None-Match: W/"other", "another"`, `If-None-Match: "*"`, `If-None-Match: ""`, "If-None-Match: \"x$TAG",
 				`If-None-Match: other`, "If-None-Match: \"other\"\r\nIf-None-Match: \"another\"", `If-None-Match: "`,
 			)(t)
-			// §13.2.1: what would be no success without them is not asked about.
+			// §13.2.1: conditions are ignored where the response without them is not a success.
 			askAll(t,
 				ask{target: "/nothing-there", fields: []string{"If-None-Match: *"}, want: 404},
 				ask{target: "/sub", fields: []string{"If-None-Match: *"}, want: 301},
@@ -122,7 +123,7 @@ func conditionCases() []Case {
 				200,
 				"If-Modified-Since: "+secondBefore, "If-Modified-Since: "+yearBefore.Format(http.TimeFormat),
 				"If-Modified-Since: "+yearBefore.Format(rfc850), "If-Modified-Since: "+docroot.Modified.Add(-time.Second).Format(rfc850),
-				"If-Modified-Since: "+docroot.Modified.AddDate(-40, 0, 1).Format(rfc850), // '84 is past, not to come
+				"If-Modified-Since: "+docroot.Modified.AddDate(-40, 0, 1).Format(rfc850), // two digits never mean a year over 50 years ahead: 84 is 1984
 				"If-Modified-Since: "+yearBefore.Format(asctime), "If-Modified-Since: "+docroot.Modified.Add(-time.Second).Format(asctime),
 				"If-Modified-Since: Thu, 01 Jan 1970 00:00:00 GMT",
 			)(t)
@@ -146,7 +147,7 @@ func conditionCases() []Case {
 							}
 						}
 						if n := resp.Get("Content-Length"); n != "" && n != head.Get("Content-Length") {
-							t.Errorf("Content-Length: %s of a file of %s bytes", n, head.Get("Content-Length")) // §8.6
+							t.Errorf("Content-Length is %s in 304 and %s in 200", n, head.Get("Content-Length")) // §8.6
 						}
 					})
 				}
@@ -201,7 +202,7 @@ func conditionCases() []Case {
 			ifRange(200, plain, `"other"`, "W/$TAG", "*", "$TAG, $TAG", `"other", $TAG`, "", `""`, "other", `"`)(t)
 			askAll(t,
 				ask{target: target, fields: []string{"If-Range: $TAG"}, want: 200, body: plain},
-				// The Range is as good as absent: so it cannot be wrong either.
+				// If If-Range does not match, Range is ignored, even if it could not be satisfied.
 				ask{target: target, fields: []string{`If-Range: "other"`, "Range: bytes=1000-"}, want: 200, body: plain},
 				ask{target: target, fields: []string{"If-Range: $TAG", "Range: bytes=1000-"}, want: 416},
 				ask{target: target, fields: []string{`If-Range: "other"`, "Range: bytes=0-0,3-3"}, want: 200, body: plain},
@@ -219,7 +220,7 @@ func conditionCases() []Case {
 			for _, date := range badDates {
 				conditions(200, "If-Modified-Since: "+date, "If-Unmodified-Since: "+date)(t)
 			}
-			// One that cannot be read is no condition, but If-None-Match goes on being one.
+			// An invalid date is ignored, but If-None-Match in the same request is not.
 			conditions(304, "If-Modified-Since: yesterday\r\nIf-None-Match: $TAG", "If-Unmodified-Since: yesterday\r\nIf-None-Match: $TAG")(t)
 		}},
 		{Name: "cond-range-order", IDs: []string{"cond-range-order"}, Run: func(t *T) {

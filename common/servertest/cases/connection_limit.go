@@ -6,15 +6,15 @@ import (
 	"time"
 )
 
-// What a server does that has as many connections as it may have.
+// These functions test servers whose connections are all taken.
 
-// A request in two pieces. A client that has sent the first has a request under way.
+// The two halves of a request. A client that has sent the first half has a request under way.
 const (
 	halfHealthz = "GET /healthz HTTP/1.1\r\nHost: loc"
 	restHealthz = "alhost\r\n\r\n"
 )
 
-// halfRequest connects and sends half a request, which the server has read.
+// halfRequest connects, sends half a request and waits until the server has read it.
 func halfRequest(t *T, s *Server, o DialOptions) *Client {
 	t.Helper()
 	c := t.DialTo(s, o)
@@ -23,7 +23,7 @@ func halfRequest(t *T, s *Server, o DialOptions) *Client {
 	return c
 }
 
-// idleClient connects and asks once.
+// idleClient connects and makes one request.
 func idleClient(t *T, s *Server, o DialOptions) *Client {
 	t.Helper()
 	c := t.DialTo(s, o)
@@ -31,8 +31,8 @@ func idleClient(t *T, s *Server, o DialOptions) *Client {
 	return c
 }
 
-// shedIdle fills a server with one loop. Each client that comes then takes the place of the one that has
-// been idle longest.
+// shedIdle fills a server that has one event loop. Each further client must replace the client that
+// has been idle longest.
 func shedIdle(t *T) {
 	const most = 4
 	s := t.Begin(Config{Flags: []string{"-n", "1", "--max-conns", fmt.Sprint(most), "--idle-timeout", "5m", "--header-timeout", "5m"}})
@@ -42,8 +42,8 @@ func shedIdle(t *T) {
 	}
 	var idle []*Client // longest idle first
 	busy := halfRequest(t, s, DialOptions{})
-	idle = append(idle, t.DialTo(s, DialOptions{})) // never says a word
-	t.Eventually("both are accepted", func() bool { return s.Connections() == 2 })
+	idle = append(idle, t.DialTo(s, DialOptions{})) // never sends a byte
+	t.Eventually("both clients are accepted", func() bool { return s.Connections() == 2 })
 	for range most - 2 {
 		idle = append(idle, idleClient(t, s, DialOptions{}))
 	}
@@ -57,21 +57,21 @@ func shedIdle(t *T) {
 		idle = idle[1:]
 		full()
 	}
-	if fastest > time.Second { // a busy machine may have its reasons, but not each time
-		t.Errorf("the fastest of 6 clients is let in after %v", fastest)
+	if fastest > time.Second { // a busy machine may delay some clients, but not all
+		t.Errorf("the fastest of 6 clients is let in after %v, want at most 1 s", fastest)
 	}
-	for _, c := range idle { // one has gone for each that came
+	for _, c := range idle { // each new client closed only one connection
 		c.WantKept()
 	}
-	// Now all of them have a request under way, and nobody is closed for one more.
+	// When all clients have a request under way, none of them is closed for a further client.
 	for _, c := range idle {
 		c.Send(halfHealthz)
 		c.AwaitRead()
 	}
 	next := t.DialTo(s, DialOptions{}).Request("GET", "/healthz")
 	next.WantSilence(100 * time.Millisecond)
-	rests(t, s)
-	idle[0].Send(restHealthz).WantBody(200, "ok") // and has nothing more to ask
+	wantLittleCPU(t, s)
+	idle[0].Send(restHealthz).WantBody(200, "ok") // this client is idle now
 	next.WantBody(200, "ok")
 	idle[0].WantEnd()
 	for _, c := range append(idle[1:], busy) {
@@ -79,27 +79,28 @@ func shedIdle(t *T) {
 	}
 }
 
-// rests observes a server with a client in its backlog that it cannot let in.
-func rests(t *T, s *Server) {
+// wantLittleCPU checks that the server does not use a CPU while a client that it cannot let in waits in
+// its backlog.
+func wantLittleCPU(t *T, s *Server) {
 	t.Helper()
 	cpu, start := s.CPU(), time.Now()
 	for range 20 {
 		time.Sleep(20 * time.Millisecond)
 	}
 	if used, took := s.CPU()-cpu, time.Since(start); used > took/4 {
-		t.Errorf("while a client waits to be let in, and nobody is idle, the server uses %v of CPU time in %v", used, took)
+		t.Errorf("while a client waits in the backlog the server uses %v of CPU time in %v, want at most a quarter", used, took)
 	}
 }
 
-// shedInLoops fills a server whose clients are spread over several loops and come by two listeners: of
-// all loops one has an idle client.
+// shedInLoops fills a server that has several event loops and two listeners. Only one of the loops has
+// an idle client.
 func shedInLoops(t *T) {
 	const loops = 4
 	s := t.Begin(Config{Flags: []string{
 		"-n", fmt.Sprint(loops), "--max-conns", fmt.Sprint(loops), "--bind", "separate", "--idle-timeout", "5m", "--header-timeout", "5m",
 	}})
 	var busy []*Client
-	for range loops - 1 { // each in the loop with the fewest
+	for range loops - 1 { // each goes to a loop of its own
 		busy = append(busy, halfRequest(t, s, DialOptions{}))
 	}
 	idle := idleClient(t, s, DialOptions{})
@@ -117,14 +118,15 @@ func shedInLoops(t *T) {
 	}
 }
 
-// fillServer starts a server with few descriptors, and has more clients come than it can have. It may run
-// out of descriptors neither over them nor over the files that it has open for them.
+// fillServer starts a server with a low limit of descriptors and connects more clients than it can
+// accept. The server must accept want of them. Neither the clients nor the files that it keeps open
+// may use up its descriptors.
 func fillServer(t *T, descriptors, workers, want int) {
 	t.Helper()
-	const more, files = 20, 260 // more than the cache of open files has
+	const more, files = 20, 260 // files: more than the cache of open files holds
 	contents := map[string]string{}
 	for i := range files {
-		contents[fmt.Sprintf("%d.bin", i)] = strings.Repeat("x", 17<<10) // a smaller one is not kept open
+		contents[fmt.Sprintf("%d.bin", i)] = strings.Repeat("x", 17<<10) // a smaller file is not kept open
 	}
 	s := t.Begin(Config{
 		Root:  t.Folder(contents).Dir,
@@ -148,7 +150,7 @@ func fillServer(t *T, descriptors, workers, want int) {
 	if t.Stage() < 4 {
 		last.WantSilence(50 * time.Millisecond)
 	} else {
-		last.Want(200) // an idle one goes for each that comes
+		last.Want(200) // the server closes an idle client for each new one
 	}
 	if n := s.Connections(); n != want {
 		t.Errorf("%s: %d connections are open, want %d", about, n, want)

@@ -16,9 +16,9 @@ func connectionCases() []Case {
 	return []Case{
 		{Name: "conn-persistent", IDs: []string{"conn-persistent", "api-healthz"}, Run: func(t *T) {
 			c := t.Dial()
-			for range 1001 { // some servers have had enough after 100, or after 1000
+			for range 1001 { // some servers close after 100 or 1000 requests
 				if resp := c.Request("GET", "/healthz").WantBody(200, "ok"); resp.Has("Connection", "close") {
-					t.Fatalf("Connection: close, unasked")
+					t.Fatalf("the response has Connection: close, the request had not")
 				}
 			}
 		}},
@@ -27,7 +27,7 @@ func connectionCases() []Case {
 				c := t.Dial()
 				resp := c.Send(method + " /healthz HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n" + follow).ReadTo(method)
 				if !resp.Has("Connection", "close") {
-					t.Errorf("%s: not echoed", method)
+					t.Errorf("%s: the response has no Connection: close", method)
 				}
 				c.WantEnd()
 				c.Close()
@@ -56,7 +56,7 @@ func connectionCases() []Case {
 				for range 2 {
 					resp := c.Send("GET /healthz HTTP/1.0\r\nConnection: "+value+"\r\n\r\n").WantBody(200, "ok")
 					if !resp.Has("Connection", "keep-alive") {
-						t.Errorf("%s: kept without Connection: keep-alive", value)
+						t.Errorf("Connection: %s: the response has no Connection: keep-alive", value)
 					}
 				}
 				c.Close()
@@ -86,8 +86,8 @@ func connectionCases() []Case {
 		{Name: "conn-pipeline-mixed", IDs: []string{"conn-pipeline", "resp-exact"}, Run: pipelineMixed},
 		{Name: "conn-empty-lines", IDs: []string{"conn-empty-lines"}, Run: func(t *T) {
 			exchange(t,
-				ok("one", "\r\n"+get+"\r\n"),
-				ok("two", "\r\n\r\n"+get+"\r\n"),
+				ok("one empty line", "\r\n"+get+"\r\n"),
+				ok("two empty lines", "\r\n\r\n"+get+"\r\n"),
 			)
 			c := t.Dial()
 			c.Send(strings.Repeat("\r\n"+get+"\r\n\r\n", 5))
@@ -113,7 +113,7 @@ func connectionCases() []Case {
 			c.WantEnd()
 			c.Close()
 
-			// The server knows of the end before it has begun to answer.
+			// The server can see the end of the stream before it begins to answer.
 			c = t.Dial()
 			c.Send(get)
 			c.AwaitRead()
@@ -137,15 +137,15 @@ func connectionCases() []Case {
 					case err == nil && resp.Status == 400:
 						c.WantEnd()
 					case err == nil:
-						t.Fatalf("answered %v", resp)
+						t.Fatalf("answered %v, want 400", resp)
 					case !wire.Closed(err):
-						t.Fatalf("neither 400 nor an end: %v", err)
+						t.Fatalf("want 400 or a closed connection, got: %v", err)
 					}
 				})
 			}
 		}},
 		{Name: "conn-first-eof", IDs: []string{"conn-first-eof"}, Run: func(t *T) {
-			for range 30 { // more than a pool has workers to lose
+			for range 30 { // 90 clients: more than the 64 workers of a pool
 				t.Dial().Close()
 				t.Dial().Reset()
 				c := t.Dial()
@@ -161,7 +161,7 @@ func connectionCases() []Case {
 				c = t.Dial()
 				c.Request("GET", "/big.bin")
 				c.AwaitAnswer()
-				c.Close() // the server's next send meets a RST, then EPIPE
+				c.Close() // the server's next sends fail with ECONNRESET and EPIPE
 			}
 		}},
 		{
@@ -188,7 +188,7 @@ func connectionCases() []Case {
 					if t.Case.Fails.Has(t.Stage()) {
 						t.Fatalf("this machine has no IPv6")
 					}
-					t.Logf("this machine has no IPv6: nothing to see")
+					t.Logf("skipped: this machine has no IPv6")
 					return
 				}
 				c := t.DialTo(t.Server, DialOptions{IPv6: true})
@@ -200,7 +200,7 @@ func connectionCases() []Case {
 	}
 }
 
-// haveIPv6 says whether the machine can be reached as ::1.
+// haveIPv6 reports whether this machine has the address ::1.
 func haveIPv6() bool {
 	l, err := net.Listen("tcp6", "[::1]:0")
 	if err != nil {
@@ -220,7 +220,7 @@ func closeTokens(t *T) {
 			c := t.Dial()
 			resp := c.Send(get+fields+"\r\n\r\n"+follow).WantBody(200, "ok")
 			if !resp.Has("Connection", "close") {
-				t.Errorf("not echoed")
+				t.Errorf("the response has no Connection: close")
 			}
 			c.WantEnd()
 		})
@@ -237,35 +237,36 @@ func closeTokens(t *T) {
 	}
 }
 
-// earlyRefusals ends each request right behind the byte that makes it hopeless.
+// earlyRefusals ends each request with the byte that makes it invalid. The server must refuse it without
+// waiting for more.
 func earlyRefusals(t *T) {
 	const post = "POST /echo HTTP/1.1\r\nHost: h\r\n"
 	const chunked = post + "Transfer-Encoding: chunked\r\n\r\n"
 	rows := []row{
-		bad("a method that is no token", "G("),
+		bad("a method that is not a token", "G("),
 		bad("a control byte in the target", "GET /\x01"),
 		bad("DEL in the target", "GET /\x7f"),
 		bad("a high byte in the target", "GET /\xc3"),
 		bad("a fragment", "GET /a#"),
-		bad("a bare LF behind the request line", "GET / HTTP/1.1\n"),
+		bad("a bare LF after the request line", "GET / HTTP/1.1\n"),
 		bad("a bare CR in the request line", "GET / HTTP/1.1\rX"),
-		bad("a field name that is no token", get+"X("),
+		bad("a field name that is not a token", get+"X("),
 		bad("a space in a field name", get+"X :"),
-		bad("a fold", get+"X: y\r\n z"),
+		bad("a folded line", get+"X: y\r\n z"),
 		bad("a control byte in a value", get+"X: y\x01"),
 		bad("a NUL in a value", get+"X: y\x00"),
 		bad("a bare CR in a value", get+"X: y\rz"),
 		bad("a bare LF in a value", get+"X: y\n"),
-		bad("no hex digit", chunked+"g"),
-		bad("17 hex digits", chunked+"00000000000000005"),
-		bad("no CR behind the data of a chunk", chunked+"1\r\naX"),
-		bad("no LF behind that CR", chunked+"1\r\na\rX"),
+		bad("a chunk size that is not a number", chunked+"g"),
+		bad("a chunk size of 17 digits", chunked+"00000000000000005"),
+		bad("no CR after the data of a chunk", chunked+"1\r\naX"),
+		bad("no LF after the data of a chunk and CR", chunked+"1\r\na\rX"),
 		bad("a chunk line over 4 KiB", chunked+"1;"+strings.Repeat("a", 4200)),
 		bad("a method over 8 KiB", strings.Repeat("A", 8<<10+1)),
 		{name: "a target over 8 KiB", send: "GET /" + strings.Repeat("a", 8<<10), want: 414},
 		{name: "a head over 64 KiB", send: get + "X: " + strings.Repeat("a", 64<<10), want: 431},
 		{name: "201 fields", send: get + strings.Repeat("X: y\r\n", 200), want: 431},
-		{name: "a length over 1 MiB", send: post + "Content-Length: 1048577\r\n\r\n", want: 413},
+		{name: "a Content-Length over 1 MiB", send: post + "Content-Length: 1048577\r\n\r\n", want: 413},
 		{name: "a chunk over 1 MiB", send: chunked + "100001\r\n", want: 413},
 	}
 	for _, r := range rows {
@@ -287,23 +288,23 @@ func pipeline(t *T) {
 		c.WantKept()
 		c.Close()
 	}
-	t.Sub("at once", func(t *T) { read(t.Dial().Send(all.String())) })
+	t.Sub("in one segment", func(t *T) { read(t.Dial().Send(all.String())) })
 	for _, longest := range []int{3, 50, 500, 5000} {
-		t.Sub(fmt.Sprintf("in pieces of up to %d", longest), func(t *T) {
+		t.Sub(fmt.Sprintf("in segments of up to %d bytes", longest), func(t *T) {
 			c := t.Dial()
 			sent := c.SendRandomly(all.String(), longest, uint64(longest))
 			read(c)
 			<-sent
 		})
 	}
-	t.Sub("the half of the next request along", func(t *T) {
+	t.Sub("together with half of the next request", func(t *T) {
 		c := t.Dial()
 		raw := wire.Request("POST", "/echo", "ok")
 		c.Send(raw+raw[:len(raw)/2]).WantBody(200, "ok")
 		c.Send(raw[len(raw)/2:]).WantBody(200, "ok")
 		c.WantKept()
 	})
-	t.Sub("and the rest is cut off by the end", func(t *T) {
+	t.Sub("nothing after Connection: close is answered", func(t *T) {
 		c := t.Dial()
 		c.Send(strings.Repeat(get+"\r\n", 3) + get + "Connection: close\r\n\r\n" + follow)
 		for range 4 {
@@ -313,8 +314,8 @@ func pipeline(t *T) {
 	})
 }
 
-// pipelineMixed puts unlike requests behind each other: the response to each must leave the reader at
-// the next one's first byte.
+// pipelineMixed pipelines requests of different kinds. Each response must end where the next one
+// begins.
 func pipelineMixed(t *T) {
 	steps := []struct {
 		method, raw string

@@ -8,10 +8,11 @@ import (
 	"fourways.example/common/servertest/kernel"
 )
 
-// many is more connections than the backlog, or any table of a small server, has room for.
+// many is the number of connections in a case. It is large enough to exhaust a server that loses a
+// descriptor or a thread with each connection.
 const many = 4000
 
-// manyCases are runs over many connections, one after another. Each has a server of its own.
+// manyCases returns the cases with many connections, one after another. Each has its own server.
 func manyCases() []Case {
 	run := func(one func(t *T, i int)) func(*T) {
 		return func(t *T) {
@@ -23,19 +24,19 @@ func manyCases() []Case {
 			for i := range many {
 				one(t, i)
 			}
-			// Somebody who comes behind them all is served: by a server that has read them all.
+			// A client that connects after all of them is served, so the server has accepted them all.
 			t.Dial().Patience(time.Minute).Request("GET", "/plain.txt").WantBody(200, docroot.Texts["plain.txt"])
 			t.End()
 			if took := time.Since(start); took > time.Minute {
-				t.Errorf("%d connections take %v", many, took)
+				t.Errorf("%d connections take %v, want at most 1 minute", many, took)
 			}
 			after := 0
 			if !kernel.Eventually(t.Patience(), func() bool { after = len(t.Server.FDs()); return after <= before }) {
-				t.Errorf("it has %d descriptors, before it had %d", after, before)
+				t.Errorf("the server has %d descriptors, want at most the %d that it had before", after, before)
 			}
 		}
 	}
-	// drop sends the beginning of a request, and leaves: in order, or with a reset.
+	// drop sends the beginning of a request and then closes or resets the connection, in turn.
 	drop := func(part string) func(*T, int) {
 		return func(t *T, i int) {
 			c := t.Connect(t.Server, DialOptions{})

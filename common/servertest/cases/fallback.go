@@ -6,12 +6,12 @@ import (
 )
 
 func fallbackCases() []Case {
-	// The shared root has index.html and no 200.html; this one has it all.
+	// The shared root has no 200.html. This root has every file that a fallback can use.
 	site := map[string]string{
 		"index.html":              "the index",
 		"200.html":                "the 200",
 		"public.html":             "public.html",
-		"public/file.txt":         "beneath public",
+		"public/file.txt":         "in public",
 		"page.html":               "the page",
 		"exact":                   "a file without a suffix",
 		"exact.html":              "not this one",
@@ -24,7 +24,7 @@ func fallbackCases() []Case {
 		"empty.html":              "",
 		"a b.html":                "a blank in the name",
 		"api.html":                "not for /api",
-		"api/page.html":           "beneath api",
+		"api/page.html":           "in api",
 		"apix.html":               "apix",
 		"private.html":            "not for /private",
 		"private/page.html":       "the private page",
@@ -56,10 +56,10 @@ func fallbackCases() []Case {
 				is("/sub/nothing-there", index), // and not /sub/index.html
 				is("/nothing-there.txt", index),
 				is("/plain.txt/", index),
-				is("/sub", index), // a folder is no file: no redirect
+				is("/sub", index), // with -a a folder gets no redirect
 				is("/public", docroot.Texts["public.html"]),
 				ask{method: "HEAD", target: "/nothing-there", want: 200, has: html},
-				// It is a file like any other from then on.
+				// The server treats the fallback like any other file.
 				ask{target: "/page", fields: []string{"If-None-Match: $TAG"}, want: 304},
 				ask{target: "/page", fields: []string{"If-Modified-Since: " + modified}, want: 304},
 				ask{target: "/page", fields: []string{`If-Match: "other"`}, want: 412},
@@ -86,11 +86,11 @@ func fallbackCases() []Case {
 				is("/sub/nothing-there", "the 200"),
 				is("/200", "the 200"),
 				is("/index", "the index"),
-				is("/folder", "the 200"), // folder.html is no file
+				is("/folder", "the 200"), // folder.html is a folder
 				ask{target: "/exact", want: 200, body: "a file without a suffix", has: []string{"Content-Type: application/octet-stream"}},
 				ask{target: "/empty-file", want: 200, has: []string{"Content-Length: 0"}},
 				ask{target: "/empty", want: 200, has: []string{"Content-Length: 0", "Content-Type: text/html; charset=utf-8"}},
-				ask{target: "/public/file.txt", want: 200, body: "beneath public"},
+				ask{target: "/public/file.txt", want: 200, body: "in public"},
 				is("/public", "public.html"),
 				is("/public?x=y", "public.html"),
 				is("/public/", "the 200"),
@@ -104,18 +104,18 @@ func fallbackCases() []Case {
 			)
 		}},
 		{Name: "fallback-bare", IDs: []string{"fallback-index", "fallback-200", "fallback-status"}, NoServer: true, Run: func(t *T) {
-			// What is not there falls back on nothing, and what comes while it serves is used.
+			// Without a file to fall back on the answer is 404. Files that are created later are used.
 			r := t.Folder(map[string]string{"plain.txt": "plain", "sub/x.txt": "x"})
 			s := t.Begin(Config{Root: r.Dir, Flags: []string{a}})
 			askAllOf(t, s, missing("/"), missing("/nothing-there"), ask{target: "/plain.txt", want: 200, body: "plain"})
 			for _, step := range []struct{ file, text string }{{"index.html", "the index"}, {"200.html", "the 200"}, {"nothing-there.html", "the page"}} {
 				t.Must(r.Put(step.file, []byte(step.text)))
 				c := t.DialTo(s, DialOptions{})
-				if !kernel.Eventually(oneSecond, func() bool {
+				if !kernel.Eventually(changeLimit, func() bool {
 					resp := c.Request("GET", "/nothing-there").Read()
 					return resp.Status == 200 && string(resp.Body) == step.text
 				}) {
-					t.Errorf("with %s there, /nothing-there is not it within a second", step.file)
+					t.Errorf("/nothing-there is not %s within a second after that file was created", step.file)
 				}
 				c.Close()
 			}

@@ -8,17 +8,17 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// An ask is a request and what its answer must be. The connection must be kept.
+// An ask is a request and the response that it must get. The connection must be kept alive.
 type ask struct {
-	name   string   // "" is made from method, target and fields
-	method string   // "" is GET
-	target string   // as it stands in the request line
-	fields []string // of the request; $TAG in them is the entity tag of the target
-	send   string   // the body of the request
-	want   int
-	body   string   // of the response; "" does not look
-	has    []string // fields of the response, as "Name: value": just these of that name
-	hasnt  []string // names of fields that it must not have
+	name   string   // if "", made from method, target and fields
+	method string   // if "", GET
+	target string   // as in the request line
+	fields []string // header fields of the request; $TAG stands for the entity tag of the target
+	send   string   // request body
+	want   int      // expected status
+	body   string   // expected response body; "" accepts any body
+	has    []string // "Name: value": the response must have exactly one field of that name, with that value
+	lacks  []string // names of header fields that the response must not have
 }
 
 func (a ask) title() string {
@@ -28,13 +28,13 @@ func (a ask) title() string {
 	return strings.Join(append([]string{cmp.Or(a.method, "GET"), a.target}, a.fields...), " ")
 }
 
-// askAll plays the asks on one connection, as far as the answers allow.
+// askAll sends the requests on one connection. After a failure it opens a new one.
 func askAll(t *T, asks ...ask) {
 	t.Helper()
 	askAllOf(t, t.Server, asks...)
 }
 
-// askAllOf is ask for any server.
+// askAllOf is askAll for the server s.
 func askAllOf(t *T, s *Server, asks ...ask) {
 	t.Helper()
 	var c *Client
@@ -56,14 +56,14 @@ func askAllOf(t *T, s *Server, asks ...ask) {
 	}
 }
 
-// askOne sends one request and judges its answer.
+// askOne sends one request and checks its response.
 func askOne(c *Client, a ask) *Response {
 	c.T.Helper()
 	method := cmp.Or(a.method, "GET")
 	c.Send(wire.Request(method, a.target, a.send, withTag(c, a.target, a.fields)...))
 	resp := c.WantTo(method, a.want)
 	if resp.Has("Connection", "close") {
-		c.T.Errorf("Connection: close with a %d that keeps the connection%s", resp.Status, c.About(resp))
+		c.T.Errorf("Connection: close in a %d response, which must keep the connection alive%s", resp.Status, c.About(resp))
 	}
 	if a.body != "" && string(resp.Body) != a.body {
 		c.T.Errorf("the body is %s, want %s%s", wire.Quote(string(resp.Body)), wire.Quote(a.body), c.About(nil))
@@ -74,7 +74,7 @@ func askOne(c *Client, a ask) *Response {
 			c.T.Errorf("%s is %q, want %q%s", name, got, value, c.About(resp))
 		}
 	}
-	for _, name := range a.hasnt {
+	for _, name := range a.lacks {
 		if got := resp.Values(name); len(got) > 0 {
 			c.T.Errorf("%s is %q, want none%s", name, got, c.About(resp))
 		}
@@ -82,8 +82,8 @@ func askOne(c *Client, a ask) *Response {
 	return resp
 }
 
-// withTag puts the entity tag of the target where $TAG stands. (Three letters alone are in a token in
-// base64 now and then.)
+// withTag replaces $TAG in the fields by the entity tag of the target. The dollar sign matters: the
+// letters TAG alone may occur in a base64 token.
 func withTag(c *Client, target string, fields []string) []string {
 	c.T.Helper()
 	if !strings.Contains(strings.Join(fields, ""), "$TAG") {
@@ -97,7 +97,7 @@ func withTag(c *Client, target string, fields []string) []string {
 	return filled
 }
 
-// try runs a command of the system, not the program.
+// try runs a system command instead of the server. The status is -1 if the command cannot be run.
 func try(t *T, wrap []string, args ...string) (out string, status int) {
 	p := &Program{Path: wrap[0], Args: slices.Concat(wrap[1:], args)}
 	status, out, _, err := p.Exec(Config{})

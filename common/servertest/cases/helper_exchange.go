@@ -6,47 +6,47 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// follow is put behind a refused request, to show that it is never answered: it is complete and
-// has a response that cannot be taken for another.
-const follow = "GET /healthz HTTP/1.1\r\nHost: behind\r\n\r\n"
+// follow is a complete request. A case sends it after a refused request, or as a body, where the
+// server must not answer it.
+const follow = "GET /healthz HTTP/1.1\r\nHost: follow\r\n\r\n"
 
-// A row is a request and what must become of it.
+// A row is a raw request and the response that it must get.
 type row struct {
 	name string
 	send string // the raw bytes
-	want int    // status
-	// kept: the connection serves the next request. Otherwise the request is refused.
+	want int    // expected status
+	// kept says that the connection must be kept alive. Otherwise the request must be refused.
 	kept   bool
-	method string // as the response sees it: HEAD has no body
-	body   string // "" does not look
-	// once: send it whole only. For rows that differ in a byte from one that was sent in
-	// every manner, and for large ones.
+	method string // of the request, if not GET: a response to HEAD has no body
+	body   string // expected response body; "" accepts any body
+	// once sends the request in one piece only. It is for large requests, and for rows that differ
+	// by one byte from a row that is sent in every way.
 	once bool
-	also int // another status that is as good; 0 is none
+	also int // another accepted status; 0 is none
 }
 
-// ok is a row for a kept 200.
+// ok returns a row for a request that gets 200 and is kept alive.
 func ok(name, send string) row { return row{name: name, send: send, want: 200, kept: true} }
 
-// bad is a row for a refused 400.
+// bad returns a row for a request that is refused with 400.
 func bad(name, send string) row { return row{name: name, send: send, want: 400} }
 
-// exchange plays the rows: each request whole, byte by byte and cut at every line end. All manners of
-// a kept request share one connection.
+// exchange sends each row's request whole, byte by byte, and cut at every line end. If the request
+// is kept alive, all its deliveries share one connection.
 func exchange(t *T, rows ...row) {
 	t.Helper()
 	for _, r := range rows {
 		var kept *Client
-		for _, m := range manners(r) {
-			if !t.Sub(fmt.Sprintf("%s, %s", r.name, m.name), func(t *T) {
+		for _, d := range deliveries(r) {
+			if !t.Sub(fmt.Sprintf("%s, %s", r.name, d.name), func(t *T) {
 				if kept == nil {
 					kept = t.Connect(t.Server, DialOptions{})
 				}
 				kept.T = t
-				m.send(kept, r.send)
+				d.send(kept, r.send)
 				r.check(kept)
 			}) {
-				break // the other manners would say the same
+				break // the other deliveries would fail in the same way
 			}
 			if !r.kept {
 				kept.Close()
@@ -74,24 +74,25 @@ func (r row) check(c *Client) {
 	}
 	if r.kept {
 		if resp.Has("Connection", "close") {
-			c.T.Errorf("Connection: close with a %d that keeps the connection%s", resp.Status, c.About(resp))
+			c.T.Errorf("Connection: close in a %d response, which must keep the connection alive%s", resp.Status, c.About(resp))
 		}
 		c.WantKept()
 		return
 	}
 	if !resp.Has("Connection", "close") {
-		c.T.Errorf("a refusal without Connection: close%s", c.About(resp))
+		c.T.Errorf("the refusal has no Connection: close%s", c.About(resp))
 	}
 	c.WantEnd()
 }
 
-type manner struct {
+// A delivery is one way to cut a request into segments.
+type delivery struct {
 	name string
 	send func(c *Client, raw string)
 }
 
-func manners(r row) []manner {
-	whole := manner{"whole", func(c *Client, raw string) {
+func deliveries(r row) []delivery {
+	whole := delivery{"whole", func(c *Client, raw string) {
 		if !r.kept {
 			raw += follow
 		}
@@ -102,16 +103,16 @@ func manners(r row) []manner {
 		c.Send(raw)
 	}}
 	if r.once || len(r.send) > 2000 {
-		return []manner{whole}
+		return []delivery{whole}
 	}
-	return []manner{
+	return []delivery{
 		whole,
 		{"byte by byte", func(c *Client, raw string) { c.Drip(raw) }},
 		{"cut at line ends", func(c *Client, raw string) { c.SendPieces(raw, lineCuts(raw)...) }},
 	}
 }
 
-// lineCuts are the places before, in and behind each line end.
+// lineCuts returns the positions before and after each CR and each LF.
 func lineCuts(raw string) []int {
 	var at []int
 	for i := range len(raw) {

@@ -16,7 +16,7 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// What a server does whose listening socket is shut down by somebody else.
+// These cases shut down a listening socket of the server from another process.
 
 const lostListener = `listen on .*: accept4: invalid argument: somebody else has shut this socket down`
 
@@ -30,12 +30,12 @@ func lostCases() []Case {
 			Name: "stop-listener-lost-of-two", IDs: []string{"stop-listener-lost"}, Stages: stages.In(3, 4), NoServer: true, Stderr: lostListener,
 			Run: func(t *T) {
 				if !haveIPv6() {
-					t.Logf("this machine has no IPv6: nothing to see")
+					t.Logf("skipped: this machine has no IPv6")
 					return
 				}
 				for _, lost := range []string{"0.0.0.0", "[::]"} {
 					s := t.Begin(Config{Flags: []string{"--idle-timeout", "5m", "--bind", "separate"}})
-					// The clients have come by the other one.
+					// The clients connect by the other listener.
 					loseListener(t, s, fmt.Sprintf("%s:%d", lost, s.Port), DialOptions{RecvBuf: smallWindow, IPv6: lost == "0.0.0.0"})
 				}
 			},
@@ -43,8 +43,8 @@ func lostCases() []Case {
 	}
 }
 
-// loseListener shuts one listener down, where a client is in the midst of a response and, if the server
-// can have a second one, another is idle. o is how they have come.
+// loseListener shuts one listener down while a client reads a response. In stages 2 to 4 a second client
+// is idle. The options o say how both connect.
 func loseListener(t *T, s *Server, addr string, o DialOptions) {
 	t.Helper()
 	c := t.DialTo(s, o)
@@ -56,18 +56,18 @@ func loseListener(t *T, s *Server, addr string, o DialOptions) {
 		idle.WantKept()
 	}
 	if err := shutdownListener(s, addr); err != nil {
-		t.Logf("%v: nothing to see", err) // a container may forbid it
+		t.Logf("skipped: %v", err) // a container may forbid it
 		return
 	}
 	if idle != nil {
 		idle.Patience(atOnce).WantEnd()
-		t.Eventually("nobody listens any more", func() bool { return !kernel.Listening(s.Port) })
+		t.Eventually("the server no longer listens", func() bool { return !kernel.Listening(s.Port) })
 	}
 	if _, err := c.Stream(wire.Digest(t.Root.BigSum)); err != nil {
-		t.Errorf("the response under way: %v", err)
+		t.Errorf("reading the response under way: %v", err)
 	}
 	if t.Stage() == 1 {
-		c.Close() // the one thread notices when it accepts again
+		c.Close() // stage 1 notices when it calls accept again
 	} else {
 		c.WantEnd()
 	}
@@ -82,8 +82,8 @@ func loseListener(t *T, s *Server, addr string, o DialOptions) {
 	}
 }
 
-// shutdownListener calls shutdown(2) on a listening socket of the server, as a debugger or ss -K does. addr
-// is the end of its address as the start line has it.
+// shutdownListener calls shutdown(2) on a listening socket of the server, as a debugger or ss -K does.
+// addr is the end of the socket's address, as the start line writes it.
 func shutdownListener(s *Server, addr string) error {
 	pidfd, err := unix.PidfdOpen(s.PID(), 0)
 	if err != nil {
@@ -110,7 +110,7 @@ func shutdownListener(s *Server, addr string) error {
 	return kernel.ErrNoSocket
 }
 
-// sockName is the address that a socket is bound to, as a start line has it.
+// sockName returns the address of a socket, as a start line writes it.
 func sockName(fd int) string {
 	sa, _ := unix.Getsockname(fd)
 	switch sa := sa.(type) {

@@ -11,17 +11,17 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// claimSet are the claims of a token.
+// A claimSet holds the claims of a token.
 type claimSet struct {
 	Sub      string
 	Iat, Exp int64
 }
 
-// claimsOf reads an object that has the three claims and nothing else.
+// claimsOf parses a response, which must be an object with exactly these three claims.
 func claimsOf(t *T, resp *Response) (c claimSet) {
 	t.Helper()
 	if kind := resp.Get("Content-Type"); kind != "application/json" {
-		t.Errorf("claims are %q", kind)
+		t.Errorf("the Content-Type of the claims is %q, want application/json", kind)
 	}
 	var object map[string]json.RawMessage
 	err := json.Unmarshal(resp.Body, &object)
@@ -33,23 +33,23 @@ func claimsOf(t *T, resp *Response) (c claimSet) {
 		}
 	}
 	if err != nil || len(object) != 3 {
-		t.Fatalf("%q are not the claims sub, iat and exp: %v", resp.Body, err)
+		t.Fatalf("%q is not an object with sub, iat and exp: %v", resp.Body, err)
 	}
 	return c
 }
 
-// noCookie is what no answer but that to a login may have.
+// noCookie names the header field that a response without a new cookie must not have.
 var noCookie = []string{"Set-Cookie"}
 
 func loginCases() []Case {
 	post := func(body string, want int, fields ...string) ask {
 		a := ask{name: wire.Quote(body) + " " + strings.Join(fields, " "), method: "POST", target: "/api/login", send: body, fields: fields, want: want}
 		if want != 200 {
-			a.hasnt = noCookie
+			a.lacks = noCookie
 		}
 		return a
 	}
-	emptyObject := ask{target: "/api/login", want: 200, body: "{}", has: []string{"Content-Type: application/json"}, hasnt: noCookie}
+	emptyObject := ask{target: "/api/login", want: 200, body: "{}", has: []string{"Content-Type: application/json"}, lacks: noCookie}
 	return []Case{
 		{Name: "api-login-get", IDs: []string{"api-login-get"}, Env: account, Run: func(t *T) {
 			askAll(t, emptyObject, ask{target: "/api/login?x", want: 200, body: "{}"})
@@ -60,19 +60,19 @@ func loginCases() []Case {
 			resp := c.Post("/api/login", credentials).Want(200)
 			want := claimsOf(t, resp)
 			cookie, _, _ := strings.Cut(resp.Get("Set-Cookie"), ";")
-			for range 2 { // the second time it may know the token already
+			for range 2 { // the second time the server may have the token in a cache
 				again := c.Request("GET", "/api/login", "Cookie: "+cookie).Want(200)
 				if got := claimsOf(t, again); got != want {
-					t.Errorf("logged in as %v, then known as %v", want, got)
+					t.Errorf("the login returned the claims %v, GET returned %v", want, got)
 				}
 				if again.Get("Set-Cookie") != "" {
 					t.Errorf("a GET sets a cookie")
 				}
 			}
-			askOne(c, emptyObject) // the connection itself is nobody
+			askOne(c, emptyObject) // a login does not belong to the connection
 			other := claimsOf(t, c.Request("GET", "/api/login", "Cookie: "+cookie).Want(200))
 			if other != want {
-				t.Errorf("known as %v, then as %v", want, other)
+				t.Errorf("the login returned the claims %v, a later GET returned %v", want, other)
 			}
 			c.WantKept()
 		}},
@@ -82,13 +82,13 @@ func loginCases() []Case {
 			claims := claimsOf(t, c.Post("/api/login", credentials).Want(200))
 			after := time.Now().Unix()
 			if claims.Sub != "user0" || claims.Iat < before || claims.Iat > after || claims.Exp != claims.Iat+86400 {
-				t.Errorf("between %d and %d the claims are %+v", before, after, claims)
+				t.Errorf("the claims of a login between %d and %d are %+v", before, after, claims)
 			}
 			c.WantKept()
 		}},
-		{Name: "api-login-cookie", IDs: []string{"api-login-cookie"}, Env: account, Run: func(t *T) { cookieIs(t, 86400) }},
+		{Name: "api-login-cookie", IDs: []string{"api-login-cookie"}, Env: account, Run: func(t *T) { checkCookie(t, 86400) }},
 		{Name: "api-login-cookie-expire", IDs: []string{"api-login-cookie", "cli-expire"}, Env: account, Flags: []string{"-e", "1234"}, Run: func(t *T) {
-			cookieIs(t, 1234)
+			checkCookie(t, 1234)
 		}},
 		{Name: "api-login-any-order", IDs: []string{"api-login-any-order"}, Env: account, Run: func(t *T) {
 			const form = "Content-Type: application/x-www-form-urlencoded"
@@ -108,7 +108,7 @@ func loginCases() []Case {
 				post(credentials, 200, "Content-Type: x"),
 				post(`{"x": "`+strings.Repeat("y", 100_000)+`", "username": "user0", "password": "thepassword"}`, 200),
 				post(`{"x": `+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`, "username": "user0", "password": "thepassword"}`, 200),
-				// Whoever is logged in may log in again, and a bad cookie is no obstacle.
+				// A bad cookie does not prevent a login.
 				post(credentials, 200, "Cookie: auth_jwt=nonsense"),
 			)
 			c := t.Dial()
@@ -118,7 +118,7 @@ func loginCases() []Case {
 			} {
 				c.Send("POST /api/login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + chunks + last)
 				if claims := claimsOf(t, c.Want(200)); claims.Sub != "user0" {
-					t.Errorf("in chunks: the claims are %+v", claims)
+					t.Errorf("chunked: the claims are %+v", claims)
 				}
 			}
 			c.WantKept()
@@ -135,7 +135,7 @@ func loginCases() []Case {
 				login("thepassword", "user0"), login("user0\x00", "thepassword"), login("user0", "thepassword\x00"), login("user0thepassword", ""),
 				login("user0", strings.Repeat("thepassword", 1000)), login(" user0", "thepassword"), login("*", "*"), login("admin", "admin"),
 			)
-			// Wrong credentials take nothing away from a client that has a token, nor does it help.
+			// A valid token does not help a login with a wrong password.
 			askAll(t, post(`{"username": "user0", "password": "wrong"}`, 403, "Cookie: "+loggedIn(t, t.Server)))
 		}},
 		{Name: "api-login-bad-json", IDs: []string{"api-login-bad-json"}, Env: account, Run: func(t *T) {
@@ -165,7 +165,7 @@ func loginCases() []Case {
 			c.WantKept()
 		}},
 		{Name: "api-login-account", IDs: []string{"env-account", "api-login-post", "env-secret"}, NoServer: true, Run: func(t *T) {
-			// Names and passwords are any bytes that the environment holds.
+			// Names, passwords and secrets may hold any bytes that an environment variable can hold.
 			for _, a := range []struct{ user, pass, secret string }{
 				{"Jörg \"Quote\" \\", "p=a;s s,w&\"ö\\rd", "s"},
 				{"x", "y", strings.Repeat("a long secret ", 100)},
@@ -177,10 +177,10 @@ func loginCases() []Case {
 				c := t.DialTo(s, DialOptions{})
 				resp := c.Post("/api/login", string(body)).Want(200)
 				if claims := claimsOf(t, resp); claims.Sub != a.user {
-					t.Errorf("logged in as %q, known as %q", a.user, claims.Sub)
+					t.Errorf("logged in as %q, but the claim sub is %q", a.user, claims.Sub)
 				}
 				if token := cookieToken.FindStringSubmatch(resp.Get("Set-Cookie")); token == nil || !signedBy(a.secret, token[1]) {
-					t.Errorf("the token is not signed by SECRET %q: %s", a.secret, resp.Get("Set-Cookie"))
+					t.Errorf("the token is not signed with SECRET %q: %s", a.secret, resp.Get("Set-Cookie"))
 				}
 				c.Post("/api/login", credentials).Want(403)
 				c.WantKept()
@@ -197,7 +197,7 @@ func loginCases() []Case {
 					c := t.Dial()
 					resp := c.Post("/api/logout", "", fields...).Want(200)
 					wantAttributes(t, resp, "", 0)
-					c.Post("/api/logout", "a body that nobody wants", fields...).Want(200)
+					c.Post("/api/logout", "a body that is dropped", fields...).Want(200)
 					c.WantKept()
 				})
 			}
@@ -210,27 +210,27 @@ func loginCases() []Case {
 	}
 }
 
-// cookieToken finds the token in a Set-Cookie.
+// cookieToken matches a Set-Cookie with a token.
 var cookieToken = regexp.MustCompile(`^auth_jwt=([A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+);`)
 
-// cookieIs is the case of a login's cookie.
-func cookieIs(t *T, life int) {
+// checkCookie logs in and checks the cookie. life is the life of its token in seconds.
+func checkCookie(t *T, life int) {
 	c := t.Dial()
 	resp := c.Post("/api/login", credentials).Want(200)
 	token := cookieToken.FindStringSubmatch(resp.Get("Set-Cookie"))
 	if token == nil {
-		t.Fatalf("Set-Cookie: %s", resp.Get("Set-Cookie"))
+		t.Fatalf("no token in Set-Cookie: %s", resp.Get("Set-Cookie"))
 	}
 	wantAttributes(t, resp, token[1], life)
 	claims := claimsOf(t, resp)
 	if claims.Exp-claims.Iat != int64(life) {
-		t.Errorf("a token with the claims %+v, want a life of %d s", claims, life)
+		t.Errorf("the claims of the token are %+v, want a life of %d s", claims, life)
 	}
 	c.Request("GET", "/private/secret.txt", "Cookie: auth_jwt="+token[1]).WantBody(200, docroot.Texts["private/secret.txt"])
 	c.WantKept()
 }
 
-// wantAttributes compares the one Set-Cookie to the letter.
+// wantAttributes checks that the response has exactly one Set-Cookie with this token and life.
 func wantAttributes(t *T, resp *Response, token string, life int) {
 	t.Helper()
 	want := fmt.Sprintf("auth_jwt=%s; Path=/; Max-Age=%d; HttpOnly; SameSite=Lax", token, life)
@@ -239,7 +239,7 @@ func wantAttributes(t *T, resp *Response, token string, life int) {
 	}
 }
 
-// methods holds all methods against those that a resource has.
+// methods checks that a resource allows only the methods in has, and OPTIONS.
 func methods(t *T, target string, has ...string) {
 	t.Helper()
 	known := map[string]bool{}

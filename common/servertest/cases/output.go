@@ -17,7 +17,7 @@ import (
 	"fourways.example/common/servertest/suite"
 )
 
-// fullPipe is a pipe that nobody reads, for a server to write to.
+// fullPipe returns the write end of a full pipe that nobody reads.
 func fullPipe(t *T) *os.File {
 	t.Helper()
 	in, out, err := kernel.FullPipe()
@@ -47,7 +47,7 @@ func outputCases() []Case {
 			}
 		}},
 		{Name: "output-unread-error", IDs: []string{"output-unread"}, NoServer: true, Run: func(t *T) {
-			// An error at the start is the last thing that is said. It may be lost, the end may not.
+			// The error message of a failed start may be lost, but the program must still exit.
 			s := t.Begin(Config{})
 			stderr := fullPipe(t)
 			for _, c := range []struct {
@@ -66,7 +66,7 @@ func outputCases() []Case {
 					t.WaitedInVain()
 				}
 				if status != c.want {
-					t.Errorf("%s, and stderr is a full pipe: exit status %d (-1: none), want %d", c.what, status, c.want)
+					t.Errorf("%s, and stderr is a full pipe: exit status %d (-1: killed while still running), want %d", c.what, status, c.want)
 				}
 			}
 		}},
@@ -74,10 +74,10 @@ func outputCases() []Case {
 	}
 }
 
-// outputFull has a server log to a file that cannot grow for a while, and then can. A limit on the size of
-// files does this without a disk; the error is EFBIG instead of ENOSPC.
+// outputFull runs a server whose log file cannot grow for a while. A limit on the file size stands for a
+// full disk; the error is EFBIG instead of ENOSPC.
 func outputFull(t *T) {
-	const room = 20 // bytes: the next line of the log is torn
+	const room = 20 // bytes: less than a line, so the next line of the log is torn
 	dir, err := os.MkdirTemp("", "output-")
 	if err != nil {
 		t.Fatalf("%v", err)
@@ -89,7 +89,8 @@ func outputFull(t *T) {
 		t.Fatalf("%v", err)
 	}
 	defer func() { _ = file.Close() }()
-	// The kernel sends SIGXFSZ beside the error, which may kill. A full disk sends none, so it is ignored.
+	// Besides EFBIG the kernel sends SIGXFSZ, which may kill a process. A full disk causes no signal, so the
+	// server is started with SIGXFSZ ignored.
 	s := t.Begin(Config{Stdout: file, Wrap: []string{"sh", "-c", `trap "" XFSZ; exec "$@"`, "sh"}})
 	log := func() string {
 		b, err := os.ReadFile(path)
@@ -139,9 +140,9 @@ func outputFull(t *T) {
 		dropped += n
 	}
 	if text[full] != '\n' {
-		t.Errorf("the torn line is not ended:%s", process.Indent(text[strings.LastIndex(text[:full], "\n")+1:]))
+		t.Errorf("the torn line has no line end:%s", process.Indent(text[strings.LastIndex(text[:full], "\n")+1:]))
 	}
 	if whole+dropped != requests || dropped == 0 {
-		t.Errorf("%d requests: %d are in the log, %d are said to be dropped:%s", requests, whole, dropped, process.Indent(text))
+		t.Errorf("%d requests: the log has %d of them and says that %d lines were dropped:%s", requests, whole, dropped, process.Indent(text))
 	}
 }

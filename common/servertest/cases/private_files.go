@@ -17,12 +17,12 @@ func privateCases() []Case {
 		return func(t *T) {
 			var asks []ask
 			for _, target := range targets {
-				asks = append(asks, ask{target: target, want: 403, hasnt: []string{"ETag", "Last-Modified", "Content-Range", "Location"}})
+				asks = append(asks, ask{target: target, want: 403, lacks: []string{"ETag", "Last-Modified", "Content-Range", "Location"}})
 			}
 			askAll(t, asks...)
 		}
 	}
-	// with asks with a good token.
+	// with sends the requests with a valid token.
 	with := func(t *T, asks ...ask) {
 		t.Helper()
 		cookie := "Cookie: auth_jwt=" + sign(secret, hs256Header, payload(time.Now(), time.Hour))
@@ -41,13 +41,13 @@ func privateCases() []Case {
 				"/private/a%20b.txt", "/private/secret.txt?x", "/private?x", "/private/?x", "http://h/private/secret.txt", "http://other.example/private/",
 				"/private/link-to-plain.txt", "/private/link-dir/page.html", "/private/.dot",
 			)(t)
-			// What is nobody's business is asked about no conditions.
+			// Without a token conditions and ranges do not count.
 			askAll(t,
 				ask{target: there, fields: []string{"If-None-Match: *"}, want: 403},
 				ask{target: there, fields: []string{`If-Match: "other"`}, want: 403},
 				ask{target: there, fields: []string{"If-Modified-Since: " + modified}, want: 403},
 				ask{target: there, fields: []string{"Range: bytes=0-0"}, want: 403},
-				ask{target: there, fields: []string{"Range: bytes=1000-"}, want: 403, hasnt: []string{"Content-Range"}},
+				ask{target: there, fields: []string{"Range: bytes=1000-"}, want: 403, lacks: []string{"Content-Range"}},
 				ask{target: there, fields: []string{"Expect: 100-continue"}, want: 403},
 				ask{target: there, fields: []string{"Authorization: Basic dXNlcjA6dGhlcGFzc3dvcmQ="}, want: 403},
 			)
@@ -57,8 +57,8 @@ func privateCases() []Case {
 				"/private/nothing-there", "/private/nothing/there", "/private/nothing-there/", "/private/secret.txt/", "/private/secret.txt/x", "/private/SECRET.TXT",
 				"/private/"+strings.Repeat("n", 300), "/private/.nothing",
 			)(t)
-			// Nothing in the answer may tell what is there from what is not.
-			t.Sub("the answers are alike", func(t *T) {
+			// The response must not reveal whether a file exists.
+			t.Sub("existing and missing files get the same response", func(t *T) {
 				c := t.Dial()
 				first := c.Request("GET", there).Want(403)
 				for _, target := range []string{"/private/nothing-there", "/private/sub", "/private/", "/private/nothing/there", "/private/.dot", "/private//x"} {
@@ -93,7 +93,7 @@ func privateCases() []Case {
 				ask{method: "POST", target: there, want: 405},
 				ask{method: "OPTIONS", target: there, want: 204},
 			)
-			// And just for the request that has it: the next one on the connection is nobody's.
+			// A token counts for its own request, not for the next one on the connection.
 			askAll(t, ask{target: there, want: 403})
 			cookie := "Cookie: " + loggedIn(t, t.Server)
 			c := t.Dial()
@@ -104,24 +104,25 @@ func privateCases() []Case {
 			c.WantKept()
 		}},
 		{Name: "private-spelling", IDs: []string{"private-spelling", "target-empty-segment-private", "name-encoded-slash"}, Env: account, Run: func(t *T) {
-			// These are the path itself, once decoded.
+			// These targets all decode to /private/secret.txt.
 			same := []string{
 				"/%70rivate/secret.txt", "/privat%65/secret.txt", "/%70%72%69%76%61%74%65/%73%65%63%72%65%74%2e%74%78%74", "/private%2Fsecret.txt", "/private%2fsecret.txt",
 				"/private/%73ecret.txt", "/priv%61te%2f%73ecret.txt", "http://h/%70rivate/secret.txt",
 			}
 			forbidden(same...)(t)
-			// These are beneath /private, whatever they are meant to be: 403, and with a token 404.
-			beneath := []string{
+			// These targets begin with /private but name no file: 403, and with a token 404.
+			inside := []string{
 				"/private//secret.txt", "/private//", "/private///x", "/private/sub//deep.txt", "/private/secret.txt//", "/private/./secret.txt", "/private/.",
 				"/private/sub/../secret.txt", "/private/%2e/secret.txt", "/private/sub/%2e%2e/secret.txt", "/private%2F%2Fsecret.txt", "/private/%2Fsecret.txt",
 				"/private/sub%2f..%2fsecret.txt", "/private/%2e%2e/private/secret.txt", "/private/../private/secret.txt",
 			}
-			forbidden(beneath...)(t)
-			for _, target := range beneath {
+			forbidden(inside...)(t)
+			for _, target := range inside {
 				with(t, ask{target: target, want: 404})
 			}
-			// These lead there only for who resolves them. Nobody does: it is 404 by the one rule and 403
-			// by the other. But never the file, nor a redirect, nor another answer for what is not there.
+			// These targets lead into /private only if a server resolves them, which it must not do. Two
+			// claims apply, so 404 and 403 are both right. The response must be the same whether the
+			// file exists or not.
 			for _, form := range []string{
 				"//private/%s", "///private/%s", "/./private/%s", "/sub/../private/%s", "/../private/%s", "/nothing/../private/%s", "/sub/%%2e%%2e/private/%s", "/%%2Fprivate/%s",
 				"/%%2e/private/%s", "/%%2e%%2e%%2fprivate%%2f%s", "/sub//../private/%s", "/.//private/%s", "/link-dir/../private/%s", "/sub/..//private/%s", "/private/../%s",
@@ -132,16 +133,16 @@ func privateCases() []Case {
 					secret := c.Request("GET", fmt.Sprintf(form, "secret.txt")).Read()
 					nothing := c.Request("GET", fmt.Sprintf(form, "nothing-there")).Read()
 					if secret.Status != 403 && secret.Status != 404 || strings.Contains(string(secret.Body), strings.TrimSpace(text)) {
-						t.Errorf("answered %d%s", secret.Status, c.About(secret))
+						t.Errorf("answered %d, want 403 or 404 without the secret%s", secret.Status, c.About(secret))
 					}
 					if secret.Status != nothing.Status || string(secret.Body) != string(nothing.Body) {
-						t.Errorf("what is there is %d, what is not is %d", secret.Status, nothing.Status)
+						t.Errorf("the responses differ: %d if the file exists, %d if it does not", secret.Status, nothing.Status)
 					}
 					c.WantKept()
 				})
 				with(t, ask{target: fmt.Sprintf(form, "secret.txt"), want: 404})
 			}
-			// And these are other names.
+			// These targets are outside /private.
 			askAll(t,
 				ask{target: "/privately.txt", want: 200, body: docroot.FileTexts["privately.txt"]},
 				ask{target: "/private.txt", want: 200, body: docroot.FileTexts["private.txt"]},
@@ -157,11 +158,11 @@ func privateCases() []Case {
 			c := t.Dial()
 			c.Request("GET", "/private%00/secret.txt").WantRefused(400)
 			c.Close()
-			// With a token each name is one file's: what is decoded once is not decoded twice.
+			// With a token each target in same is the file. A target is decoded only once.
 			for _, target := range same {
 				resp := ask{target: target, want: 200, body: text}
 				if strings.Contains(strings.ToLower(target), "%2f") {
-					continue // name-encoded-slash leaves it open
+					continue // docs/spec.md allows 404 too
 				}
 				with(t, resp)
 			}
@@ -174,7 +175,7 @@ func privateCases() []Case {
 				"/link-dir/link-private-up.txt", "/link-private-dir/nothing-there", "/link-private-dir/nothing/there", "/link-private-dir/secret.txt?x",
 				"/link%2Dprivate.txt", "/link-private-dir/%73ecret.txt", "/link-private-deep/nothing-there", "/link-private.txt?auth_jwt=x",
 			)(t)
-			// Asked a second time, or by somebody else, it is no other.
+			// A second request, with or without a token, gets the same response, whatever the server caches.
 			for range 2 {
 				with(
 					t,
@@ -195,12 +196,12 @@ func privateCases() []Case {
 				ask{target: "/link-private.txt", fields: []string{"If-None-Match: *"}, want: 403},
 				ask{target: "/link-private.txt", fields: []string{"Range: bytes=0-0"}, want: 403},
 				ask{method: "HEAD", target: "/link-private.txt", want: 403},
-				ask{target: "/link-dir/page.html", want: 200, body: docroot.Texts["sub/page.html"]}, // other links are as free as before
+				ask{target: "/link-dir/page.html", want: 200, body: docroot.Texts["sub/page.html"]}, // other links need no token
 			)
 		}},
 		{Name: "private-link-later", IDs: []string{"private-link", "content-changed"}, Env: account, NoServer: true, Run: func(t *T) {
-			// A file that is open to all and is made a link into /private is closed within a second,
-			// and a folder that is renamed to private too.
+			// When a public file or folder is replaced by a link into /private, it becomes 403 within
+			// a second.
 			r := t.Folder(map[string]string{"page.txt": "open", "private/secret.txt": "secret", "sub/x.txt": "x", "link": "->sub"})
 			s := t.Begin(Config{Root: r.Dir, Env: account})
 			c := t.DialTo(s, DialOptions{})
@@ -209,14 +210,14 @@ func privateCases() []Case {
 			t.Must(relink(r, "private/secret.txt", "page.txt"))
 			t.Must(relink(r, "private", "link"))
 			for _, target := range []string{"/page.txt", "/link/secret.txt", "/link/x.txt"} {
-				if !kernel.Eventually(oneSecond, func() bool {
+				if !kernel.Eventually(changeLimit, func() bool {
 					resp := c.Request("GET", target).Read()
 					if strings.Contains(string(resp.Body), "secret") {
-						t.Fatalf("%s shows the secret to everybody", target)
+						t.Fatalf("%s shows the secret without a token", target)
 					}
 					return resp.Status == 403
 				}) {
-					t.Errorf("%s leads to /private and is not 403 within a second", target)
+					t.Errorf("%s leads into /private, but is not 403 within a second", target)
 				}
 			}
 			c.WantKept()
@@ -224,7 +225,7 @@ func privateCases() []Case {
 		{Name: "private-methods", IDs: []string{"private-methods"}, Run: func(t *T) {
 			for _, method := range []string{"HEAD", "POST", "PUT", "PATCH", "DELETE", "TRACE", "OPTIONS"} {
 				for _, target := range []string{there, "/private/nothing-there", "/private/", "/private"} {
-					a := ask{method: method, target: target, want: 403, hasnt: []string{"Allow"}}
+					a := ask{method: method, target: target, want: 403, lacks: []string{"Allow"}}
 					if method == "POST" {
 						a.send = "a body that is dropped"
 					}
@@ -246,7 +247,7 @@ func privateCases() []Case {
 			)
 		}},
 		{Name: "private-absent", IDs: []string{"private-missing"}, NoServer: true, Run: func(t *T) {
-			// Where there is no such folder at all, nobody is told.
+			// The responses do not reveal that the root has no folder private.
 			s := t.Begin(Config{Root: t.Folder(map[string]string{"index.html": "x"}).Dir, Env: account})
 			askAllOf(t, s, ask{target: "/private/x", want: 403}, ask{target: "/private", want: 403}, ask{target: "/private/", want: 403})
 			cookie := []string{"Cookie: " + loggedIn(t, s)}
@@ -255,7 +256,7 @@ func privateCases() []Case {
 	}
 }
 
-// relink replaces a name by a symbolic link in one step.
+// relink atomically replaces name by a symbolic link.
 func relink(r *Root, to, name string) error {
 	if err := os.Symlink(to, r.Path(name+"-new")); err != nil {
 		return err

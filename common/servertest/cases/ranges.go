@@ -10,11 +10,11 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// alphabet is a file in which every byte says where it stands.
+// alphabet is a file of 26 different bytes, each of which shows its position.
 const alphabet = "/range/alphabet.txt"
 
-// ranged are the bytes that a Range asks for, as a whole response.
-func ranged(spec, body, contentRange string) ask {
+// oneRange is a request for one range, and its 206 response.
+func oneRange(spec, body, contentRange string) ask {
 	return ask{
 		target: alphabet, fields: []string{"Range: " + spec}, want: 206, body: body,
 		has: []string{
@@ -24,19 +24,19 @@ func ranged(spec, body, contentRange string) ask {
 	}
 }
 
-// unsatisfiable are no bytes.
+// unsatisfiable is a request for ranges outside the file, and its 416 response.
 func unsatisfiable(target, spec string, size int) ask {
 	return ask{
 		target: target, fields: []string{"Range: " + spec}, want: 416,
-		has: []string{fmt.Sprintf("Content-Range: bytes */%d", size)}, hasnt: []string{"ETag", "Last-Modified"},
+		has: []string{fmt.Sprintf("Content-Range: bytes */%d", size)}, lacks: []string{"ETag", "Last-Modified"},
 	}
 }
 
-// wholeDespite is the whole file: the Range is as if it were not there.
-func wholeDespite(fields ...string) ask {
+// ignoredRange is a request whose Range is ignored: the response is the whole file.
+func ignoredRange(fields ...string) ask {
 	return ask{
 		target: alphabet, fields: fields, want: 200, body: docroot.FileTexts[alphabet[1:]],
-		has: []string{"Content-Length: 26", "Content-Type: text/plain; charset=utf-8"}, hasnt: []string{"Content-Range"},
+		has: []string{"Content-Length: 26", "Content-Type: text/plain; charset=utf-8"}, lacks: []string{"Content-Range"},
 	}
 }
 
@@ -50,13 +50,13 @@ func rangeCases() []Case {
 			askAll(t, asks...)
 		}
 	}
-	whole := func(spec string) ask { return wholeDespite("Range: " + spec) }
+	whole := func(spec string) ask { return ignoredRange("Range: " + spec) }
 	several := func(spec string, parts ...string) func(*T) {
 		return func(t *T) {
 			severalOf(t, alphabet, docroot.FileTexts[alphabet[1:]], "text/plain; charset=utf-8", spec, parts...)
 		}
 	}
-	many := func(n int) string { // n ranges of one byte, apart from each other
+	many := func(n int) string { // n ranges of one byte, without overlap
 		var specs []string
 		for i := range n {
 			specs = append(specs, fmt.Sprintf("%d-%d", i, i))
@@ -73,28 +73,28 @@ func rangeCases() []Case {
 		}},
 		{Name: "range-one", IDs: []string{"range-one"}, Run: func(t *T) {
 			askAll(t,
-				ranged("bytes=0-0", "a", "0-0/26"),
-				ranged("bytes=0-4", "abcde", "0-4/26"),
-				ranged("bytes=5-6", "fg", "5-6/26"),
-				ranged("bytes=25-25", "z", "25-25/26"),
-				ranged("bytes=0-25", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
-				ranged("bytes=00000000000000000000001-002", "bc", "1-2/26"),
-				ranged("BYTES=1-2", "bc", "1-2/26"), // §14.1: units are case-insensitive
+				oneRange("bytes=0-0", "a", "0-0/26"),
+				oneRange("bytes=0-4", "abcde", "0-4/26"),
+				oneRange("bytes=5-6", "fg", "5-6/26"),
+				oneRange("bytes=25-25", "z", "25-25/26"),
+				oneRange("bytes=0-25", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=00000000000000000000001-002", "bc", "1-2/26"),
+				oneRange("BYTES=1-2", "bc", "1-2/26"), // §14.1: units are case-insensitive
 				ask{
 					target: "/range/one.txt", fields: []string{"Range: bytes=0-"}, want: 206, body: "x",
 					has: []string{"Content-Range: bytes 0-0/1", "Content-Length: 1"},
 				},
 				ask{target: "/sub/", fields: []string{"Range: bytes=0-8"}, want: 206, body: "<!DOCTYPE", has: []string{"Content-Type: text/html; charset=utf-8"}},
 				ask{target: "/a.mp4", fields: []string{"Range: bytes=299-299"}, want: 206, body: "4", has: []string{"Content-Type: video/mp4"}},
-				// It is about files: nothing else takes notice.
-				ask{target: "/healthz", fields: []string{"Range: bytes=0-0"}, want: 200, body: "ok", hasnt: []string{"Content-Range"}},
-				ask{target: "/nothing-there", fields: []string{"Range: bytes=0-0"}, want: 404, hasnt: []string{"Content-Range"}},
-				ask{target: "/sub", fields: []string{"Range: bytes=0-0"}, want: 301, hasnt: []string{"Content-Range"}},
-				ask{method: "POST", target: alphabet, fields: []string{"Range: bytes=0-0"}, want: 405, hasnt: []string{"Content-Range"}},
+				// Range applies to files only.
+				ask{target: "/healthz", fields: []string{"Range: bytes=0-0"}, want: 200, body: "ok", lacks: []string{"Content-Range"}},
+				ask{target: "/nothing-there", fields: []string{"Range: bytes=0-0"}, want: 404, lacks: []string{"Content-Range"}},
+				ask{target: "/sub", fields: []string{"Range: bytes=0-0"}, want: 301, lacks: []string{"Content-Range"}},
+				ask{method: "POST", target: alphabet, fields: []string{"Range: bytes=0-0"}, want: 405, lacks: []string{"Content-Range"}},
 			)
 		}},
 		{Name: "range-validators", IDs: []string{"range-one"}, Run: func(t *T) {
-			// RFC 9110 §15.3.7: a part says which whole it is of.
+			// RFC 9110 §15.3.7: a 206 has the validators of the 200.
 			c := t.Dial()
 			all := c.Request("GET", alphabet).Want(200)
 			for _, spec := range []string{"bytes=1-2", "bytes=1-2,4-5"} {
@@ -108,20 +108,20 @@ func rangeCases() []Case {
 		}},
 		{Name: "range-open", IDs: []string{"range-open"}, Run: func(t *T) {
 			askAll(t,
-				ranged("bytes=20-", "uvwxyz", "20-25/26"),
-				ranged("bytes=25-", "z", "25-25/26"),
-				ranged("bytes=0-", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
-				ranged("bytes=20-26", "uvwxyz", "20-25/26"),
-				ranged("bytes=20-1000", "uvwxyz", "20-25/26"),
+				oneRange("bytes=20-", "uvwxyz", "20-25/26"),
+				oneRange("bytes=25-", "z", "25-25/26"),
+				oneRange("bytes=0-", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=20-26", "uvwxyz", "20-25/26"),
+				oneRange("bytes=20-1000", "uvwxyz", "20-25/26"),
 			)
 		}},
 		{Name: "range-suffix", IDs: []string{"range-suffix"}, Run: func(t *T) {
 			askAll(t,
-				ranged("bytes=-1", "z", "25-25/26"),
-				ranged("bytes=-3", "xyz", "23-25/26"),
-				ranged("bytes=-26", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
-				ranged("bytes=-27", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
-				ranged("bytes=-1000", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=-1", "z", "25-25/26"),
+				oneRange("bytes=-3", "xyz", "23-25/26"),
+				oneRange("bytes=-26", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=-27", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
+				oneRange("bytes=-1000", "abcdefghijklmnopqrstuvwxyz", "0-25/26"),
 			)
 		}},
 		{Name: "range-416", IDs: []string{"range-416"}, Run: func(t *T) {
@@ -131,7 +131,7 @@ func rangeCases() []Case {
 			askAll(t, unsatisfiable("/big.bin", fmt.Sprintf("bytes=%d-", docroot.BigSize), docroot.BigSize))
 		}},
 		{Name: "range-huge", IDs: []string{"range-open", "range-suffix", "range-416"}, Run: func(t *T) {
-			all := func(spec string) ask { return ranged(spec, "abcdefghijklmnopqrstuvwxyz", "0-25/26") }
+			all := func(spec string) ask { return oneRange(spec, "abcdefghijklmnopqrstuvwxyz", "0-25/26") }
 			askAll(t,
 				all("bytes=0-2147483648"),
 				all("bytes=0-9223372036854775807"),
@@ -141,7 +141,7 @@ func rangeCases() []Case {
 				all("bytes=0-99999999999999999999999999999999999999"),
 				all("bytes=-9223372036854775807"),
 				all("bytes=-9223372036854775808"),
-				all("bytes=-18446744073709551617"), // is -1 to who counts in 64 bits
+				all("bytes=-18446744073709551617"), // overflows 64 bits to -1
 				all("bytes=-99999999999999999999999999999999999999"),
 				all("bytes=0-"+strings.Repeat("9", 1000)),
 				unsatisfiable(alphabet, "bytes=4294967296-", 26),
@@ -159,8 +159,8 @@ func rangeCases() []Case {
 				unsatisfiable("/empty.txt", "bytes=0-0", 0),
 				unsatisfiable("/empty.txt", "bytes=-0", 0),
 				unsatisfiable("/empty.txt", "bytes=1-", 0),
-				// §14.1.2: it is satisfiable; but no Content-Range can say it.
-				ask{target: "/empty.txt", fields: []string{"Range: bytes=-5"}, want: 200, has: []string{"Content-Length: 0"}, hasnt: []string{"Content-Range"}},
+				// §14.1.2: the range is satisfiable, but Content-Range cannot express zero bytes.
+				ask{target: "/empty.txt", fields: []string{"Range: bytes=-5"}, want: 200, has: []string{"Content-Length: 0"}, lacks: []string{"Content-Range"}},
 			)
 		}},
 		{Name: "range-bad", IDs: []string{"range-bad"}, Run: func(t *T) {
@@ -169,10 +169,10 @@ func rangeCases() []Case {
 				"bytes=0--5", "bytes=-1-", "bytes=-1-5", "bytes=+0-4", "bytes=0-+4", "bytes=0x0-0x4", "bytes=1.5-3", "bytes=0-4;5-6", "bytes=0-4 5-6",
 				"bytes 0-4", "bytes:0-4", "bytes=0-4,x", "bytes=x,0-4", "bytes=0-4,7-6", "bytes=0-4/26", "=0-4", "0-4", "bytes=0-4,bytes=6-7", "bytes=1-0", "bytes==0-4",
 				"bytes=0 - 4", "bytes=\"0-4\"", "bytes=0-4\x80",
-				// Nothing of these is in the file; but that is not what is wrong with them.
+				// These are also outside the file, but a malformed Range is ignored all the same.
 				"bytes=30-20", "bytes=26-25", "bytes=26-,x", "bytes=x,26-", "bytes=-0,x", "bytes=26", "bytes=26-x",
 			)(t)
-			askAll(t, wholeDespite("Range: bytes=0-4", "Range: bytes=6-8")) // one field, once
+			askAll(t, ignoredRange("Range: bytes=0-4", "Range: bytes=6-8")) // two Range fields
 		}},
 		{Name: "range-unit", IDs: []string{"range-unit"}, Run: each(whole,
 			"items=0-4", "byte=0-4", "bytess=0-4", "x-bytes=0-4", "none", "none=0-4", "seconds=1-2", "bytes2=0-4", "bytesx=-0", "chars=1000-",
@@ -182,14 +182,14 @@ func rangeCases() []Case {
 			several("bytes=0-0,-1", "0-0", "25-25")(t)
 			several("bytes=20-,0-2", "20-25", "0-2")(t) // in the order asked for
 			several("bytes=8-9,0-1,4-5", "8-9", "0-1", "4-5")(t)
-			several("bytes=0-4,5-9", "0-4", "5-9")(t) // beside each other is no overlap
+			several("bytes=0-4,5-9", "0-4", "5-9")(t) // adjacent ranges do not overlap
 			several("bytes=0-1, 4-5 ,\t8-9", "0-1", "4-5", "8-9")(t)
 			several("bytes=0-1,,4-5,", "0-1", "4-5")(t) // §5.6.1.2
 			several("bytes=0-1,20-1000", "0-1", "20-25")(t)
 			several("bytes=0-12,13-25", "0-12", "13-25")(t)
 		}},
 		{Name: "range-several-big", IDs: []string{"range-several"}, Run: func(t *T) {
-			// Large parts, which come from an open file and not from memory.
+			// These parts are so large that they are sent from an open file, not from memory.
 			big := string(t.Root.Big())
 			severalOf(t, "/big.bin", big, "application/octet-stream", "bytes=1000000-2000000,5-9,-70000,3000000-3000000",
 				"1000000-2000000", "5-9", fmt.Sprintf("%d-%d", docroot.BigSize-70000, docroot.BigSize-1), "3000000-3000000")
@@ -197,7 +197,7 @@ func rangeCases() []Case {
 			for _, r := range [][2]int{{0, 0}, {16383, 16384}, {1 << 20, 3 << 20}, {docroot.BigSize - 1, docroot.BigSize - 1}, {docroot.BigSize - 100_000, docroot.BigSize - 1}} {
 				resp := c.Request("GET", "/big.bin", fmt.Sprintf("Range: bytes=%d-%d", r[0], r[1])).Want(206)
 				if string(resp.Body) != big[r[0]:r[1]+1] || resp.Get("Content-Range") != fmt.Sprintf("bytes %d-%d/%d", r[0], r[1], docroot.BigSize) {
-					t.Errorf("%d-%d: %d bytes, which are not these, of %s", r[0], r[1], len(resp.Body), resp.Get("Content-Range"))
+					t.Errorf("%d-%d: the response has %d bytes, which differ from the file's, or a wrong Content-Range: %s", r[0], r[1], len(resp.Body), resp.Get("Content-Range"))
 				}
 			}
 			c.WantKept()
@@ -205,7 +205,7 @@ func rangeCases() []Case {
 		{Name: "range-several-some", IDs: []string{"range-several-some"}, Run: func(t *T) {
 			several("bytes=0-1,26-,4-5", "0-1", "4-5")(t)
 			several("bytes=1000-1001,0-1,-0,4-5", "0-1", "4-5")(t)
-			// One is left: it may be sent as one range or as one part.
+			// Only one range is left. The server may send it alone or as a multipart with one part.
 			for _, spec := range []string{"bytes=0-1,26-", "bytes=-0,0-1", "bytes=30-31,0-1,99999999999999999999999-"} {
 				t.Sub(spec, func(t *T) {
 					c := t.Dial()
@@ -215,7 +215,7 @@ func rangeCases() []Case {
 					if strings.HasPrefix(resp.Get("Content-Type"), "multipart/") {
 						several(spec, "0-1")(t)
 					} else if string(resp.Body) != "ab" || resp.Get("Content-Range") != "bytes 0-1/26" {
-						t.Errorf("%q of %s", resp.Body, resp.Get("Content-Range"))
+						t.Errorf("the body is %q with Content-Range: %s", resp.Body, resp.Get("Content-Range"))
 					}
 				})
 			}
@@ -236,14 +236,14 @@ func rangeCases() []Case {
 			for _, spec := range []string{"bytes=0-4", "bytes=0-1,4-5", "bytes=1000-", "bytes=-0"} {
 				askAll(t, ask{
 					method: "HEAD", target: alphabet, fields: []string{"Range: " + spec}, want: 200,
-					has: []string{"Content-Length: 26", "Content-Type: text/plain; charset=utf-8"}, hasnt: []string{"Content-Range"},
+					has: []string{"Content-Length: 26", "Content-Type: text/plain; charset=utf-8"}, lacks: []string{"Content-Range"},
 				})
 			}
 		}},
 	}
 }
 
-// severalOf asks for several ranges and compares the parts, which are given as "first-last".
+// severalOf requests several ranges and checks the parts. Each expected part is given as "first-last".
 func severalOf(t *T, target, whole, kind, spec string, parts ...string) {
 	t.Helper()
 	t.Sub(wire.Quote(spec), func(t *T) {
@@ -251,7 +251,7 @@ func severalOf(t *T, target, whole, kind, spec string, parts ...string) {
 		resp := c.Request("GET", target, "Range: "+spec).Want(206)
 		c.WantKept()
 		if r := resp.Get("Content-Range"); r != "" {
-			t.Errorf("Content-Range: %s beside several parts", r) // RFC 9110 §15.3.7.2
+			t.Errorf("a response with several parts has Content-Range: %s", r) // RFC 9110 §15.3.7.2
 		}
 		got, err := byteranges(resp)
 		if err != nil {
@@ -264,35 +264,35 @@ func severalOf(t *T, target, whole, kind, spec string, parts ...string) {
 			var first, last int
 			_, _ = fmt.Sscanf(parts[i], "%d-%d", &first, &last)
 			if want := fmt.Sprintf("bytes %s/%d", parts[i], len(whole)); p.contentRange != want {
-				t.Errorf("part %d is %s, want %s", i, p.contentRange, want)
+				t.Errorf("part %d has Content-Range: %s, want %s", i, p.contentRange, want)
 			}
 			if p.kind != kind {
-				t.Errorf("part %d is %q, want %s", i, p.kind, kind)
+				t.Errorf("part %d has Content-Type: %q, want %s", i, p.kind, kind)
 			}
 			if p.data != whole[first:last+1] {
-				t.Errorf("part %d is %s, want %s", i, wire.Quote(p.data), wire.Quote(whole[first:last+1]))
+				t.Errorf("the data of part %d is %s, want %s", i, wire.Quote(p.data), wire.Quote(whole[first:last+1]))
 			}
 		}
 	})
 }
 
-// A part is one of a multipart/byteranges.
+// A part is one part of a multipart/byteranges response.
 type part struct{ kind, contentRange, data string }
 
-// byteranges takes a response apart, by RFC 2046 §5.1.1 and stricter: nothing stands before the
-// first boundary or behind the last one but a CRLF.
+// byteranges parses a multipart/byteranges response. It is stricter than RFC 2046 §5.1.1: only a
+// CRLF may come before the first boundary or after the last one.
 func byteranges(resp *Response) (parts []part, err error) {
 	kind, params, err := mime.ParseMediaType(resp.Get("Content-Type"))
 	if err != nil || kind != "multipart/byteranges" || len(params) != 1 {
-		return nil, fmt.Errorf("several ranges are %q", resp.Get("Content-Type"))
+		return nil, fmt.Errorf("the Content-Type of several ranges is %q", resp.Get("Content-Type"))
 	}
 	boundary := params["boundary"]
 	if n := len(boundary); n < 1 || n > 70 || strings.ContainsFunc(boundary, func(c rune) bool { return c > 126 || !wire.TokenByte(byte(c)) }) {
-		return nil, fmt.Errorf("%q is no good boundary", boundary)
+		return nil, fmt.Errorf("%q is not a valid boundary", boundary)
 	}
 	pieces := strings.Split("\r\n"+strings.TrimPrefix(string(resp.Body), "\r\n"), "\r\n--"+boundary)
 	if pieces[0] != "" {
-		return nil, errors.New("something stands before the first boundary")
+		return nil, errors.New("there are bytes before the first boundary")
 	}
 	if end := pieces[len(pieces)-1]; end != "--\r\n" && end != "--" {
 		return nil, fmt.Errorf("the last boundary is followed by %s", wire.Quote(end))
@@ -300,20 +300,20 @@ func byteranges(resp *Response) (parts []part, err error) {
 	for _, piece := range pieces[1 : len(pieces)-1] {
 		head, data, ok := strings.Cut(piece, "\r\n\r\n")
 		if !ok || !strings.HasPrefix(head, "\r\n") {
-			return nil, fmt.Errorf("%s is no part", wire.Quote(piece))
+			return nil, fmt.Errorf("%s is not a part", wire.Quote(piece))
 		}
 		p := part{data: data}
 		for line := range strings.SplitSeq(head[2:], "\r\n") {
 			name, value, ok := strings.Cut(line, ": ")
 			switch {
 			case !ok || !wire.IsToken(name):
-				return nil, fmt.Errorf("%q is no field line of a part", line)
+				return nil, fmt.Errorf("%q is not a field line of a part", line)
 			case strings.EqualFold(name, "Content-Type") && p.kind == "":
 				p.kind = value
 			case strings.EqualFold(name, "Content-Range") && p.contentRange == "":
 				p.contentRange = value
 			default:
-				return nil, fmt.Errorf("%q in a part", line)
+				return nil, fmt.Errorf("unexpected field line %q in a part", line)
 			}
 		}
 		parts = append(parts, p)

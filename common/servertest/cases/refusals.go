@@ -25,7 +25,8 @@ func refusalCases() []Case {
 			)
 		}},
 		{Name: "refuse-nothing-behind", IDs: []string{"refuse-nothing-behind"}, Run: func(t *T) {
-			// Good requests before it are answered; those behind it are not, sent along or later.
+			// Requests before the refused one are answered. Requests after it are not, whether they arrive
+			// with it or later.
 			c := t.Dial()
 			c.Send(follow + nonsense + follow)
 			c.WantBody(200, "ok")
@@ -40,9 +41,9 @@ func refusalCases() []Case {
 				"417": "POST /echo HTTP/1.1\r\nHost: h\r\nExpect: x\r\nContent-Length: 300000\r\n\r\n",
 			} {
 				t.Sub(name, func(t *T) {
-					// A server that closes at once resets the connection as soon as more
-					// comes, and the reset throws the answer away, though it arrived first. So:
-					// send, let the end of its side arrive, send more, and only then read.
+					// If a server closes at once, the next byte from the client causes a reset,
+					// which discards an answer that the client has not read yet. So the client
+					// waits for the end of the stream, sends more, and only then reads.
 					c := t.Dial()
 					c.Send(head + strings.Repeat("x", 100_000))
 					c.AwaitFIN()
@@ -50,17 +51,18 @@ func refusalCases() []Case {
 					c.AwaitRead()
 					resp := c.Read()
 					if resp.Status < 400 {
-						t.Errorf("answered %d", resp.Status)
+						t.Errorf("answered %d, want a refusal", resp.Status)
 					}
 					c.WantEnd()
 				})
 			}
-			// These end with the byte that makes them hopeless: nothing is waiting when the answer goes out.
+			// These requests end with the byte that makes them invalid, so the server has no unread bytes when it
+			// answers.
 			for name, head := range map[string]string{
 				"400": "GET /\x01", "505": "GET / HTTP/2.0\r\n", "414": "GET /" + strings.Repeat("a", 8<<10), "431": get + strings.Repeat("X: y\r\n", 199) + "X",
 				"413": sized("1048577", ""), "417": get + "Expect: x\r\n\r\n",
 			} {
-				t.Sub(name+", and then more", func(t *T) {
+				t.Sub(name+", then more bytes", func(t *T) {
 					c := t.Dial()
 					c.Send(head).AwaitFIN()
 					c.Send(strings.Repeat("x", 100_000)).AwaitRead()
@@ -86,14 +88,14 @@ func refusalCases() []Case {
 				}
 				select {
 				case <-gone:
-					t.Fatalf("a byte now and then keeps a refused connection open")
+					t.Fatalf("a client that sends a byte every 50 ms keeps a refused connection open")
 				default:
 				}
 				c.Put("x")
 			}
 		}},
 		{Name: "refuse-drain-size", IDs: []string{"refuse-drain-size"}, Alone: true, Run: func(t *T) {
-			// The 2 s end it too: so it must be quicker than they are, in one of some tries.
+			// The time limit of 2 s closes the connection too. At least one of four tries must be faster.
 			for range 4 {
 				c := t.Dial()
 				c.Send(nonsense).WantRefused(400)
@@ -105,7 +107,7 @@ func refusalCases() []Case {
 				}
 				c.Close()
 			}
-			t.Fatalf("16 MiB behind a refusal do not end the connection before its time is up")
+			t.Fatalf("16 MiB after a refusal do not close the connection before the 2 s are over")
 		}},
 		{Name: "keep-each", IDs: []string{
 			"keep-301", "keep-304", "keep-403", "keep-404", "keep-405", "keep-412", "keep-416", "keep-501",

@@ -8,7 +8,7 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// line is a request with the given request line.
+// line returns a request with this request line.
 func line(l string) string { return l + "\r\nHost: h\r\n\r\n" }
 
 func lineCases() []Case {
@@ -17,13 +17,13 @@ func lineCases() []Case {
 	return []Case{
 		{Name: "line-first", IDs: []string{"line-first"}, Run: func(t *T) {
 			exchange(t,
-				bad("a bad line, too long a head", "GET /\x01 HTTP/1.1\r\n"+tooLong),
-				bad("a bad version, too long a head", "GET / HTTP/x.1\r\n"+tooLong),
-				row{name: "another version, too long a head", send: "GET / HTTP/2.0\r\n" + tooLong, want: 505},
-				row{name: "too long a target, too long a head", send: "GET /" + long(9000) + " HTTP/1.1\r\n" + tooLong, want: 414},
-				row{name: "a target longer than a head", send: line("GET /" + long(100_000) + " HTTP/1.1"), want: 414},
-				bad("a method longer than a head", line(long(100_000)+" / HTTP/1.1")),
-				row{name: "a good line, too long a head", send: "GET / HTTP/1.1\r\n" + tooLong, want: 431},
+				bad("a bad request line in a head over 64 KiB", "GET /\x01 HTTP/1.1\r\n"+tooLong),
+				bad("a bad version in a head over 64 KiB", "GET / HTTP/x.1\r\n"+tooLong),
+				row{name: "an unknown version in a head over 64 KiB", send: "GET / HTTP/2.0\r\n" + tooLong, want: 505},
+				row{name: "a target over 8 KiB in a head over 64 KiB", send: "GET /" + long(9000) + " HTTP/1.1\r\n" + tooLong, want: 414},
+				row{name: "a target over 64 KiB", send: line("GET /" + long(100_000) + " HTTP/1.1"), want: 414},
+				bad("a method over 64 KiB", line(long(100_000)+" / HTTP/1.1")),
+				row{name: "a valid request line in a head over 64 KiB", send: "GET / HTTP/1.1\r\n" + tooLong, want: 431},
 			)
 		}},
 		{Name: "line-method-8k", IDs: []string{"line-method-8k"}, Run: func(t *T) {
@@ -38,12 +38,12 @@ func lineCases() []Case {
 				ok("a path and a query of 8192 bytes", line("GET /healthz?"+long(8192-len("/healthz?"))+" HTTP/1.1")),
 				row{name: "a path of 8193 bytes", send: line("GET /" + long(8192) + " HTTP/1.1"), want: 414},
 				row{name: "a query that makes 8193 bytes", send: line("GET /?" + long(8191) + " HTTP/1.1"), want: 414},
-				// The last bytes of a target may be read by another part of the server than the rest.
+				// A server may parse the last bytes of a target in another function than the rest.
 				row{name: "8192 bytes with an escape at the end", send: line("GET /" + long(8188) + "%41 HTTP/1.1"), want: 404, kept: true},
 				row{name: "an escape that makes 8193 bytes", send: line("GET /" + long(8189) + "%41 HTTP/1.1"), want: 414},
 				row{name: "an escape that makes 8194 bytes", send: line("GET /" + long(8190) + "%41 HTTP/1.1"), want: 414},
-				row{name: "an escape behind 8192 bytes", send: line("GET /" + long(8191) + "%41 HTTP/1.1"), want: 414},
-				row{name: "a question mark behind 8192 bytes", send: line("GET /" + long(8191) + "? HTTP/1.1"), want: 414},
+				row{name: "an escape after 8192 bytes", send: line("GET /" + long(8191) + "%41 HTTP/1.1"), want: 414},
+				row{name: "a question mark after 8192 bytes", send: line("GET /" + long(8191) + "? HTTP/1.1"), want: 414},
 			)
 		}},
 		{Name: "line-version-minor", IDs: []string{"line-version-minor"}, Run: func(t *T) {
@@ -63,7 +63,7 @@ func lineCases() []Case {
 			} {
 				exchange(t, bad(v, line("GET / "+v)))
 			}
-			exchange(t, bad("none", "GET /\r\n"))
+			exchange(t, bad("no version", "GET /\r\n"))
 		}},
 		{Name: "line-spaces", IDs: []string{"line-spaces"}, Run: func(t *T) {
 			for _, l := range []string{
@@ -108,7 +108,7 @@ func targetCases() []Case {
 			for _, method := range []string{"GET", "POST", "DELETE", "TRACE"} {
 				exchange(t, bad(method, line(method+" * HTTP/1.1")))
 			}
-			exchange(t, bad("something behind it", line("OPTIONS *x HTTP/1.1")))
+			exchange(t, bad("a byte after the asterisk", line("OPTIONS *x HTTP/1.1")))
 		}},
 		{Name: "target-forms", IDs: []string{"target-forms"}, Run: each(bad, "healthz", "h:80", "?x", "h/healthz", "./healthz", "http:h", "mailto:h")},
 		{Name: "target-raw-byte", IDs: []string{"target-raw-byte"}, Run: func(t *T) {
@@ -149,7 +149,7 @@ func targetCases() []Case {
 				r.once = b != 0 && b != 0x1f && b != 0x7f
 				exchange(t, r)
 			}
-			exchange(t, bad("lower case", target("/a%0ab")), bad("behind a file's name", target("/plain.txt%00")))
+			exchange(t, bad("in lower case", target("/a%0ab")), bad("after a file name", target("/plain.txt%00")))
 		}},
 		{Name: "target-dotdot", IDs: []string{"target-dotdot"}, Run: each(missing,
 			"/..", "/../", "/../plain.txt", "/sub/../plain.txt", "/sub/..", "/sub/../", "/../../../../../../etc/passwd", "/../outside/outside.txt",
@@ -170,10 +170,10 @@ func targetCases() []Case {
 }
 
 func fieldCases() []Case {
-	// with is a request with these fields behind its Host.
+	// with returns a request with these header fields after Host.
 	with := func(fields string) string { return get + fields + "\r\n\r\n" }
 	hosts := func(version, fields string) string { return "GET /healthz HTTP/" + version + "\r\n" + fields + "\r\n" }
-	many := func(n int) string { // n fields, Host among them
+	many := func(n int) string { // a request with n header fields, including Host
 		var b strings.Builder
 		b.WriteString(get)
 		for i := range n - 1 {
@@ -181,24 +181,24 @@ func fieldCases() []Case {
 		}
 		return b.String() + "\r\n"
 	}
-	head := func(n int) string { // of n bytes in all
+	head := func(n int) string { // a request with a head of n bytes
 		const rest = get + "X: \r\n\r\n"
 		return get + "X: " + strings.Repeat("x", n-len(rest)) + "\r\n\r\n"
 	}
 	return []Case{
 		{Name: "host", IDs: []string{"host-missing", "host-two", "host-empty"}, Run: func(t *T) {
 			exchange(t,
-				bad("none", hosts("1.1", "")),
-				bad("none among others", hosts("1.1", "X: y\r\n")),
-				bad("two", hosts("1.1", "Host: a\r\nHost: b\r\n")),
+				bad("no header field", hosts("1.1", "")),
+				bad("no Host among other fields", hosts("1.1", "X: y\r\n")),
+				bad("two different ones", hosts("1.1", "Host: a\r\nHost: b\r\n")),
 				bad("two equal ones", hosts("1.1", "Host: h\r\nHost: h\r\n")),
-				bad("two, differently spelled", hosts("1.1", "Host: h\r\nX: y\r\nHOST: h\r\n")),
+				bad("two in different letter case", hosts("1.1", "Host: h\r\nX: y\r\nHOST: h\r\n")),
 				bad("two in HTTP/1.0", hosts("1.0", "Host: h\r\nHost: h\r\n")),
-				bad("an empty one", hosts("1.1", "Host:\r\n")),
-				bad("a blank one", hosts("1.1", "Host: \t \r\n")),
-				bad("an empty one in HTTP/1.0", hosts("1.0", "Host:\r\n")),
-				bad("none with the absolute form", "GET http://h/healthz HTTP/1.1\r\n\r\n"),
-				bad("an empty one with the absolute form", "GET http://h/healthz HTTP/1.1\r\nHost:\r\n\r\n"),
+				bad("an empty Host", hosts("1.1", "Host:\r\n")),
+				bad("only white space", hosts("1.1", "Host: \t \r\n")),
+				bad("an empty Host in HTTP/1.0", hosts("1.0", "Host:\r\n")),
+				bad("no Host with the absolute form", "GET http://h/healthz HTTP/1.1\r\n\r\n"),
+				bad("an empty Host with the absolute form", "GET http://h/healthz HTTP/1.1\r\nHost:\r\n\r\n"),
 			)
 		}},
 		{Name: "host-form", IDs: []string{"host-form", "host-10"}, Run: func(t *T) {
@@ -220,28 +220,28 @@ func fieldCases() []Case {
 				exchange(t, bad(fmt.Sprintf("%q", f), with(f)))
 			}
 			exchange(t,
-				bad("the first field", "GET /healthz HTTP/1.1\r\nHost : h\r\n\r\n"),
+				bad("in the first field", "GET /healthz HTTP/1.1\r\nHost : h\r\n\r\n"),
 				ok("every byte of a token", with("!#$%&'*+-.^_`|~09azAZ: x")),
 			)
 		}},
 		{Name: "field-obs-fold", IDs: []string{"field-obs-fold"}, Run: func(t *T) {
 			exchange(t,
-				bad("a blank", with("X: y\r\n z")),
+				bad("a space", with("X: y\r\n z")),
 				bad("a tab", with("X: y\r\n\tz")),
-				bad("nothing but a blank", with("X: y\r\n ")),
-				bad("what would be a field", with("X: y\r\n Content-Length: 5")),
-				bad("the first line", "GET /healthz HTTP/1.1\r\n Host: h\r\n\r\n"),
-				bad("of Host", "GET /healthz HTTP/1.1\r\nHost:\r\n h\r\n\r\n"),
+				bad("a space alone", with("X: y\r\n ")),
+				bad("a folded line that looks like a field", with("X: y\r\n Content-Length: 5")),
+				bad("the first header line", "GET /healthz HTTP/1.1\r\n Host: h\r\n\r\n"),
+				bad("the value of Host", "GET /healthz HTTP/1.1\r\nHost:\r\n h\r\n\r\n"),
 			)
 		}},
 		{Name: "field-line-end", IDs: []string{"field-bare-lf", "field-bare-cr"}, Run: func(t *T) {
 			exchange(t,
 				bad("LF everywhere", "GET /healthz HTTP/1.1\nHost: h\n\n"),
-				bad("LF behind the request line", "GET /healthz HTTP/1.1\nHost: h\r\n\r\n"),
-				bad("LF behind a field", "GET /healthz HTTP/1.1\r\nHost: h\n\r\n"),
-				bad("LF for the empty line", "GET /healthz HTTP/1.1\r\nHost: h\r\n\n"),
-				bad("CR for the empty line", "GET /healthz HTTP/1.1\r\nHost: h\r\n\rX"),
-				bad("CR behind the request line", "GET /healthz HTTP/1.1\rHost: h\r\n\r\n"),
+				bad("LF after the request line", "GET /healthz HTTP/1.1\nHost: h\r\n\r\n"),
+				bad("LF after a field", "GET /healthz HTTP/1.1\r\nHost: h\n\r\n"),
+				bad("LF as the empty line", "GET /healthz HTTP/1.1\r\nHost: h\r\n\n"),
+				bad("CR as the empty line", "GET /healthz HTTP/1.1\r\nHost: h\r\n\rX"),
+				bad("CR after the request line", "GET /healthz HTTP/1.1\rHost: h\r\n\r\n"),
 				bad("CR in a value", with("X: a\rb")),
 				bad("CR before a value", with("X:\ra")),
 				bad("CR at the end of a value", "GET /healthz HTTP/1.1\r\nHost: h\r\r\n\r\n"),
@@ -296,8 +296,8 @@ func fieldCases() []Case {
 				return "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: 1\r\n" + fields + "\r\n\r\nx"
 			}
 			exchange(t,
-				bad("different", post("Content-Type: text/plain\r\nContent-Type: text/html")),
-				bad("equal", post("Content-Type: text/plain\r\ncontent-type: text/plain")),
+				bad("two different ones", post("Content-Type: text/plain\r\nContent-Type: text/html")),
+				bad("two equal ones", post("Content-Type: text/plain\r\ncontent-type: text/plain")),
 				bad("in a GET", with("Content-Type: a/b\r\nContent-Type: a/b")),
 			)
 		}},
@@ -308,7 +308,7 @@ func fieldCases() []Case {
 				row{name: "64 KiB and one byte", send: head(64<<10 + 1), want: 431},
 				row{name: "100 KiB", send: head(100 << 10), want: 431},
 			)
-			// The limit is one of a head, not of a connection.
+			// The limit is for each head, not for all heads on a connection.
 			c := t.Dial()
 			for range 4 {
 				c.Send(head(60_000)).WantBody(200, "ok")
@@ -332,7 +332,7 @@ func methodCases() []Case {
 				c := t.Dial()
 				for _, method := range known {
 					if resp := c.Send(line(method + " " + target + " HTTP/1.1")).ReadTo(method); resp.Status == 501 {
-						t.Errorf("%s %s is 501", method, target)
+						t.Errorf("%s %s is answered 501, though the method is known", method, target)
 					}
 				}
 				c.WantKept()
@@ -355,7 +355,7 @@ func methodCases() []Case {
 				c := t.Dial()
 				resp := c.Send(line(r.method + " " + r.target + " HTTP/1.1")).Want(405)
 				if !resp.Has("Allow", r.lists) || resp.Has("Allow", r.method) {
-					t.Errorf("%s %s: Allow is %q, want %s in it and %s not", r.method, r.target, resp.Get("Allow"), r.lists, r.method)
+					t.Errorf("%s %s: Allow is %q, want it with %s and without %s", r.method, r.target, resp.Get("Allow"), r.lists, r.method)
 				}
 				c.WantKept()
 				c.Close()

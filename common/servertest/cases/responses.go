@@ -6,7 +6,7 @@ import (
 	"strings"
 )
 
-// sample are requests with all kinds of responses.
+// sample has a request for each kind of response.
 var sample = []struct {
 	method, target string
 	fields         []string
@@ -35,8 +35,8 @@ var sample = []struct {
 
 func responseCases() []Case {
 	return []Case{
-		// wire.ReadResponse judges the form of every response that any case reads. Here each kind
-		// is read once on purpose, with the next response behind it.
+		// wire.ReadResponse checks the form of every response in all cases. This case reads each kind
+		// of response once, and another response after it.
 		{Name: "resp-form", IDs: []string{
 			"resp-status-line", "resp-date", "resp-length", "resp-exact", "resp-content-type", "resp-error-text",
 		}, Run: func(t *T) {
@@ -49,11 +49,11 @@ func responseCases() []Case {
 						return
 					}
 					if n := len(resp.Body); n == 0 || n > 1000 || !strings.HasPrefix(resp.Get("Content-Type"), "text/") {
-						t.Errorf("an error's text is %d bytes of %s", n, resp.Get("Content-Type"))
+						t.Errorf("the body of the error is %d bytes of %s, want 1 to 1000 bytes of text", n, resp.Get("Content-Type"))
 					}
 				})
 			}
-			t.Sub("a part of a big file", func(t *T) { // it may come straight from the file, where more follows
+			t.Sub("a part of a big file", func(t *T) { // a server may send it straight from the file, where more bytes follow
 				c := t.Dial()
 				c.Request("GET", "/big.bin", "Range: bytes=2-4").Want(206)
 				c.WantKept()
@@ -66,7 +66,7 @@ func responseCases() []Case {
 				resp := c.Send(raw).WantRefused(want)
 				c.Close()
 				if n := len(resp.Body); n == 0 || n > 1000 || !strings.HasPrefix(resp.Get("Content-Type"), "text/") {
-					t.Errorf("%d: its text is %d bytes of %s", want, n, resp.Get("Content-Type"))
+					t.Errorf("the body of the %d is %d bytes of %s, want 1 to 1000 bytes of text", want, n, resp.Get("Content-Type"))
 				}
 			}
 		}},
@@ -76,7 +76,7 @@ func responseCases() []Case {
 					continue
 				}
 				if s.want == 206 || s.want == 416 {
-					continue // Range is for GET alone (RFC 9110 §14.2)
+					continue // Range applies to GET only (RFC 9110 §14.2)
 				}
 				t.Sub(s.target, func(t *T) {
 					c := t.Dial()
@@ -88,7 +88,7 @@ func responseCases() []Case {
 					}
 				})
 			}
-			t.Sub("405", func(t *T) {
+			t.Sub("405 to HEAD", func(t *T) {
 				c := t.Dial()
 				c.Request("HEAD", "/echo").WantTo("HEAD", 405)
 				c.WantKept()
@@ -103,14 +103,14 @@ func responseCases() []Case {
 				before := c.Segments()
 				c.Request(s.method, s.target, s.fields...).WantTo(s.method, s.want)
 				if n := c.Segments() - before; n != 1 {
-					t.Errorf("%s %s: the response came in %d segments", s.method, s.target, n)
+					t.Errorf("%s %s: the response came in %d segments, want 1", s.method, s.target, n)
 				}
 			}
 		}},
 	}
 }
 
-// fieldLines are the fields but Date, sorted.
+// fieldLines returns the header fields of a response without Date, sorted.
 func fieldLines(r *Response) []string {
 	var lines []string
 	for _, f := range r.Fields {

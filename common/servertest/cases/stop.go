@@ -18,12 +18,12 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// smallWindow is a receive buffer that leaves most of big.bin with the server. It is not so small that
-// the rest could not arrive in the 5 s, busy as the machine may be.
+// smallWindow is the size in bytes of a receive buffer. While its client does not read, most of big.bin
+// stays at the server. When the client reads, the rest arrives within 5 s even on a busy machine.
 const smallWindow = 64 << 10
 
-// atOnce is less than the 5 s that responses under way are given: who takes longer has waited for
-// something.
+// atOnce is less than the 5 s that a stopping server gives to responses under way. A server that takes
+// longer has waited for something.
 const atOnce = 4 * time.Second
 
 func stopCases() []Case {
@@ -35,7 +35,7 @@ func stopCases() []Case {
 			t.Fatalf("%s after %v, want exit status 0 within %v", state, time.Since(start).Round(time.Millisecond), within)
 		}
 	}
-	// underWay starts a response that its client has read little of.
+	// underWay requests big.bin and waits until the response begins to arrive.
 	underWay := func(t *T, s *Server) *Client {
 		t.Helper()
 		c := t.DialTo(s, DialOptions{RecvBuf: smallWindow})
@@ -43,9 +43,9 @@ func stopCases() []Case {
 		c.AwaitAnswer()
 		return c
 	}
-	deaf := func(t *T, s *Server) {
+	stopsListening := func(t *T, s *Server) {
 		t.Helper()
-		t.Eventually("nobody listens any more", func() bool { return !kernel.Listening(s.Port) })
+		t.Eventually("the server no longer listens", func() bool { return !kernel.Listening(s.Port) })
 	}
 	return []Case{
 		{Name: "stop-idle", IDs: []string{"stop-term", "stop-int"}, NoServer: true, Run: func(t *T) {
@@ -67,9 +67,9 @@ func stopCases() []Case {
 			used := t.DialTo(s, DialOptions{})
 			used.WantKept()
 			idle := []*Client{used}
-			if t.Stage() > 1 { // which would not know of the second one
+			if t.Stage() > 1 { // stage 1 would not accept a second connection
 				silent := t.DialTo(s, DialOptions{})
-				t.Eventually("both are open", func() bool { return s.Connections() == 2 })
+				t.Eventually("both connections are open", func() bool { return s.Connections() == 2 })
 				idle = append(idle, silent)
 			}
 			s.Signal(syscall.SIGTERM)
@@ -96,26 +96,26 @@ func stopCases() []Case {
 			s := t.Begin(Config{})
 			c := underWay(t, s)
 			s.Signal(syscall.SIGTERM)
-			deaf(t, s)
+			stopsListening(t, s)
 			if conn, err := s.Dial(DialOptions{}); err == nil {
 				_ = conn.Close()
-				t.Errorf("a new client is let in")
+				t.Errorf("a new client is accepted")
 			}
 			if _, err := c.Stream(wire.Digest(t.Root.BigSum)); err != nil {
-				t.Errorf("the response under way: %v", err)
+				t.Errorf("reading the response under way: %v", err)
 			}
 			c.WantEnd()
 			exits(t, s, process.StopPatience)
 		}},
 		{Name: "stop-finishes-request", IDs: []string{"stop-finishes"}, NoServer: true, Run: func(t *T) {
-			// Half a request is no response under way, but nothing forbids to answer it. What
-			// must not happen is half a response.
+			// Half a request is not a response under way, so the server may answer it or close. It must
+			// not send half a response.
 			s := t.Begin(Config{})
 			c := t.DialTo(s, DialOptions{})
 			c.Send(sized("5", "he"))
 			c.AwaitRead()
 			s.Signal(syscall.SIGTERM)
-			deaf(t, s)
+			stopsListening(t, s)
 			c.Send("llo")
 			resp, err := c.TryRead("POST")
 			var reset bool
@@ -123,15 +123,15 @@ func stopCases() []Case {
 				reset = errors.Is(err, syscall.ECONNRESET)
 			}
 			if err != nil && !wire.Closed(err) && !reset {
-				t.Errorf("neither an answer nor an end: %v", err)
+				t.Errorf("want a response or a closed connection, got: %v", err)
 			}
 			if err == nil && string(resp.Body) != "hello" && resp.Status < 400 {
-				t.Errorf("answered %v", resp)
+				t.Errorf("answered %v, want the whole body or an error", resp)
 			}
 			exits(t, s, process.StopPatience)
 		}},
 		{Name: "stop-five-seconds", IDs: []string{"stop-five-seconds"}, NoServer: true, Alone: true, Run: func(t *T) {
-			// A busy machine may be late itself, but not three times.
+			// A busy machine may explain one late stop, but not three.
 			var took time.Duration
 			for range 3 {
 				s := t.Begin(Config{})
@@ -143,7 +143,7 @@ func stopCases() []Case {
 					return
 				}
 			}
-			t.Errorf("the server stops after %v", took.Round(time.Millisecond))
+			t.Errorf("the server stops after %v, want 5 s", took.Round(time.Millisecond))
 		}},
 		{Name: "stop-second-signal", IDs: []string{"stop-second-signal"}, NoServer: true, Alone: true, Run: func(t *T) {
 			for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
@@ -151,10 +151,10 @@ func stopCases() []Case {
 				underWay(t, s)
 				start := time.Now()
 				s.Signal(sig)
-				deaf(t, s)
+				stopsListening(t, s)
 				s.Signal(sig)
 				if state, _, ok := s.Wait(process.StopPatience); !ok || time.Since(start) > 4*time.Second {
-					t.Errorf("two of %v: %s after %v", sig, state, time.Since(start))
+					t.Errorf("two signals %v: %s after %v, want an exit at once", sig, state, time.Since(start))
 				}
 			}
 		}},
@@ -192,7 +192,7 @@ func stopCases() []Case {
 			}
 		}},
 		{Name: "stop-stdout-stuck", IDs: []string{"stop-stdout-closed"}, NoServer: true, Run: func(t *T) {
-			// A reader that reads no more is worse than one that is gone: the pipe is full.
+			// The reader is still there but does not read, so the pipe is full.
 			r, w, err := os.Pipe()
 			if err != nil {
 				t.Fatalf("%v", err)
@@ -205,7 +205,7 @@ func stopCases() []Case {
 				c.Request("GET", long).WantBody(200, "ok")
 			}
 			c.Close()
-			go func() { // before the stop, which may wait for the log
+			go func() { // empty the pipe before the stop, which may wait for the log
 				_, _ = io.Copy(io.Discard, r)
 				_ = r.Close()
 			}()
@@ -213,9 +213,9 @@ func stopCases() []Case {
 	}
 }
 
-// stopRetry is a client that goes on asking while its server is stopped and another one takes the
-// port. The signal meets an answer half-way, which is longer than what the kernel would still send for a
-// process that is gone.
+// stopRetry keeps sending requests while a server is stopped and another one takes over its port. The
+// signal arrives in the middle of a response. The response is larger than the kernel's buffers, so the
+// server itself must finish it.
 func stopRetry(t *T) {
 	const requests, middle, step = 60, 20, 4096
 	port, big := t.FreePort(), t.Root.Big()
@@ -243,16 +243,16 @@ func stopRetry(t *T) {
 		}
 		resp, err := c.TryRead("GET")
 		if err == nil && (resp.Status != 206 || !bytes.Equal(resp.Body, big[i*step:i*step+size])) {
-			return fmt.Errorf("answered %v", resp)
+			return fmt.Errorf("answered %v, want 206 with the requested bytes", resp)
 		}
 		if resp != nil && err != nil {
-			return fmt.Errorf("in the middle of an answer: %v", err) // not %w: this is no end to try again after
+			return fmt.Errorf("in the middle of a response: %v", err) // not %w: the client must not repeat this request
 		}
 		return err
 	}
 	for i := range requests {
 		err := ask(i)
-		if wire.Closed(err) || errors.Is(err, syscall.ECONNRESET) { // not one byte has come
+		if wire.Closed(err) || errors.Is(err, syscall.ECONNRESET) { // no byte of the response has arrived
 			next := <-restarted
 			if next == nil {
 				return
@@ -266,7 +266,7 @@ func stopRetry(t *T) {
 			t.Fatalf("request %d is lost: %v", i, err)
 		}
 	}
-	if next := <-restarted; next != nil { // it ended behind the last request
+	if next := <-restarted; next != nil { // the first server ended after the last request
 		next.Kill()
 	}
 }

@@ -12,29 +12,27 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// The times that these cases set are short; the bounds they check are not. That a time-out comes is
-// waited for; that it does not come early is checked from before it can have begun, so that it
-// does not matter how late this side of the connection is.
+// The time-outs in these cases are short, but the server may be up to 3 s late. The cases measure from
+// a moment before the time-out can have begun, so a late client cannot make it look too early.
 const (
-	shortly = 300 * time.Millisecond
-	early   = shortly / 2 // for those who cannot say when it began
-	// idly is longer: for once the client must not be late with what it does.
-	idly = time.Second
+	shortTimeout = 300 * time.Millisecond
+	// longTimeout is for cases in which the client itself must act before the time-out.
+	longTimeout = time.Second
 )
 
 func timeoutCases() []Case {
-	flag := func(name string) []string { return []string{"--" + name, shortly.String()} }
-	idle := []string{"--idle-timeout", idly.String()}
-	notBefore := func(t *T, start time.Time, least time.Duration) {
+	flag := func(name string) []string { return []string{"--" + name, shortTimeout.String()} }
+	idle := []string{"--idle-timeout", longTimeout.String()}
+	wantNotBefore := func(t *T, start time.Time, least time.Duration) {
 		if took := time.Since(start); took < least {
-			t.Errorf("after %v, before the %v are over", took, least)
+			t.Errorf("the time-out came after %v, before its %v were over", took, least)
 		}
 	}
-	// timely is also not so late that it may be another time-out, or the default.
-	timely := func(t *T, start time.Time, least time.Duration) {
-		notBefore(t, start, least)
+	// wantOnTime also checks that the time-out is not so late that it may be another one.
+	wantOnTime := func(t *T, start time.Time, least time.Duration) {
+		wantNotBefore(t, start, least)
 		if took := time.Since(start); took > least+3*time.Second {
-			t.Errorf("after %v, though the time-out is %v", took, least)
+			t.Errorf("the time-out came after %v, want %v", took, least)
 		}
 	}
 	return []Case{
@@ -43,32 +41,32 @@ func timeoutCases() []Case {
 			start := time.Now()
 			c.Request("GET", "/healthz").WantBody(200, "ok")
 			c.WantEnd()
-			timely(t, start, idly)
+			wantOnTime(t, start, longTimeout)
 		}},
 		{Name: "timeout-idle-new", IDs: []string{"timeout-idle-new", "timeout-idle-silent"}, Flags: idle, Run: func(t *T) {
 			start := time.Now()
 			t.Dial().WantEnd()
-			timely(t, start, idly)
+			wantOnTime(t, start, longTimeout)
 		}},
 		{Name: "timeout-idle-ends", IDs: []string{"timeout-idle"}, Flags: idle, Run: func(t *T) {
-			// A request that takes longer than the idle time-out is not idle.
+			// The idle time-out does not apply while a request is incomplete.
 			c := t.Dial()
 			c.Send(get)
 			c.AwaitRead()
-			c.WantSilence(3 * idly / 2)
+			c.WantSilence(3 * longTimeout / 2)
 			c.Send("\r\n").WantBody(200, "ok")
 			c.WantEnd()
 		}},
 		{
 			Name: "timeout-idle-default", IDs: []string{"timeout-idle-default"}, Alone: true,
 			Run: func(t *T) {
-				// The silence below cannot tell 60 s from 30 s; the help knows.
-				says := regexp.MustCompile(`idle-timeout.*\n?.*\b5 ?s`) // beside it or in the next line
+				// Waiting for 60 s would take too long, so the help must name the default.
+				says := regexp.MustCompile(`idle-timeout.*\n?.*\b5 ?s`) // in the same line or the next
 				if t.Stage() == 4 {
 					says = regexp.MustCompile(`idle-timeout.*\n?.*\b(60 ?s|1 ?m)`)
 				}
 				if _, help, _ := t.Exec("--help"); !says.MatchString(help) {
-					t.Errorf("no match of %v in the help:%s", says, process.Indent(help))
+					t.Errorf("the help does not match %v:%s", says, process.Indent(help))
 				}
 				c := t.Dial().Patience(5 * time.Second)
 				c.WantSilence(4 * time.Second)
@@ -86,10 +84,10 @@ func timeoutCases() []Case {
 					c := t.Dial()
 					start := time.Now()
 					c.Send(part).WantRefused(408)
-					timely(t, start, shortly)
+					wantOnTime(t, start, shortTimeout)
 				})
 			}
-			// Nor does its end take the answer away from who goes on sending.
+			// A client that goes on sending can still read the 408.
 			c := t.Dial()
 			c.Send("GET /")
 			c.AwaitFIN()
@@ -97,7 +95,7 @@ func timeoutCases() []Case {
 			c.AwaitRead()
 			c.WantRefused(408)
 			c.Close()
-			// The time of the second head begins with its own first byte.
+			// The time-out of the second head begins with the first byte of that head.
 			c = t.Dial()
 			c.Send(follow+"GET /").WantBody(200, "ok")
 			c.WantRefused(408)
@@ -105,20 +103,20 @@ func timeoutCases() []Case {
 		{Name: "timeout-header-fixed", IDs: []string{"timeout-header-fixed"}, Flags: flag("header-timeout"), Run: func(t *T) {
 			c := t.Dial()
 			c.Send(get + "X: ")
-			c.DripUntil(shortly/10, "x")
+			c.DripUntil(shortTimeout/10, "x")
 			c.WantRefused(408)
 			c.Close()
-			c = t.Dial() // whole lines are no more than bytes either
+			c = t.Dial() // whole lines do not extend the time either
 			c.Send(get)
-			c.DripUntil(shortly/10, "X: y\r\n")
+			c.DripUntil(shortTimeout/10, "X: y\r\n")
 			c.WantRefused(408)
 		}},
 		{Name: "timeout-header-starts", IDs: []string{"timeout-header"}, Flags: flag("header-timeout"), Run: func(t *T) {
-			// Idle time is not the head's, and neither is the time of other requests.
+			// Neither idle time nor earlier requests count towards the time-out of a head.
 			c := t.Dial()
-			c.WantSilence(2 * shortly)
+			c.WantSilence(2 * shortTimeout)
 			c.WantKept()
-			c.WantSilence(2 * shortly)
+			c.WantSilence(2 * shortTimeout)
 			c.WantKept()
 		}},
 		{Name: "timeout-body", IDs: []string{"timeout-body", "refuse-408"}, Flags: flag("body-timeout"), Run: func(t *T) {
@@ -127,66 +125,66 @@ func timeoutCases() []Case {
 					c := t.Dial()
 					start := time.Now()
 					c.Send(part).WantRefused(408)
-					timely(t, start, shortly)
+					wantOnTime(t, start, shortTimeout)
 				})
 			}
 		}},
 		{Name: "timeout-body-fixed", IDs: []string{"timeout-body-fixed"}, Flags: flag("body-timeout"), Run: func(t *T) {
 			c := t.Dial()
 			c.Send(sized("100000", ""))
-			c.DripUntil(shortly/10, "x")
+			c.DripUntil(shortTimeout/10, "x")
 			c.WantRefused(408)
 			c.Close()
 			c = t.Dial()
 			c.Send(chunked(""))
-			c.DripUntil(shortly/10, chunk("1", "x"))
+			c.DripUntil(shortTimeout/10, chunk("1", "x"))
 			c.WantRefused(408)
 		}},
 		{Name: "timeout-body-starts", IDs: []string{"timeout-body"}, Flags: flag("body-timeout"), Run: func(t *T) {
-			// The head may take longer than a body may.
+			// A head may take longer than the body time-out.
 			c := t.Dial()
 			c.Send(post)
-			c.WantSilence(2 * shortly)
+			c.WantSilence(2 * shortTimeout)
 			c.Send("Content-Length: 2\r\n\r\nok").WantBody(200, "ok")
 		}},
-		{Name: "timeout-body-own", IDs: []string{"timeout-body"}, Flags: []string{"--body-timeout", idly.String()}, Run: func(t *T) {
-			// Nor is the time of its head taken from a body that comes in pieces.
+		{Name: "timeout-body-own", IDs: []string{"timeout-body"}, Flags: []string{"--body-timeout", longTimeout.String()}, Run: func(t *T) {
+			// The time of the head does not count towards the time-out of its body.
 			c := t.Dial()
 			c.Send(post)
-			c.WantSilence(3 * idly / 2)
+			c.WantSilence(3 * longTimeout / 2)
 			c.Send("Content-Length: 2\r\n\r\no").AwaitRead()
-			c.WantSilence(idly / 10)
+			c.WantSilence(longTimeout / 10)
 			c.Send("k").WantBody(200, "ok")
 			c.WantKept()
 		}},
-		{Name: "timeout-write", IDs: []string{"timeout-write"}, Flags: []string{"--write-timeout", (3 * idly / 2).String()}, Run: func(t *T) {
-			// It must not be two time-outs: one in which the kernel took what it had room for, and one
-			// in which it took nothing. Where this machine was busy meanwhile, it tries again.
-			const least = 3 * idly / 2
+		{Name: "timeout-write", IDs: []string{"timeout-write"}, Flags: []string{"--write-timeout", (3 * longTimeout / 2).String()}, Run: func(t *T) {
+			// The server must not wait for two time-outs: one in which the kernel's buffer fills, and one
+			// in which nothing moves. A busy machine may be late, so there are three tries.
+			const least = 3 * longTimeout / 2
 			took := time.Duration(0)
 			for try := 0; try < 3 && (took == 0 || took > 2*least-100*time.Millisecond); try++ {
 				c := t.DialTo(t.Server, DialOptions{RecvBuf: 4096})
 				start := time.Now()
 				c.Request("GET", "/big.bin").AwaitAnswer()
-				t.Eventually("the server gives up a client that does not read", func() bool { return t.Server.Connections() == 0 })
-				notBefore(t, start, least)
+				t.Eventually("the server closes the connection of a client that does not read", func() bool { return t.Server.Connections() == 0 })
+				wantNotBefore(t, start, least)
 				took = time.Since(start)
 				if _, err := c.Stream(wire.Digest(t.Root.BigSum)); err == nil {
-					t.Errorf("yet the whole response is there")
+					t.Errorf("the server closed the connection, but the whole response arrived")
 				}
 				c.Close()
 			}
 			if took > 2*least-100*time.Millisecond {
-				t.Errorf("after %v, though the time-out is %v", took, least)
+				t.Errorf("the time-out came after %v, want %v", took, least)
 			}
 		}},
 		{Name: "timeout-write-progress", IDs: []string{"timeout-write-progress", "content-big"}, Flags: flag("write-timeout"), Run: func(t *T) {
 			slowReading(t, func(in io.Reader) io.Reader { return wire.Slowly(in, docroot.BigSize/120, 12*time.Millisecond) })
 		}},
 		{Name: "timeout-write-slow", IDs: []string{"timeout-write-progress"}, Flags: flag("write-timeout"), Run: func(t *T) {
-			// The kernel reports room for more only when a third of its queue is free, and the
-			// queue holds megabytes: at this pace that takes longer than the time-out, though
-			// the client takes some bytes all the time.
+			// The kernel calls a socket writable only when a third of its send queue is free, and
+			// the queue holds megabytes. At this pace that takes longer than the time-out, although
+			// the client keeps reading.
 			slowReading(t, func(in io.Reader) io.Reader {
 				return io.MultiReader(wire.Slowly(io.LimitReader(in, 2<<20), 16<<10, 15*time.Millisecond), in)
 			})
@@ -194,9 +192,8 @@ func timeoutCases() []Case {
 	}
 }
 
-// slowReading reads big.bin at some pace, which must take longer than the time-out and must not be
-// held against it. Where this machine is so busy that the reader itself was late, nothing is
-// proven, and it tries again.
+// slowReading reads big.bin at a pace that takes longer than the write time-out. The server must send
+// all of it. If the machine is so busy that the client itself pauses, slowReading tries again.
 func slowReading(t *T, pace func(io.Reader) io.Reader) {
 	t.Helper()
 	for range 5 {
@@ -210,21 +207,21 @@ func slowReading(t *T, pace func(io.Reader) io.Reader) {
 		})
 		took := time.Since(start)
 		if err == nil {
-			if took < 2*shortly {
-				t.Errorf("all of it in %v: too fast to prove anything", took)
+			if took < 2*shortTimeout {
+				t.Errorf("the client read all of it in %v, too fast to test the time-out", took)
 			}
 			c.WantKept()
 			return
 		}
 		c.Close()
-		if late.longest < shortly/3 {
-			t.Fatalf("after %v: %v", took, err)
+		if late.longest < shortTimeout/3 {
+			t.Fatalf("the response ended after %v: %v", took, err)
 		}
 	}
-	t.Logf("this machine is too busy to read at a steady pace: nothing is proven")
+	t.Logf("skipped: this machine is too busy to read at a steady pace")
 }
 
-// A stopwatch takes down the longest time between two reads.
+// A stopwatch records the longest time between two reads.
 type stopwatch struct {
 	in      io.Reader
 	last    time.Time

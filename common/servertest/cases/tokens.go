@@ -19,8 +19,8 @@ import (
 	"fourways.example/common/servertest/process"
 )
 
-// Tokens are made here from RFC 7515 and RFC 7519, not by the library that the servers use: so
-// a mistake is not made on both sides.
+// These cases make tokens by RFC 7515 and RFC 7519, without the library that the servers use. Otherwise
+// a bug in the library could go unnoticed.
 
 const (
 	secret      = "a secret for tests" // as in account
@@ -29,20 +29,20 @@ const (
 
 func base64url(s string) string { return base64.RawURLEncoding.EncodeToString([]byte(s)) }
 
-// mac is what HMAC makes of the first two parts of a token, as the third.
+// mac returns the third part of a token: the HMAC of the first two parts, in base64url.
 func mac(h func() hash.Hash, key, signed string) string {
 	m := hmac.New(h, []byte(key))
 	m.Write([]byte(signed))
 	return base64url(string(m.Sum(nil)))
 }
 
-// sign makes a token of a header and a payload with HMAC-SHA256, whatever the header says.
+// sign returns a token with this header and payload. It signs with HMAC-SHA256, whatever the header says.
 func sign(key, header, payload string) string {
 	signed := base64url(header) + "." + base64url(payload)
 	return signed + "." + mac(sha256.New, key, signed)
 }
 
-// signedBy says whether a token is a JWT with HS256 and this key.
+// signedBy reports whether a token is a JWT that is signed with HS256 and this key.
 func signedBy(key, token string) bool {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
@@ -56,38 +56,38 @@ func signedBy(key, token string) bool {
 	return hmac.Equal([]byte(parts[2]), []byte(mac(sha256.New, key, parts[0]+"."+parts[1])))
 }
 
-// payload is the claims for user0 that was issued then and is good for so long.
+// payload returns claims of user0 with this time of issue and this life.
 func payload(issued time.Time, life time.Duration) string {
 	return fmt.Sprintf(`{"sub":"user0","iat":%d,"exp":%d}`, issued.Unix(), issued.Add(life).Unix())
 }
 
-// nobody holds tokens against the server that it must not accept.
-func nobody(t *T, tokens map[string]string) {
+// wantRejected checks that the server accepts none of the tokens.
+func wantRejected(t *T, tokens map[string]string) {
 	t.Helper()
 	for name, token := range tokens {
-		nobodyWith(t, name, "Cookie: auth_jwt="+token)
+		wantAnonymous(t, name, "Cookie: auth_jwt="+token)
 	}
 }
 
-// nobodyWith asks with fields that must not make the client somebody.
-func nobodyWith(t *T, name string, fields ...string) {
+// wantAnonymous checks that a client that sends these header fields is not logged in.
+func wantAnonymous(t *T, name string, fields ...string) {
 	t.Helper()
 	askAll(t,
-		ask{name: name + ", GET /api/login", target: "/api/login", fields: fields, want: 200, body: "{}", hasnt: noCookie},
+		ask{name: name + ", GET /api/login", target: "/api/login", fields: fields, want: 200, body: "{}", lacks: noCookie},
 		ask{name: name + ", /private", target: "/private/secret.txt", fields: fields, want: 403},
 		ask{name: name + ", /private, missing", target: "/private/nothing-there", fields: fields, want: 403},
 	)
 }
 
-// somebodyWith asks with fields that must make the client user0.
-func somebodyWith(t *T, name string, fields ...string) {
+// wantUser checks that a client that sends these header fields is logged in as user0.
+func wantUser(t *T, name string, fields ...string) {
 	t.Helper()
 	t.Sub(name, func(t *T) {
 		c := t.Dial()
 		var claims claimSet
 		body := c.Request("GET", "/api/login", fields...).Want(200).Body
 		if err := json.Unmarshal(body, &claims); err != nil || claims.Sub != "user0" {
-			t.Errorf("GET /api/login is %s%s", body, c.About(nil))
+			t.Errorf("GET /api/login returned %s%s", body, c.About(nil))
 		}
 		c.Request("GET", "/private/secret.txt", fields...).WantBody(200, docroot.Texts["private/secret.txt"])
 		c.WantKept()
@@ -101,7 +101,7 @@ func tokenCases() []Case {
 			resp := t.Dial().Post("/api/login", credentials).Want(200)
 			token := cookieToken.FindStringSubmatch(resp.Get("Set-Cookie"))
 			if token == nil || !signedBy(secret, token[1]) {
-				t.Fatalf("not a JWT with HS256, signed by SECRET: %s", resp.Get("Set-Cookie"))
+				t.Fatalf("want a JWT that is signed with HS256 and SECRET, got Set-Cookie: %s", resp.Get("Set-Cookie"))
 			}
 			middle, err := base64.RawURLEncoding.DecodeString(strings.Split(token[1], ".")[1])
 			t.Must(err)
@@ -109,20 +109,20 @@ func tokenCases() []Case {
 			t.Must(json.Unmarshal(middle, &inside))
 			t.Must(json.Unmarshal(resp.Body, &told))
 			if fmt.Sprint(inside) != fmt.Sprint(told) {
-				t.Errorf("the claims are %v, in the token %v", told, inside)
+				t.Errorf("the response has the claims %v, the token has %v", told, inside)
 			}
 		}},
 		{Name: "token-jwt-made-elsewhere", IDs: []string{"token-jwt", "env-secret"}, Env: account, Run: func(t *T) {
 			now := time.Now()
 			for name, token := range map[string]string{
-				"as it makes them":       good(),
-				"alg behind typ":         sign(secret, `{"typ":"JWT","alg":"HS256"}`, payload(now, time.Hour)),
-				"without typ":            sign(secret, `{"alg":"HS256"}`, payload(now, time.Hour)),
-				"white space":            sign(secret, " { \"alg\" : \"HS256\" }\n", "\n{ \"exp\": "+fmt.Sprint(now.Add(time.Hour).Unix())+", \"sub\": \"user0\" } "),
-				"made an hour ago":       sign(secret, hs256Header, payload(now.Add(-time.Hour), 2*time.Hour)),
-				"good for a hundred yrs": sign(secret, hs256Header, payload(now, 100*365*24*time.Hour)),
+				"like the server's own": good(),
+				"alg after typ":         sign(secret, `{"typ":"JWT","alg":"HS256"}`, payload(now, time.Hour)),
+				"without typ":           sign(secret, `{"alg":"HS256"}`, payload(now, time.Hour)),
+				"white space":           sign(secret, " { \"alg\" : \"HS256\" }\n", "\n{ \"exp\": "+fmt.Sprint(now.Add(time.Hour).Unix())+", \"sub\": \"user0\" } "),
+				"made an hour ago":      sign(secret, hs256Header, payload(now.Add(-time.Hour), 2*time.Hour)),
+				"valid for 100 years":   sign(secret, hs256Header, payload(now, 100*365*24*time.Hour)),
 			} {
-				somebodyWith(t, name, "Cookie: auth_jwt="+token)
+				wantUser(t, name, "Cookie: auth_jwt="+token)
 			}
 		}},
 		{Name: "token-none", IDs: []string{"token-none"}, Env: account, Run: func(t *T) {
@@ -133,10 +133,10 @@ func tokenCases() []Case {
 				tokens[alg+", no signature"] = bare + "."
 				tokens[alg+", no dot"] = bare
 				tokens[alg+", signed"] = sign(secret, header, payload(time.Now(), time.Hour))
-				tokens[alg+", signed by nothing"] = sign("", header, payload(time.Now(), time.Hour))
+				tokens[alg+", signed with an empty key"] = sign("", header, payload(time.Now(), time.Hour))
 				tokens[alg+", any signature"] = bare + ".x"
 			}
-			nobody(t, tokens)
+			wantRejected(t, tokens)
 		}},
 		{Name: "token-alg", IDs: []string{"token-alg", "token-crit"}, Env: account, Run: func(t *T) {
 			claims := payload(time.Now(), time.Hour)
@@ -161,8 +161,8 @@ func tokenCases() []Case {
 			} {
 				tokens[name] = sign(secret, header, claims)
 			}
-			nobody(t, tokens)
-			nobody(t, map[string]string{ // RFC 7515 §4.1.11
+			wantRejected(t, tokens)
+			wantRejected(t, map[string]string{ // RFC 7515 §4.1.11
 				"crit":         sign(secret, `{"alg":"HS256","crit":["x"],"x":1}`, claims),
 				"crit for b64": sign(secret, `{"alg":"HS256","b64":false,"crit":["b64"]}`, claims),
 			})
@@ -170,7 +170,7 @@ func tokenCases() []Case {
 		{Name: "token-tampered", IDs: []string{"token-tampered", "env-secret"}, Env: account, Run: func(t *T) {
 			now := time.Now()
 			token := good()
-			somebodyWith(t, "untouched", "Cookie: auth_jwt="+token)
+			wantUser(t, "untouched", "Cookie: auth_jwt="+token)
 			parts := strings.Split(token, ".")
 			head, body, sig := parts[0], parts[1], parts[2]
 			raw, err := base64.RawURLEncoding.DecodeString(sig)
@@ -182,18 +182,18 @@ func tokenCases() []Case {
 			tokens := map[string]string{
 				"another secret":               sign("another secret", hs256Header, payload(now, time.Hour)),
 				"no secret":                    sign("", hs256Header, payload(now, time.Hour)),
-				"the secret and a blank":       sign(secret+" ", hs256Header, payload(now, time.Hour)),
-				"the password for a secret":    sign("thepassword", hs256Header, payload(now, time.Hour)),
+				"the secret and a space":       sign(secret+" ", hs256Header, payload(now, time.Hour)),
+				"the password as the secret":   sign("thepassword", hs256Header, payload(now, time.Hour)),
 				"a longer life":                head + "." + base64url(payload(now, 1000*time.Hour)) + "." + sig,
 				"another name":                 head + "." + base64url(strings.Replace(payload(now, time.Hour), "user0", "user1", 1)) + "." + sig,
 				"another header":               base64url(`{"typ":"JWT","alg":"HS256"}`) + "." + body + "." + sig,
 				"another signature":            head + "." + body + "." + other + sig[1:],
-				"the last byte is another":     head + "." + body + "." + base64url(string(raw[:31])+string(raw[31]^1)),
+				"another last byte":            head + "." + body + "." + base64url(string(raw[:31])+string(raw[31]^1)),
 				"a signature one byte short":   head + "." + body + "." + base64url(string(raw[:31])),
 				"a signature one byte long":    head + "." + body + "." + base64url(string(raw)+"\x00"),
 				"half of the signature":        head + "." + body + "." + sig[:21],
-				"one digit less":               head + "." + body + "." + sig[:42],
-				"one digit more":               head + "." + body + "." + sig + "A",
+				"one character less":           head + "." + body + "." + sig[:42],
+				"one character more":           head + "." + body + "." + sig + "A",
 				"no signature":                 head + "." + body + ".",
 				"no dot and no signature":      head + "." + body,
 				"the header alone":             head,
@@ -206,38 +206,38 @@ func tokenCases() []Case {
 				"a fourth, empty part":         token + ".",
 				"a dot before it":              "." + token,
 				"a signature of zeros":         head + "." + body + "." + base64url(strings.Repeat("\x00", 32)),
-				"the parts the other way":      sig + "." + body + "." + head,
+				"the parts in reverse order":   sig + "." + body + "." + head,
 				"in hex":                       head + "." + body + "." + fmt.Sprintf("%x", raw),
-				"something behind it":          token + "x",
-				"something before it":          "x" + token,
+				"a byte after it":              token + "x",
+				"a byte before it":             "x" + token,
 				"in capitals":                  strings.ToUpper(token),
 				"escaped":                      strings.ReplaceAll(token, ".", "%2E"),
-				"a blank in it":                head + ". " + body + "." + sig,
+				"a space in it":                head + ". " + body + "." + sig,
 				"the JSON form":                `{"payload":"` + body + `"}`,
 				"Bearer":                       "Bearer " + token,
 				"signed over the payload only": head + "." + body + "." + mac(sha256.New, secret, body),
 				"signed over the JSON itself":  head + "." + body + "." + mac(sha256.New, secret, hs256Header+"."+payload(now, time.Hour)),
 			}
-			nobody(t, tokens)
-			somebodyWith(t, "untouched, once more", "Cookie: auth_jwt="+token)
+			wantRejected(t, tokens)
+			wantUser(t, "untouched, again", "Cookie: auth_jwt="+token)
 		}},
 		{Name: "token-expired", IDs: []string{"token-expired"}, Env: account, Run: func(t *T) {
 			now := time.Now()
-			nobody(t, map[string]string{
-				"a second ago":      sign(secret, hs256Header, payload(now.Add(-time.Hour), time.Hour-time.Second)),
-				"a day ago":         sign(secret, hs256Header, payload(now.AddDate(0, 0, -2), 24*time.Hour)),
-				"in 1970":           sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":1}`),
-				"at 0":              sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":0}`),
-				"before 1970":       sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":-1}`),
-				"before it is made": sign(secret, hs256Header, payload(now, -time.Hour)),
+			wantRejected(t, map[string]string{
+				"a second ago":         sign(secret, hs256Header, payload(now.Add(-time.Hour), time.Hour-time.Second)),
+				"a day ago":            sign(secret, hs256Header, payload(now.AddDate(0, 0, -2), 24*time.Hour)),
+				"in 1970":              sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":1}`),
+				"at time 0":            sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":0}`),
+				"before 1970":          sign(secret, hs256Header, `{"sub":"user0","iat":0,"exp":-1}`),
+				"before it was issued": sign(secret, hs256Header, payload(now, -time.Hour)),
 			})
 		}},
 		{Name: "token-expires", IDs: []string{"token-expired", "cli-expire"}, Env: account, Flags: []string{"-e", "1"}, Run: func(t *T) {
-			// Times are whole seconds, so one second may be a short one: there are five tries to see
-			// the token open anything before it opens nothing.
+			// Times are whole seconds, so a token may expire within less than a second. The server must
+			// accept one of five tokens before it expires.
 			for try := 1; !expires(t); try++ {
 				if try == 5 {
-					t.Fatalf("with -e 1 no token opens /private, not even for a moment")
+					t.Fatalf("with -e 1 the server accepted none of five tokens")
 				}
 			}
 		}},
@@ -245,78 +245,78 @@ func tokenCases() []Case {
 			soon := time.Now().Add(time.Hour).Unix()
 			tokens := map[string]string{}
 			for name, claims := range map[string]string{
-				"none":                   `{"sub":"user0","iat":1700000000}`,
-				"null":                   `{"sub":"user0","exp":null}`,
-				"a word":                 `{"sub":"user0","exp":"never"}`,
-				"a number in quotes":     fmt.Sprintf(`{"sub":"user0","exp":"%d"}`, soon),
-				"true":                   `{"sub":"user0","exp":true}`,
-				"a list":                 fmt.Sprintf(`{"sub":"user0","exp":[%d]}`, soon),
-				"an object":              fmt.Sprintf(`{"sub":"user0","exp":{"exp":%d}}`, soon),
-				"in another":             fmt.Sprintf(`{"sub":"user0","x":{"exp":%d}}`, soon),
-				"the claims are empty":   `{}`,
-				"the claims are null":    `null`,
-				"the claims are a list":  fmt.Sprintf(`["user0",%d]`, soon),
-				"the claims are text":    `user0`,
-				"the claims are nothing": ``,
-				"the claims are cut":     fmt.Sprintf(`{"sub":"user0","exp":%d`, soon),
-				"more behind the claims": fmt.Sprintf(`{"sub":"user0","exp":%d}x`, soon),
+				"none":                    `{"sub":"user0","iat":1700000000}`,
+				"null":                    `{"sub":"user0","exp":null}`,
+				"a word":                  `{"sub":"user0","exp":"never"}`,
+				"a number in quotes":      fmt.Sprintf(`{"sub":"user0","exp":"%d"}`, soon),
+				"true":                    `{"sub":"user0","exp":true}`,
+				"a list":                  fmt.Sprintf(`{"sub":"user0","exp":[%d]}`, soon),
+				"an object":               fmt.Sprintf(`{"sub":"user0","exp":{"exp":%d}}`, soon),
+				"in another claim":        fmt.Sprintf(`{"sub":"user0","x":{"exp":%d}}`, soon),
+				"the claims are empty":    `{}`,
+				"the claims are null":     `null`,
+				"the claims are a list":   fmt.Sprintf(`["user0",%d]`, soon),
+				"the claims are text":     `user0`,
+				"the claims are nothing":  ``,
+				"the claims are cut":      fmt.Sprintf(`{"sub":"user0","exp":%d`, soon),
+				"a byte after the claims": fmt.Sprintf(`{"sub":"user0","exp":%d}x`, soon),
 			} {
 				tokens[name] = sign(secret, hs256Header, claims)
 			}
-			nobody(t, tokens)
+			wantRejected(t, tokens)
 		}},
 		{Name: "token-cookie-name", IDs: []string{"token-cookie-name"}, Env: account, Run: func(t *T) {
 			token := good()
 			pair := "auth_jwt=" + token
 			for name, cookie := range map[string]string{
-				"alone":                   pair,
-				"last":                    "a=b; c=d; " + pair,
-				"first":                   pair + "; a=b; c=d",
-				"in the middle":           "a=b; " + pair + "; c=d",
-				"no blank behind ;":       "a=b;" + pair + ";c=d",
-				"more blanks":             "a=b;  \t" + pair + "  ; c=d",
-				"; at the end":            pair + ";",
-				"; at the start":          "; " + pair,
-				"empty ones":              "a=; =b; ;; =; " + pair,
-				"without =":               "flag; auth_jwt; " + pair,
-				"odd names":               "!!!!=x; ~~~~=y; $Version=1; %=%; #'*+-.^_`|=z; " + pair,
-				"names that end like it":  "prefix_auth_jwt=wrong; xauth_jwt=wrong; " + pair,
-				"names that begin so":     "auth_jwt_suffix=wrong; auth_jwtx=wrong; auth_jw=wrong; " + pair,
-				"names in other case":     "AUTH_JWT=wrong; Auth_Jwt=wrong; " + pair,
-				"its name as a value":     "a=auth_jwt; b=auth_jwt=wrong; " + pair,
-				"values with =":           "a=b=c==; d==; " + pair,
-				"values in quotes":        `a="b c"; ` + pair,
-				"high bytes":              "\xc3\xa4=\xff\x80; " + pair,
-				"other characters":        `a=b,c; d=e\f; {"x":1}=[]; ` + pair,
-				"in quotes itself":        `auth_jwt="` + token + `"`,
-				"a hundred others":        strings.Repeat("name=value; ", 100) + pair,
-				"50,000 bytes before it":  "big=" + strings.Repeat("x", 50_000) + "; " + pair,
-				"50,000 bytes behind it":  pair + "; big=" + strings.Repeat("x", 50_000),
-				"50,000 bytes of cookies": strings.Repeat("a=b; ", 10_000) + pair,
+				"alone":                        pair,
+				"last":                         "a=b; c=d; " + pair,
+				"first":                        pair + "; a=b; c=d",
+				"in the middle":                "a=b; " + pair + "; c=d",
+				"no space after ;":             "a=b;" + pair + ";c=d",
+				"more spaces":                  "a=b;  \t" + pair + "  ; c=d",
+				"; at the end":                 pair + ";",
+				"; at the start":               "; " + pair,
+				"empty cookies":                "a=; =b; ;; =; " + pair,
+				"cookies without =":            "flag; auth_jwt; " + pair,
+				"odd names":                    "!!!!=x; ~~~~=y; $Version=1; %=%; #'*+-.^_`|=z; " + pair,
+				"names with the same end":      "prefix_auth_jwt=wrong; xauth_jwt=wrong; " + pair,
+				"names with the same start":    "auth_jwt_suffix=wrong; auth_jwtx=wrong; auth_jw=wrong; " + pair,
+				"names in another letter case": "AUTH_JWT=wrong; Auth_Jwt=wrong; " + pair,
+				"its name as a value":          "a=auth_jwt; b=auth_jwt=wrong; " + pair,
+				"values with =":                "a=b=c==; d==; " + pair,
+				"values in quotes":             `a="b c"; ` + pair,
+				"high bytes":                   "\xc3\xa4=\xff\x80; " + pair,
+				"other characters":             `a=b,c; d=e\f; {"x":1}=[]; ` + pair,
+				"the token in quotes":          `auth_jwt="` + token + `"`,
+				"100 others before it":         strings.Repeat("name=value; ", 100) + pair,
+				"50,000 bytes before it":       "big=" + strings.Repeat("x", 50_000) + "; " + pair,
+				"50,000 bytes after it":        pair + "; big=" + strings.Repeat("x", 50_000),
+				"50,000 bytes of cookies":      strings.Repeat("a=b; ", 10_000) + pair,
 			} {
-				somebodyWith(t, name, "Cookie: "+cookie)
+				wantUser(t, name, "Cookie: "+cookie)
 			}
-			somebodyWith(t, "50,000 bytes in another field", "Cookie: "+pair, "X: "+strings.Repeat("x", 50_000))
-			somebodyWith(t, "50,000 bytes in another Cookie", "Cookie: big="+strings.Repeat("x", 50_000), "Cookie: "+pair)
-			somebodyWith(t, "another Cookie before it", "Cookie: a=b; prefix_auth_jwt=wrong", "Cookie: "+pair)
-			somebodyWith(t, "another Cookie behind it", "Cookie: "+pair, "Accept: */*", "Cookie: a=b")
-			somebodyWith(t, "a field in small letters", "cookie: a=b; "+pair)
-			somebodyWith(t, "no blank behind the colon", "Cookie:"+pair)
+			wantUser(t, "50,000 bytes in another field", "Cookie: "+pair, "X: "+strings.Repeat("x", 50_000))
+			wantUser(t, "50,000 bytes in another Cookie", "Cookie: big="+strings.Repeat("x", 50_000), "Cookie: "+pair)
+			wantUser(t, "another Cookie before it", "Cookie: a=b; prefix_auth_jwt=wrong", "Cookie: "+pair)
+			wantUser(t, "another Cookie after it", "Cookie: "+pair, "Accept: */*", "Cookie: a=b")
+			wantUser(t, "a field name in lower case", "cookie: a=b; "+pair)
+			wantUser(t, "no space after the colon", "Cookie:"+pair)
 
 			for name, cookie := range map[string]string{
 				"prefix_auth_jwt": "prefix_" + pair, "xauth_jwt": "x" + pair, "auth_jwt_suffix": "auth_jwt_suffix=" + token, "AUTH_JWT": "AUTH_JWT=" + token,
 				"Auth_jwt": "Auth_jwt=" + token, "auth-jwt": "auth-jwt=" + token, "auth_jw": "auth_jw=" + token, "jwt": "jwt=" + token, "no name": "=" + token,
 				"no name and no =": token, "!!!!": "!!!!=" + token, "in the value of another": "a=" + pair, "in quotes": `"` + pair + `"`,
-				"behind a comma": "a=b," + pair, "in the quotes of another": `a="` + "auth_jwt=" + token + `"`, "a colon": "auth_jwt:" + token,
+				"after a comma": "a=b," + pair, "in the quotes of another": `a="` + "auth_jwt=" + token + `"`, "a colon instead of =": "auth_jwt:" + token,
 				"$auth_jwt": "$" + pair, "escaped": "auth%5Fjwt=" + token,
 			} {
-				nobodyWith(t, name, "Cookie: "+cookie)
+				wantAnonymous(t, name, "Cookie: "+cookie)
 			}
-			nobodyWith(t, "another field", "Set-Cookie: "+pair, "X-Cookie: "+pair, "Cookies: "+pair, "Authorization: Bearer "+token, "Cookie2: "+pair)
-			nobodyWith(t, "nothing but other ones", "Cookie: a=b; c=d")
+			wantAnonymous(t, "other fields", "Set-Cookie: "+pair, "X-Cookie: "+pair, "Cookies: "+pair, "Authorization: Bearer "+token, "Cookie2: "+pair)
+			wantAnonymous(t, "only other cookies", "Cookie: a=b; c=d")
 		}},
 		{Name: "token-query", IDs: []string{"token-cookie-name"}, Env: account, Run: func(t *T) {
-			// A token counts nowhere else: where URLs are logged, tokens are not secret.
+			// A token in the URL does not count: URLs are logged, so it would not stay secret.
 			token := good()
 			askAll(t,
 				ask{target: "/private/secret.txt?auth_jwt=" + token, want: 403},
@@ -334,14 +334,15 @@ func tokenCases() []Case {
 				"a number too large": sign("other", hs256Header, `{"exp":1e999}`),
 			}
 			for name, value := range values {
-				nobodyWith(t, name, "Cookie: auth_jwt="+value)
+				wantAnonymous(t, name, "Cookie: auth_jwt="+value)
 			}
-			nobodyWith(t, "no cookie at all", "Cookie:")
-			nobodyWith(t, "nothing but ;", "Cookie: "+strings.Repeat(";", 1000))
-			nobodyWith(t, "nothing but =", "Cookie: "+strings.Repeat("=", 1000))
-			nobodyWith(t, "the name alone", "Cookie: auth_jwt")
-			nobodyWith(t, "the name, many times", "Cookie: "+strings.Repeat("auth_jwt=x; ", 1000))
-			// Signed by SECRET, but odd: what becomes of it is open, as long as it is an answer.
+			wantAnonymous(t, "no cookie at all", "Cookie:")
+			wantAnonymous(t, "only ;", "Cookie: "+strings.Repeat(";", 1000))
+			wantAnonymous(t, "only =", "Cookie: "+strings.Repeat("=", 1000))
+			wantAnonymous(t, "the name alone", "Cookie: auth_jwt")
+			wantAnonymous(t, "the name, many times", "Cookie: "+strings.Repeat("auth_jwt=x; ", 1000))
+			// These tokens are signed with SECRET, but have odd claims. The server may accept them or not,
+			// but it must answer.
 			c := t.Dial()
 			for _, claims := range []string{
 				`{"sub":"user0","exp":1e300}`, `{"sub":"user0","exp":9223372036854775807}`, `{"sub":"user0","exp":99999999999999999999}`, `{"sub":5,"exp":4e9}`,
@@ -350,14 +351,14 @@ func tokenCases() []Case {
 				for target, also := range map[string]int{"/api/login": 200, "/private/secret.txt": 403} {
 					resp := c.Request("GET", target, "Cookie: auth_jwt="+sign(secret, hs256Header, claims)).Read()
 					if resp.Status != 200 && resp.Status != also {
-						t.Errorf("%s: %s is answered %d", claims, target, resp.Status)
+						t.Errorf("the claims %s: %s is answered %d", claims, target, resp.Status)
 					}
 				}
 			}
 			c.WantKept()
 		}},
 		{Name: "token-no-account", IDs: []string{"env-no-account"}, NoServer: true, Run: func(t *T) {
-			// Without an account there is nobody whom a token could name.
+			// Without an account no token is valid.
 			for _, env := range [][]string{nil, {"SECRET=" + secret}, {"SECRET="}} {
 				s := t.Begin(Config{Env: env})
 				for _, key := range []string{secret, ""} {
@@ -373,7 +374,7 @@ func tokenCases() []Case {
 			}
 		}},
 		{Name: "token-empty-secret", IDs: []string{"env-secret-random"}, NoServer: true, Run: func(t *T) {
-			// A SECRET that is empty is none: else anybody could sign.
+			// An empty SECRET is not used as a key: anybody could sign with it.
 			for _, env := range [][]string{account[:2], {account[0], account[1], "SECRET="}} {
 				s := t.Begin(Config{Env: env})
 				token := sign("", hs256Header, payload(time.Now(), time.Hour))
@@ -382,17 +383,17 @@ func tokenCases() []Case {
 					ask{target: "/api/login", fields: []string{"Cookie: auth_jwt=" + token}, want: 200, body: "{}"},
 				)
 				if out := s.Stdout.String(); strings.Count(out, "SECRET") != 1 {
-					t.Errorf("%q: it makes one up and says:%s", env[2:], process.Indent(out))
+					t.Errorf("%q: want one line about SECRET on stdout, got:%s", env[2:], process.Indent(out))
 				}
-				// The one that it made up is good for its own tokens.
+				// The server accepts the tokens that it signs with its random secret.
 				askAllOf(t, s, ask{target: "/private/secret.txt", fields: []string{"Cookie: " + loggedIn(t, s)}, want: 200, body: docroot.Texts["private/secret.txt"]})
 			}
 		}},
 	}
 }
 
-// expires logs in where a token lives for a second, and asks with it until its end and behind it. It
-// says whether the token opened anything before.
+// expires logs in to a server whose tokens live for one second, and uses the token until the server
+// rejects it. It reports whether the server accepted the token before.
 func expires(t *T) (opened bool) {
 	c := t.Dial()
 	defer c.Close()
@@ -403,19 +404,19 @@ func expires(t *T) (opened bool) {
 	}
 	cookie, _, _ := strings.Cut(resp.Get("Set-Cookie"), ";")
 	ends := time.Unix(claims.Exp, 0)
-	for { // the same token again and again, so that a server may know it by now
+	for { // always the same token, so that the server may have it in a cache
 		asked := time.Now()
 		resp := c.Request("GET", "/private/secret.txt", "Cookie: "+cookie).Read()
 		answered := time.Now()
 		switch {
 		case resp.Status == 200 && asked.After(ends.Add(50*time.Millisecond)):
-			t.Fatalf("%v behind its end the token still opens /private", asked.Sub(ends))
+			t.Fatalf("the token is still accepted %v after its end", asked.Sub(ends))
 		case resp.Status == 200:
 			opened = true
 		case resp.Status != 403:
-			t.Fatalf("answered %d", resp.Status)
+			t.Fatalf("answered %d, want 200 or 403", resp.Status)
 		case answered.Before(ends):
-			t.Fatalf("%v before its end the token opens nothing", ends.Sub(answered))
+			t.Fatalf("the token is rejected %v before its end", ends.Sub(answered))
 		default:
 			c.Request("GET", "/api/login", "Cookie: "+cookie).WantBody(200, "{}")
 			c.WantKept()

@@ -15,8 +15,8 @@ import (
 	"fourways.example/common/servertest/process"
 )
 
-// fileTypes are what the table of types must say, as regular expressions where the registry
-// knows two names.
+// fileTypes has the Content-Type of each file as a regular expression, because some types have two
+// registered names.
 var fileTypes = map[string][]struct{ name, kind string }{
 	"type-text": {
 		{"page.html", `text/html; charset=utf-8`},
@@ -68,17 +68,17 @@ func typeCases() []Case {
 					}
 					resp := c.Request(method, "/"+f.name).WantTo(method, 200)
 					if got := resp.Get("Content-Type"); !want.MatchString(got) {
-						t.Errorf("%s /%s is %q, want %s", method, f.name, got, f.kind)
+						t.Errorf("%s /%s: Content-Type is %q, want %s", method, f.name, got, f.kind)
 					}
 					if got := resp.Get("X-Content-Type-Options"); got != "nosniff" {
-						t.Errorf("%s /%s: X-Content-Type-Options is %q", method, f.name, got)
+						t.Errorf("%s /%s: X-Content-Type-Options is %q, want nosniff", method, f.name, got)
 					}
 					text, ok := docroot.Texts[f.name]
 					if !ok {
 						text = docroot.FileTexts[f.name]
 					}
 					if method == "GET" && string(resp.Body) != text {
-						t.Errorf("/%s is %q, want %q", f.name, resp.Body, text)
+						t.Errorf("the body of /%s is %q, want %q", f.name, resp.Body, text)
 					}
 					if want := fmt.Sprint(len(text)); f.name != "big.bin" && resp.Get("Content-Length") != want {
 						t.Errorf("%s /%s: Content-Length is %s, want %s", method, f.name, resp.Get("Content-Length"), want)
@@ -128,10 +128,10 @@ func nameCases() []Case {
 				to("/sub?a=b&c=%20d", "/sub/?a=b&c=%20d"),
 				to("/sub?a/../b?c", "/sub/?a/../b?c"),
 				to("/s%75b", "/sub/"),
-				// What was decoded is encoded again: else it would lead elsewhere.
+				// The decoded path is encoded again. Otherwise the Location would name another path.
 				to("/percent%20%25%20%3f%23&", "/percent%20%25%20%3F%23&/"),
 				to("/%5C%5chost", "/%5C%5Chost/"),
-				// Escapes in a query stay as they are: this one would end the field.
+				// Escapes in a query are not decoded: this one would end the field line.
 				to("/sub?%0d%0aX:%20y", "/sub/?%0d%0aX:%20y"),
 				to("http://other.example/sub", "/sub/"),
 				ask{method: "HEAD", target: "/sub?x", want: 301, has: []string{"Location: /sub/?x"}},
@@ -143,7 +143,7 @@ func nameCases() []Case {
 			missing("/empty/", "/videos/", "/public/", "/v1.0/", "/videos/?C=N", "/index-folder/")(t)
 			c := t.Dial()
 			if body := string(c.Request("GET", "/videos/").Want(404).Body); strings.Contains(body, "b.mp4") {
-				t.Errorf("the 404 lists what is there: %q", body)
+				t.Errorf("the 404 lists the folder: %q", body)
 			}
 		}},
 		{Name: "name-dot", IDs: []string{"name-dot"}, Run: missing(
@@ -216,7 +216,7 @@ func nameCases() []Case {
 			for _, target := range targets {
 				for _, method := range []string{"GET", "HEAD"} {
 					t.Sub(method+" "+target, func(t *T) {
-						// A server that waits for somebody to write to it never answers.
+						// A server that waits until somebody writes to the FIFO never answers.
 						c := t.Dial().Patience(3 * time.Second)
 						c.Request(method, target).WantTo(method, 404)
 						c.Request(method, target, "Range: bytes=0-3").WantTo(method, 404)
@@ -226,8 +226,8 @@ func nameCases() []Case {
 			}
 		}},
 		{Name: "name-fifo-written", IDs: []string{"name-fifo"}, Run: func(t *T) {
-			// One that somebody writes to can be read at once: it is no file all the same, and
-			// what was written is still there afterwards.
+			// A FIFO that somebody has written to can be read at once. It is 404 all the same, and
+			// the server must not read its bytes.
 			name := "fifo-written"
 			t.Must(unix.Mkfifo(t.Root.Path(name), 0o644))
 			f, err := os.OpenFile(t.Root.Path(name), os.O_RDWR|unix.O_NONBLOCK, 0)
@@ -239,7 +239,7 @@ func nameCases() []Case {
 			rest := make([]byte, 20)
 			t.Must(f.SetReadDeadline(time.Now().Add(process.Patience)))
 			if n, _ := f.Read(rest); string(rest[:n]) != "written" {
-				t.Errorf("of what was written to the FIFO %q is left", rest[:n])
+				t.Errorf("the FIFO has %q left, want %q", rest[:n], "written")
 			}
 		}},
 		{Name: "name-unreadable", IDs: []string{"name-unreadable"}, NoServer: true, Run: func(t *T) {
@@ -250,10 +250,10 @@ func nameCases() []Case {
 			t.Must(os.Chmod(r.Path("closed"), 0))
 			t.Must(os.Chmod(r.Path("unread/index.html"), 0))
 			c := Config{Root: r.Dir}
-			if os.Geteuid() == 0 { // who reads everything, but for this
+			if os.Geteuid() == 0 { // without these capabilities root cannot read every file
 				c.Wrap = []string{"setpriv", "--bounding-set=-dac_override,-dac_read_search"}
 				if _, status := try(t, c.Wrap, "true"); status != 0 {
-					t.Logf("root cannot give up its right to read everything: nothing to see")
+					t.Logf("skipped: root cannot give up its right to read every file")
 					return
 				}
 			}
@@ -262,10 +262,10 @@ func nameCases() []Case {
 			for _, target := range []string{"/secret.txt", "/closed/x.txt", "/closed/", "/closed", "/closed/nothing-there", "/unread/"} {
 				resp := client.Request("GET", target).Read()
 				if resp.Status != 404 && resp.Status != 403 && !(target == "/closed" && resp.Status == 301) {
-					t.Errorf("%s: answered %d", target, resp.Status)
+					t.Errorf("%s: answered %d, want 404 or 403", target, resp.Status)
 				}
 				if strings.Contains(string(resp.Body), r.Dir) {
-					t.Errorf("%s: the answer tells where the root lies: %q", target, resp.Body)
+					t.Errorf("%s: the response has the path of the root: %q", target, resp.Body)
 				}
 				client.WantKept()
 			}
@@ -282,11 +282,11 @@ func nameCases() []Case {
 				ask{target: "/private%2Fsecret.txt", want: 403},
 				ask{target: "/private%2F", want: 403},
 			)
-			// It may be a slash like any other, or a byte that no name has.
+			// A server may take %2F for a slash, or for a byte that no name can have.
 			c := t.Dial()
 			if resp := c.Request("GET", "/sub%2Fpage.html").Read(); resp.Status != 404 &&
 				(resp.Status != 200 || string(resp.Body) != docroot.Texts["sub/page.html"]) {
-				t.Errorf("/sub%%2Fpage.html is answered %v", resp)
+				t.Errorf("/sub%%2Fpage.html is answered %v, want 404 or the file", resp)
 			}
 		}},
 	}
