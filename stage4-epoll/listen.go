@@ -1,0 +1,111 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"fourways.example/common/cli"
+	"fourways.example/common/sock"
+	"golang.org/x/sys/unix"
+)
+
+// backlog is how many connections the kernel completes before they are accepted,
+// see listen(2).
+const backlog = 4096
+
+// Listen opens the listening sockets that --bind asks for. Neither the order in which
+// a resolver lists addresses nor the system's default for IPV6_V6ONLY plays a part.
+func Listen(cfg *cli.Config) ([]*sock.Listener, error) {
+	port := cfg.Port
+	switch cfg.Bind {
+	case "4":
+		return one(listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port), false, cfg))
+	case "6":
+		return one(listen(netip.AddrPortFrom(netip.IPv6Unspecified(), port), true, cfg))
+	case "separate":
+		return separate(cfg)
+	}
+	listeners, err := one(listen(netip.AddrPortFrom(netip.IPv6Unspecified(), port), false, cfg))
+	if cfg.Bind == "auto" && lacks(err) {
+		cfg.Note("no socket for both families: %v", err)
+		return separate(cfg)
+	}
+	return listeners, err
+}
+
+// separate opens a socket for each family that the machine has. With port 0 the second
+// takes the port that the kernel chose for the first; where another program has that
+// port in the second's family, both try again.
+func separate(cfg *cli.Config) ([]*sock.Listener, error) {
+	for try := 1; ; try++ {
+		port := cfg.Port
+		six, err6 := listen(netip.AddrPortFrom(netip.IPv6Unspecified(), port), true, cfg)
+		if err6 == nil {
+			port = six.Addr().Port()
+		} else if !lacks(err6) {
+			return nil, err6
+		}
+		four, err4 := listen(netip.AddrPortFrom(netip.IPv4Unspecified(), port), false, cfg)
+		switch {
+		case err4 == nil && err6 == nil:
+			return []*sock.Listener{six, four}, nil
+		case err4 == nil:
+			cfg.Note("IPv4 only: %v", err6)
+			return []*sock.Listener{four}, nil
+		case err6 == nil && lacks(err4):
+			cfg.Note("IPv6 only: %v", err4)
+			return []*sock.Listener{six}, nil
+		case err6 != nil:
+			return nil, err4
+		}
+		six.Close()
+		if cfg.Port != 0 || try == 10 || !errors.Is(err4, unix.EADDRINUSE) {
+			return nil, err4
+		}
+	}
+}
+
+// lacks tells an error that says what the machine does not have from all others: a
+// port in use, say, is no reason to try another family, but to stop and name it.
+func lacks(err error) bool {
+	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENOPROTOOPT)
+}
+
+// one makes a list of what listen returned.
+func one(l *sock.Listener, err error) ([]*sock.Listener, error) {
+	if err != nil {
+		return nil, err
+	}
+	return []*sock.Listener{l}, nil
+}
+
+// listen opens a socket that listens on addr. Accepted connections inherit the
+// options that are set here, which saves two system calls for each. v6only is whether
+// an IPv6 socket leaves IPv4 clients to another one; it is always said, for the
+// system's default may be either.
+func listen(addr netip.AddrPort, v6only bool, cfg *cli.Config) (*sock.Listener, error) {
+	family := unix.AF_INET
+	if addr.Addr().Is6() {
+		family = unix.AF_INET6
+	}
+	l, err := sock.Socket(family)
+	if err != nil {
+		return nil, fmt.Errorf("listen on %v: %w", addr, err)
+	}
+	for _, step := range []func() error{
+		l.ReuseAddr,
+		l.NoDelay,
+		l.OOBInline,
+		func() error { return l.SendTimeout(cfg.HTTP.SendTimeout()) },
+		func() error { return l.V6Only(v6only) },
+		func() error { return l.Bind(addr) },
+		func() error { return l.Listen(backlog) },
+	} {
+		if err := step(); err != nil {
+			l.Close()
+			return nil, fmt.Errorf("listen on %v: %w", addr, err)
+		}
+	}
+	return l, nil
+}
