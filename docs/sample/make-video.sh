@@ -1,15 +1,15 @@
 #!/bin/sh
-# Makes docs/site/video/test-pattern.mp4: 20 seconds of a test pattern whose large
-# number counts the seconds, so that one sees where a player has jumped to.
+# Makes docs/site/video/test-pattern.mp4: 20 seconds of a test pattern with a large number
+# that counts the seconds, so that you can see where a player has jumped to.
 #
-# A player jumps by asking for a range of bytes. Two settings matter for that:
-# +faststart puts the index (the moov box) before the pictures, so that the first
-# request finds it, and -g 25 makes every second's first picture complete in itself,
-# so that any second can be jumped to. H.264 in yuv420p is what every browser plays.
+# A player jumps by requesting a range of bytes. Two settings matter for that:
+# +faststart puts the index (the moov box) before the pictures, so the first request
+# finds it. -g 25 makes the first picture of every second complete in itself, so a player
+# can jump to every second. Every browser plays H.264 in yuv420p.
 #
-# Needs ffmpeg (Debian: apt-get install ffmpeg); one thread and bitexact make the
-# same ffmpeg give the same bytes. The file is committed, so that nobody needs this
-# to run the servers.
+# The script needs ffmpeg (Debian: apt-get install ffmpeg). With one thread and bitexact,
+# the same version of ffmpeg makes the same bytes. The video is committed, so the servers
+# do not need this script.
 set -eu
 out=$(dirname "$0")/../site/video/test-pattern.mp4
 mkdir -p "$(dirname "$out")"
