@@ -5,6 +5,7 @@ package netns
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -45,7 +46,7 @@ func Enter() {
 		os.Exit(unable)
 	}
 	if kind := os.Getenv(netEnv); kind != "" && os.Getenv(process.SelfEnv) == "" {
-		if err := furnish(kind); err != nil {
+		if err := setUp(Machine(kind)); err != nil {
 			fmt.Fprintf(os.Stderr, "the network namespace: %v\n", err)
 			os.Exit(unable)
 		}
@@ -113,11 +114,11 @@ const (
 
 // furnish makes a fresh network namespace a machine of that kind. Nothing may have looked at the
 // network before: Go's net package does once.
-func furnish(kind string) error {
+func setUp(kind Machine) error {
 	set := func(name, value string) error {
 		return os.WriteFile("/proc/sys/net/ipv6/"+name, []byte(value), 0)
 	}
-	switch Machine(kind) {
+	switch kind {
 	case IPv4Only:
 		if err := set("conf/all/disable_ipv6", "1"); err != nil {
 			return err
@@ -140,7 +141,7 @@ func furnish(kind string) error {
 	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil { // it gets its addresses by this
 		return os.NewSyscallError("ioctl SIOCSIFFLAGS", err)
 	}
-	if Machine(kind) == IPv6Only {
+	if kind == IPv6Only {
 		if err := lo.SetInet4Addr([]byte{0, 0, 0, 0}); err != nil {
 			return err
 		}
@@ -198,12 +199,41 @@ func Elsewhere(t *testing.T, kind Machine) (there bool) {
 	return false
 }
 
-// EnterNetwork takes the calling goroutine, with a thread that is never given back, to a fresh network
-// of that kind. Servers that it starts and connections that it makes are there, too.
-func EnterNetwork(kind Machine) error {
+// EnterNetwork moves the calling goroutine to a fresh network of that kind. Servers that the goroutine
+// starts and connections that it makes are in this network too. The goroutine must call leave before it ends.
+//
+// Until then the goroutine is locked to its thread. The thread must not end with the goroutine: the
+// kernel would kill every server that any goroutine has started from this thread (Pdeathsig).
+func EnterNetwork(kind Machine) (leave func(), err error) {
 	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return os.NewSyscallError("unshare", err)
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
 	}
-	return furnish(string(kind))
+	// Try the way back first: without it the thread could not be used again.
+	if err = setNetwork(home); err == nil {
+		err = os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET))
+	}
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, errors.Join(err, home.Close())
+	}
+	leave = func() {
+		defer func() { _ = home.Close() }()
+		if err := setNetwork(home); err != nil {
+			panic(err) // it has worked on the way in
+		}
+		runtime.UnlockOSThread()
+	}
+	if err := setUp(kind); err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+// setNetwork moves the calling thread to a network namespace.
+func setNetwork(ns *os.File) error {
+	return os.NewSyscallError("setns", unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET))
 }
