@@ -1,3 +1,5 @@
+// Package servertest has the functions that the tests of the four stages call. The packages in its folder test
+// a server from outside, over TCP and through /proc.
 package servertest
 
 import (
