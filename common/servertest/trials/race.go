@@ -2,5 +2,6 @@
 
 package trials
 
-// racing says that this program, and so a server that it is itself, pays for the race detector.
+// racing reports whether the race detector is on, in this program and in the server, which is the same
+// program. It needs more memory and time.
 const racing = true
