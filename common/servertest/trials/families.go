@@ -209,6 +209,10 @@ func portInUse(t *T) {
 			flags := []string{"--bind", bind}
 			if (bind == "4" || bind == "6") && bind != taken.family {
 				s := t.Begin(Config{Port: port, Flags: flags})
+				// Begin may return before the server listens, because l listens on the port already.
+				if !s.Stdout.Await(process.Patience, func(out string) bool { return strings.Contains(out, "\n") }) {
+					t.Fatalf("no start line within %v", process.Patience)
+				}
 				t.DialTo(s, DialOptions{IPv6: bind == "6"}).WantKept()
 				if err := s.Stop(); err != nil {
 					t.Errorf("%v", err)
