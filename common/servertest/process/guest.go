@@ -201,7 +201,7 @@ func (g *Guest) tee(s *Server) (stdout, stderr io.Writer) {
 	return &lineWriter{g: g, s: s, to: s.Stdout}, &lineWriter{g: g, s: s, to: s.Stderr}
 }
 
-// flush ends the last line of a process that has ended, if the line has no end.
+// flush writes a line end if the last line of a process that has ended has none.
 func (g *Guest) flush(tees ...io.Writer) {
 	for _, w := range tees {
 		if l, ok := w.(*lineWriter); ok && len(l.rest) > 0 {

@@ -231,8 +231,8 @@ func (s *Server) Peers() map[int]int {
 	return peers
 }
 
-// Limit lowers the server's RLIMIT_NOFILE so that the server can open n more descriptors. It returns the limit
-// from before.
+// Limit lowers the server's RLIMIT_NOFILE so that the server can open n more descriptors. It returns the previous
+// limit.
 func (s *Server) Limit(n int) (before unix.Rlimit, err error) {
 	used := map[int]bool{}
 	for _, fd := range s.FDs() {

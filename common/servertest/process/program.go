@@ -326,10 +326,10 @@ func (s *Server) Stop() error {
 	state, status, ok := s.Wait(StopPatience)
 	if !ok {
 		s.Kill()
-		return fmt.Errorf("SIGTERM does not stop it: %s", state)
+		return fmt.Errorf("the server does not stop after SIGTERM: %s", state)
 	}
 	if status != 0 {
-		return fmt.Errorf("SIGTERM ends it with %s, want exit status 0%s", state, Indent(s.Stderr.String()))
+		return fmt.Errorf("after SIGTERM the server ends with %s, want exit status 0%s", state, Indent(s.Stderr.String()))
 	}
 	return nil
 }

@@ -34,7 +34,7 @@ func (s *Server) locate() {
 	}
 }
 
-// follow makes the process pid the server. It kills a wrapper that still runs 1 s after the server has ended,
+// follow records that the process pid is the server. It kills a wrapper that still runs 1 s after the server has ended,
 // because Wait and Exited wait for the wrapper.
 func (s *Server) follow(pid int) {
 	fd, err := unix.PidfdOpen(pid, 0)

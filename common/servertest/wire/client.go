@@ -271,7 +271,7 @@ func (c *Client) WantRefused(status int) *Response {
 	return resp
 }
 
-// Silent reports whether nothing has arrived that the client has not read, not even the end of the
+// Silent reports whether the client has read everything that has arrived, and the server has not closed the
 // connection. It does not wait: the caller makes sure that the server has had time to answer.
 func (c *Client) Silent() bool {
 	if c.R.Buffered() > 0 {
@@ -343,7 +343,7 @@ func (c *Client) CloseWrite() *Client {
 	return c
 }
 
-// Close closes the connection. It may be called twice.
+// Close closes the connection. A second call does nothing.
 func (c *Client) Close() { _ = c.Conn.Close() }
 
 // Reset closes the connection with a RST instead of a FIN.
