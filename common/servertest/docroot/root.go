@@ -15,7 +15,7 @@ import (
 	"time"
 )
 
-// BigSize is the size of big.bin in bytes. The socket buffers of a connection cannot hold so much.
+// BigSize is the size of big.bin in bytes. It is more than the socket buffers of a connection can hold.
 const BigSize = 24 << 20
 
 // A Root is a folder to serve. All cases of a run share it. A case that changes a file makes a file of its own

@@ -98,7 +98,7 @@ var SystemCalls = map[int64]string{
 }
 
 func init() {
-	if runtime.GOARCH == "amd64" { // only the older architectures also have these older calls
+	if runtime.GOARCH == "amd64" { // amd64 also has older calls, which newer architectures lack
 		SystemCalls[2], SystemCalls[7], SystemCalls[23], SystemCalls[232] = "open", "poll", "select", "epoll_wait"
 	}
 }

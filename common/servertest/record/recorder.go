@@ -19,7 +19,7 @@ import (
 )
 
 // A Recorder has the methods of a testing.T that a case needs, but only records their messages. The caller
-// passes them to a test or prints them, and can expect a case to fail.
+// passes them to a test, prints them, or expects the case to fail.
 type Recorder struct {
 	mu     sync.Mutex
 	failed bool

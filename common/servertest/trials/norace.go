@@ -2,6 +2,6 @@
 
 package trials
 
-// racing reports whether the race detector is on, in this program and in the server, which is the same
-// program. It needs more memory and time.
+// racing is true if the race detector is on in this program, which is also the server. Both then need
+// more memory and time.
 const racing = false
