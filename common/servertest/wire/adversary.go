@@ -10,7 +10,8 @@ import (
 	"time"
 )
 
-// The client can send a request as a slow network or an attacker may: in pieces, late or byte by byte. TCP keeps no message boundaries, so the server must see the request as if it had been sent at once.
+// The client can send a request as a slow network or an attacker may: in pieces, late or byte by byte.
+// TCP keeps no message boundaries, so the server must see the request as if it had been sent at once.
 
 // SendPieces sends data in pieces, cut at the given positions. It waits until the server has read a
 // piece before it sends the next one, so the server's recv(2) returns the same pieces.
