@@ -14,13 +14,13 @@ import (
 	"testing"
 )
 
-// A layer is a package below common/servertest.
+// A layer is a package in common/servertest.
 type layer struct {
-	name    string
-	imports []string // of the others; each stands above this one in the list
+	name    string   // the path in common/servertest
+	imports []string // the other packages of servertest that it imports; all are above it in layers
 }
 
-// layers are all of them. docs/design.md shows the list as a picture.
+// layers lists all packages of servertest. docs/design.md has the same list.
 var layers = []layer{
 	{"kernel", nil},
 	{"stages", nil},
@@ -40,12 +40,11 @@ var layers = []layer{
 	{"", []string{"cases", "kernel", "netns", "pitfalls", "process", "suite", "trials"}}, // servertest itself
 }
 
-// mostFiles is how many files without tests a package may have: more than that a reader
-// does not take in at a glance.
-const mostFiles = 25
+// maxFiles is how many files a package may have, without tests. A reader cannot survey more.
+const maxFiles = 25
 
-// sources parses the Go files of one folder, those of tests included.
-func sources(t *testing.T, dir string) map[string]*ast.File {
+// parseImports parses the imports of the Go files in a folder, including tests.
+func parseImports(t *testing.T, dir string) map[string]*ast.File {
 	t.Helper()
 	paths, err := filepath.Glob(filepath.Join(dir, "*.go"))
 	if err != nil {
@@ -60,7 +59,8 @@ func sources(t *testing.T, dir string) map[string]*ast.File {
 	return files
 }
 
-// packages are the folders below dir that have Go files, by their path from there; dir itself is ".".
+// packages returns the folders in dir that have Go files, as paths relative to dir. If dir has Go files itself,
+// it is ".".
 func packages(t *testing.T, dir string) []string {
 	t.Helper()
 	found := map[string]bool{}
@@ -84,38 +84,38 @@ func packages(t *testing.T, dir string) []string {
 	return slices.Sorted(maps.Keys(found))
 }
 
-// foreign returns what a package of servertest imports and may not.
-func foreign(l layer, test bool, file *ast.File) []string {
+// forbiddenImports returns the imports of a file in a package of servertest that the package may not have.
+func forbiddenImports(l layer, test bool, file *ast.File) []string {
 	var found []string
 	for _, spec := range file.Imports {
 		path := strings.Trim(spec.Path.Value, `"`)
-		inner, below := strings.CutPrefix(path, module+"/servertest/")
+		inner, ours := strings.CutPrefix(path, module+"/servertest/")
 		switch {
-		case below && slices.Contains(l.imports, inner):
-		case below:
+		case ours && slices.Contains(l.imports, inner):
+		case ours:
 			found = append(found, fmt.Sprintf("%q imports %s", l.name, inner))
-		case l.name == "pitfalls/goside" && test && path == module+"/sock": // it is about system calls
+		case l.name == "pitfalls/goside" && test && path == module+"/sock": // goside's tests are about system calls
 		case strings.HasPrefix(path, "fourways.example/"):
-			found = append(found, fmt.Sprintf("imports %s: what looks at servers from outside has nothing of theirs", path))
+			found = append(found, fmt.Sprintf("imports %s: servertest must not use the code that it tests", path))
 		}
 	}
 	return found
 }
 
-// TestLayers holds the packages of servertest to the list.
-func TestLayers(t *testing.T) {
+// TestServertestImports checks that the packages of servertest import what layers lists, and nothing else.
+func TestServertestImports(t *testing.T) {
 	seen := map[string]bool{}
 	for _, l := range layers {
 		for _, i := range l.imports {
 			if !seen[i] {
-				t.Errorf("the list has %q before %q, which it imports", l.name, i)
+				t.Errorf("layers has %q before %q, which it imports", l.name, i)
 			}
 		}
 		seen[l.name] = true
 		dir := filepath.Join("servertest", filepath.FromSlash(l.name))
 		used := map[string]bool{}
-		for path, file := range sources(t, dir) {
-			for _, f := range foreign(l, strings.HasSuffix(path, "_test.go"), file) {
+		for path, file := range parseImports(t, dir) {
+			for _, f := range forbiddenImports(l, strings.HasSuffix(path, "_test.go"), file) {
 				t.Errorf("%s %s", path, f)
 			}
 			for _, spec := range file.Imports {
@@ -124,7 +124,7 @@ func TestLayers(t *testing.T) {
 		}
 		for _, i := range l.imports {
 			if !used[i] {
-				t.Errorf("%q does not import %s any more: take it out of the list", l.name, i)
+				t.Errorf("%q does not import %s: remove it from layers", l.name, i)
 			}
 		}
 	}
@@ -133,13 +133,13 @@ func TestLayers(t *testing.T) {
 			p = ""
 		}
 		if !seen[p] {
-			t.Errorf("common/servertest/%s is not in the list of layers: what may it import?", p)
+			t.Errorf("common/servertest/%s is not in layers: add it with the packages that it may import", p)
 		}
 	}
 }
 
-// TestPicture compares the list with docs/design.md.
-func TestPicture(t *testing.T) {
+// TestDesignListsImports checks that docs/design.md has the imports in layers.
+func TestDesignListsImports(t *testing.T) {
 	text, err := os.ReadFile("../docs/design.md")
 	if err != nil {
 		t.Fatal(err)
@@ -164,15 +164,15 @@ func TestPicture(t *testing.T) {
 	}
 }
 
-// TestLab sees that the packages of lab import nothing of each other: what two commands share belongs
+// TestLabImports checks that the packages of lab do not import each other. Code that two commands share belongs
 // in common/servertest.
-func TestLab(t *testing.T) {
+func TestLabImports(t *testing.T) {
 	for _, p := range packages(t, "../lab") {
 		kind, _, _ := strings.Cut(p, "/")
 		if !slices.Contains([]string{".", "learner", "maintainer", "support"}, kind) {
-			t.Errorf("lab/%s is for whom? lab/learner, lab/maintainer and lab/support have the packages", p)
+			t.Errorf("lab/%s is not in lab/learner, lab/maintainer or lab/support", p)
 		}
-		for path, file := range sources(t, filepath.Join("..", "lab", filepath.FromSlash(p))) {
+		for path, file := range parseImports(t, filepath.Join("..", "lab", filepath.FromSlash(p))) {
 			for _, spec := range file.Imports {
 				imported := strings.Trim(spec.Path.Value, `"`)
 				inner, ours := strings.CutPrefix(imported, "fourways.example/")
@@ -185,23 +185,23 @@ func TestLab(t *testing.T) {
 	}
 }
 
-// TestSize counts the files of every package.
-func TestSize(t *testing.T) {
+// TestPackageSize checks that no package has more than maxFiles files.
+func TestPackageSize(t *testing.T) {
 	for _, p := range packages(t, "..") {
 		n := 0
-		for path := range sources(t, filepath.Join("..", filepath.FromSlash(p))) {
+		for path := range parseImports(t, filepath.Join("..", filepath.FromSlash(p))) {
 			if !strings.HasSuffix(path, "_test.go") {
 				n++
 			}
 		}
-		if n > mostFiles {
-			t.Errorf("%s has %d files, want at most %d: it has more than one job", p, n, mostFiles)
+		if n > maxFiles {
+			t.Errorf("%s has %d files, want at most %d: split it by subject", p, n, maxFiles)
 		}
 	}
 }
 
-// The check of the layers sees what it is for.
-func TestForeign(t *testing.T) {
+// TestForbiddenImports checks that forbiddenImports finds the imports that are not allowed, and no others.
+func TestForbiddenImports(t *testing.T) {
 	wire := layer{"wire", []string{"kernel"}}
 	for _, tt := range []struct {
 		layer    layer
@@ -213,18 +213,18 @@ func TestForeign(t *testing.T) {
 		{wire, true, module + "/servertest/kernel", ""},
 		{wire, false, module + "/servertest/suite", "imports suite"},
 		{wire, false, module + "/servertest/pitfalls/goside", "imports pitfalls/goside"},
-		{wire, false, module + "/servertest", "nothing of theirs"},
-		{wire, false, module + "/h1", "nothing of theirs"},
-		{wire, false, "fourways.example/lab/learner/grade", "nothing of theirs"},
+		{wire, false, module + "/servertest", "the code that it tests"},
+		{wire, false, module + "/h1", "the code that it tests"},
+		{wire, false, "fourways.example/lab/learner/grade", "the code that it tests"},
 		{wire, false, "net/http", ""},
 		{layer{"pitfalls/goside", nil}, true, module + "/sock", ""},
-		{layer{"pitfalls/goside", nil}, false, module + "/sock", "nothing of theirs"},
+		{layer{"pitfalls/goside", nil}, false, module + "/sock", "the code that it tests"},
 	} {
 		file, err := parser.ParseFile(token.NewFileSet(), "x.go", fmt.Sprintf("package x; import _ %q", tt.imported), parser.ImportsOnly)
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Join(foreign(tt.layer, tt.test, file), "; ")
+		got := strings.Join(forbiddenImports(tt.layer, tt.test, file), "; ")
 		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
 			t.Errorf("%s in %q: %q, want %q", tt.imported, tt.layer.name, got, tt.want)
 		}

@@ -1,3 +1,5 @@
+// Package servertest has the functions that the tests of the four stages call. The packages in its folder test
+// a server from outside, over TCP and through /proc.
 package servertest
 
 import (
@@ -12,35 +14,34 @@ import (
 	"fourways.example/common/servertest/trials"
 )
 
-// Enter is for the beginning of a TestMain, before Main: it does what this process was started
-// for by another test binary.
+// Enter must be called at the beginning of TestMain, before Main: see [netns.Enter].
 func Enter() { netns.Enter() }
 
-// Main is for the TestMain of a stage: its test binary is its server too.
+// Main runs the tests or, in a process that was started as a server, main. A stage calls it in TestMain.
 //
 //	func TestMain(m *testing.M) { servertest.Enter(); servertest.Main(m, main) }
 func Main(m *testing.M, main func()) { process.Main(m, main) }
 
-// Self is the running test binary as a server. TestMain must call Main.
+// Self returns the running test binary as a server program. TestMain must call Main.
 func Self(t testing.TB, stage int) *process.Program {
 	t.Helper()
 	return process.Self(t, stage)
 }
 
-// Run measures the program with all cases, as subtests.
+// Run tests the program with all cases, each as a subtest.
 func Run(t *testing.T, prog *process.Program) { suite.Run(t, prog, cases.All()) }
 
-// Trials are all trials.
+// Trials returns all trials.
 func Trials() []trials.Trial { return trials.All() }
 
-// RunTrials plays trials one after the other, each with servers of its own.
+// RunTrials runs trials one after the other, each as a subtest with servers of its own.
 func RunTrials(t *testing.T, prog *process.Program, all []trials.Trial) { trials.Run(t, prog, all) }
 
-// RunFamilies starts the program on all kinds of machines, and sees whom it serves.
+// RunFamilies starts the program on all kinds of machines and checks which clients it serves, IPv4 or IPv6.
 func RunFamilies(t *testing.T, prog *process.Program) { trials.RunFamilies(t, prog) }
 
-// RunPitfalls plays the stage's pitfalls both ways, against the program and against broken servers.
+// RunPitfalls runs the scenario of each pitfall of the stage, against the program and against a server with the bug.
 func RunPitfalls(t *testing.T, prog *process.Program) { pitfalls.Run(t, prog) }
 
-// SocketsOf are the descriptors of a process that are sockets, by inode: "socket:[1234]".
+// SocketsOf returns the open sockets of a process in the form "socket:[1234]", where 1234 is the inode.
 func SocketsOf(pid int) []string { return kernel.SocketsOf(pid) }

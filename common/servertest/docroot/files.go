@@ -7,7 +7,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// FileTexts are more small files, for the cases about names.
+// FileTexts has more small files by their names, for the cases about names.
 var FileTexts = map[string]string{
 	"v1.0/readme":                  "a suffix in the folder's name, none in the file's\n",
 	"two.png.txt":                  "the last suffix counts\n",
@@ -21,16 +21,16 @@ var FileTexts = map[string]string{
 	"index-folder/index.html/x":    "index.html is a folder\n",
 	"private/empty.txt":            "",
 	"private/.dot":                 "a dot name in private\n",
-	"private/a b.txt":              "a blank in private\n",
-	"private/%73ecret.txt":         "what is decoded twice is the secret\n",
+	"private/a b.txt":              "a space in private\n",
+	"private/%73ecret.txt":         "decoding the name twice gives secret.txt\n",
 	"range/alphabet.txt":           "abcdefghijklmnopqrstuvwxyz",
 	"range/one.txt":                "x",
 	"healthz.txt":                  "not the resource of that name\n",
-	"api.txt":                      "not beneath api\n",
+	"api.txt":                      "not below api\n",
 	"quote\"and'apostrophe<&>.txt": "marks in a name\n",
 }
 
-// fileLinks are more links, like links.
+// fileLinks has more symbolic links. See links.
 var fileLinks = map[string]string{
 	"link-chain.txt":            "sub/link-up.txt",
 	"link-out-and-back.txt":     "../ROOT_NAME/plain.txt",
@@ -48,7 +48,7 @@ var fileLinks = map[string]string{
 	"private/link-dir":          "../sub",
 }
 
-// Specials are files that are none: opening them waits, or does something.
+// Specials has sockets and devices, by name. To open one may wait or act on a device.
 var Specials = map[string]struct{ mode, dev uint32 }{
 	"socket":      {unix.S_IFSOCK, 0},
 	"device-null": {unix.S_IFCHR, 1<<8 | 3},
@@ -56,7 +56,7 @@ var Specials = map[string]struct{ mode, dev uint32 }{
 	"device-tty":  {unix.S_IFCHR, 5 << 8},
 }
 
-// putSpecials makes them, as far as the system lets this user.
+// putSpecials makes the Specials that this user may make: some need root.
 func (r *Root) putSpecials() error {
 	for name, s := range Specials {
 		err := unix.Mknod(r.Path(name), s.mode|0o644, int(s.dev))

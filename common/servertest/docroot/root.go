@@ -1,5 +1,5 @@
-// Package docroot makes the folder that servers serve during a test: one file of every kind, links
-// that lead inside and outside, and files that must not be opened.
+// Package docroot makes the folder that servers serve during a test. It has a file of every kind, symbolic links
+// to targets inside and outside of the folder, and files that a server must not open.
 package docroot
 
 import (
@@ -15,24 +15,24 @@ import (
 	"time"
 )
 
-// BigSize is the size of big.bin: more than all socket buffers between server and client can hold.
+// BigSize is the size of big.bin in bytes. It is more than the socket buffers of a connection can hold.
 const BigSize = 24 << 20
 
-// A Root is a folder to serve that has one of everything. All cases of a run share it; those
-// that change a file make their own with [Root.Write].
+// A Root is a folder to serve. All cases of a run share it. A case that changes a file makes a file of its own
+// with [Root.Write].
 type Root struct {
 	Dir string
 	// BigSum is the SHA-256 of big.bin.
 	BigSum [sha256.Size]byte
 
-	outside string // a folder beside the root, which links lead to
-	names   atomic.Int64
+	outside string       // a folder next to the root, the target of links that leave it
+	names   atomic.Int64 // how many files Write has made
 }
 
-// Modified is the time of every file in a fresh root: a whole second, long past.
+// Modified is the modification time of every file in a new root. It has no fraction of a second.
 var Modified = time.Date(2024, time.February, 29, 12, 34, 56, 0, time.UTC)
 
-// Texts are the small files, by name. What has a type of its own is there for its name.
+// Texts has the small files by their names. For each suffix with a content type there is a file.
 var Texts = map[string]string{
 	"index.html":           "<!DOCTYPE html>\n<title>index</title>\n",
 	"plain.txt":            "a plain text\n",
@@ -64,11 +64,11 @@ var Texts = map[string]string{
 	"sub/page.html":        "<!DOCTYPE html>\n<title>sub page</title>\n",
 	"page.html":            "<!DOCTYPE html>\n<title>page</title>\n",
 	"public.html":          "<!DOCTYPE html>\n<title>public.html</title>\n",
-	"public/file.txt":      "beneath public\n",
-	"blank name.txt":       "a blank in the name\n",
+	"public/file.txt":      "below public\n",
+	"blank name.txt":       "a space in the name\n",
 	"grüße.txt":            "UTF-8 in the name\n",
 	"100%.txt":             "a percent sign in the name\n",
-	"a%20b.txt":            "what is decoded once is this\n",
+	"a%20b.txt":            "decoding the name once gives this\n",
 	"private/secret.txt":   "the secret\n",
 	"private/index.html":   "<!DOCTYPE html>\n<title>private</title>\n",
 	"private/film.mp4":     "private film",
@@ -80,7 +80,8 @@ var Texts = map[string]string{
 	".well-known/.dot":     "a dot name in .well-known\n",
 }
 
-// links are symbolic links, by name; OUTSIDE and ROOT stand for the folders.
+// links has the target of each symbolic link by its name. OUTSIDE and ROOT stand for the paths of the folders
+// outside and root, OUTSIDE_NAME and ROOT_NAME for their names.
 var links = map[string]string{
 	"link-in.txt":       "plain.txt",
 	"sub/link-up.txt":   "../plain.txt",
@@ -95,8 +96,8 @@ var links = map[string]string{
 	"link-private-dir":  "private",
 }
 
-// New fills the folder top/root, and top/outside, which links lead to. Top is removed by
-// the caller. Everybody may read it, so that a server without privileges can.
+// New makes the folder top/root, and top/outside for links that leave it. The caller removes top. All users may
+// read the files, so that a server without privileges can serve them.
 func New(top string) (*Root, error) {
 	r := &Root{Dir: filepath.Join(top, "root"), outside: filepath.Join(top, "outside")}
 	if err := os.Chmod(top, 0o755); err != nil {
@@ -141,7 +142,7 @@ func New(top string) (*Root, error) {
 	return r, r.Put("big.bin", big)
 }
 
-// Put makes a file, with the time that all files of a root have.
+// Put writes a file with the modification time Modified.
 func (r *Root) Put(name string, data []byte) error {
 	path := filepath.Join(r.Dir, name)
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
@@ -153,8 +154,8 @@ func (r *Root) Put(name string, data []byte) error {
 	return os.Chtimes(path, Modified, Modified)
 }
 
-// Big is what big.bin holds: the same random bytes in every run, of which no part is
-// like another.
+// Big returns the content of big.bin: pseudo-random bytes, the same in every run. No part equals another, so
+// the checksum also finds parts in the wrong order.
 func (r *Root) Big() []byte {
 	rng := rand.New(rand.NewPCG(1, 2))
 	big := make([]byte, 0, BigSize)
@@ -164,10 +165,10 @@ func (r *Root) Big() []byte {
 	return big
 }
 
-// Path is where a file of the root lies.
+// Path returns the path of a file in the root.
 func (r *Root) Path(name string) string { return filepath.Join(r.Dir, name) }
 
-// Write makes a file that no other case has, and returns its name.
+// Write makes a file that no other case uses, and returns its name.
 func (r *Root) Write(suffix string, data []byte) (string, error) {
 	name := fmt.Sprintf("case-%d%s", r.names.Add(1), suffix)
 	return name, r.Put(name, data)

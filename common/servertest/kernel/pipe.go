@@ -7,10 +7,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// pipeSize is the room in a full pipe, in bytes: the least that the kernel makes.
+// pipeSize is the capacity of the pipe in bytes. It is the smallest that the kernel allows.
 const pipeSize = 4096
 
-// FullPipe makes a pipe that is full: a write to in waits until somebody reads from out.
+// FullPipe returns a full pipe: a write to in waits until a reader reads from out.
 func FullPipe() (in, out *os.File, err error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC); err != nil {

@@ -1,5 +1,5 @@
-// Package kernel asks the kernel about processes and their sockets: /proc, and sock_diag(7). It knows
-// nothing of servers, and everything above it uses it to wait for facts instead of waiting for time.
+// Package kernel reads the state of processes and sockets from /proc and sock_diag(7). The packages that
+// import it wait for such a state instead of sleeping. It knows nothing about servers.
 package kernel
 
 import (
@@ -15,8 +15,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Eventually asks until the answer is yes. It is for what the kernel knows and does not tell:
-// the gaps between two questions grow from 50 µs to 5 ms.
+// Eventually calls ok until it returns true, or until d is over. It is for a state of which the kernel sends
+// no event. The pauses between two calls grow from 50 µs to 5 ms.
 func Eventually(d time.Duration, ok func() bool) bool {
 	late := time.Now().Add(d)
 	for gap := 50 * time.Microsecond; ; gap = min(2*gap, 5*time.Millisecond) {
@@ -30,8 +30,8 @@ func Eventually(d time.Duration, ok func() bool) bool {
 	}
 }
 
-// SocketsOf are the descriptors of a process that are sockets, by inode: "socket:[1234]". There are none
-// where the process is gone, or not ours to look at.
+// SocketsOf returns the open sockets of a process in the form "socket:[1234]", where 1234 is the inode. It
+// returns none if the process has ended or may not be read.
 func SocketsOf(pid int) []string {
 	dir := fmt.Sprintf("/proc/%d/fd", pid)
 	fds, err := os.ReadDir(dir)
@@ -47,8 +47,8 @@ func SocketsOf(pid int) []string {
 	return sockets
 }
 
-// Offspring are the processes that descend from one, parents before children.
-func Offspring(pid int) []int {
+// Descendants returns the descendants of a process, parents before children.
+func Descendants(pid int) []int {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
 	children := map[int][]int{}
 	for _, path := range stats {
@@ -73,7 +73,7 @@ func Offspring(pid int) []int {
 	return all
 }
 
-// Stat is the fields of a stat file behind the name, of which the first is the state.
+// Stat returns the fields of a stat file after the name of the process. The first field is the state.
 func Stat(path string) []string {
 	b, err := os.ReadFile(path)
 	if err != nil {
@@ -85,8 +85,8 @@ func Stat(path string) []string {
 	return nil
 }
 
-// SystemCalls are the system calls in which a server may be met. The numbers are the machine's own, which is
-// why x/sys has them and this file does not.
+// SystemCalls names the system calls in which a server may be. The numbers differ between
+// architectures, so they come from x/sys. Variants of a call have the same name.
 var SystemCalls = map[int64]string{
 	unix.SYS_PPOLL: "poll", unix.SYS_PSELECT6: "select", unix.SYS_EPOLL_PWAIT: "epoll_wait",
 	unix.SYS_RECVFROM: "recvfrom", unix.SYS_RECVMSG: "recvmsg", unix.SYS_READ: "read", unix.SYS_READV: "readv",
@@ -98,7 +98,7 @@ var SystemCalls = map[int64]string{
 }
 
 func init() {
-	if runtime.GOARCH == "amd64" { // it has older calls besides, which other machines never had
+	if runtime.GOARCH == "amd64" { // amd64 also has older calls, which newer architectures lack
 		SystemCalls[2], SystemCalls[7], SystemCalls[23], SystemCalls[232] = "open", "poll", "select", "epoll_wait"
 	}
 }

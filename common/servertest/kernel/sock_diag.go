@@ -11,18 +11,18 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Sockets are found by sock_diag(7), which answers for one socket in microseconds
-// where /proc/net/tcp lists thousands in TIME_WAIT.
+// This file finds sockets with sock_diag(7), which returns one socket within microseconds. /proc/net/tcp
+// would list thousands of sockets in TIME_WAIT as well.
 
-// Socket is the part of inet_diag_msg that is of use.
+// Socket is the part of inet_diag_msg that the tests use.
 type Socket struct {
 	State           uint8
-	Unread, Unacked uint32 // bytes not read; bytes not acknowledged. Of a listener: queue and backlog.
+	Unread, Unacked uint32 // bytes not read and bytes not acknowledged; for a listener the length of its queue and its backlog
 	Inode           uint32 // as in /proc/PID/fd
-	Received        uint64 // bytes that have come in, read or not; a FIN counts as one
+	Received        uint64 // bytes that have arrived, read or not; a FIN counts as one
 }
 
-// diag finds one TCP socket by its addresses; remote is nil for a listener.
+// diag finds one TCP socket by its addresses. For a listener remote is nil.
 func diag(family uint8, local, remote *net.TCPAddr) (Socket, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
@@ -30,8 +30,8 @@ func diag(family uint8, local, remote *net.TCPAddr) (Socket, error) {
 	}
 	defer func() { _ = unix.Close(fd) }()
 
-	// nlmsghdr, then inet_diag_req_v2. Looking one socket up, the kernel takes "source" for the
-	// end whose socket is wanted.
+	// nlmsghdr, then inet_diag_req_v2. In a request for one socket, "source" is the local address of this
+	// socket.
 	req := make([]byte, 16+56)
 	order := binary.NativeEndian
 	order.PutUint32(req[0:], uint32(len(req)))
@@ -83,16 +83,16 @@ func diag(family uint8, local, remote *net.TCPAddr) (Socket, error) {
 
 const diagInfo = 2 // INET_DIAG_INFO: a tcp_info
 
-// ErrNoSocket is the error for a socket that is not there.
+// ErrNoSocket means that there is no socket with these addresses.
 var ErrNoSocket = errors.New("sock_diag: no such socket")
 
-// Listening says whether somebody listens on the port, without making a connection.
+// Listening reports whether a socket listens on the port. It makes no connection.
 func Listening(port int) bool {
 	_, ok := Listener(port)
 	return ok
 }
 
-// Listener is a socket that listens on the port.
+// Listener returns a socket that listens on the port.
 func Listener(port int) (l Socket, ok bool) {
 	for l := range Listeners(port) {
 		return l, true
@@ -100,7 +100,7 @@ func Listener(port int) (l Socket, ok bool) {
 	return Socket{}, false
 }
 
-// Listeners are the sockets that listen on the port; there may be one for each family.
+// Listeners returns the sockets that listen on the port. There may be one for each family.
 func Listeners(port int) iter.Seq[Socket] {
 	return func(yield func(Socket) bool) {
 		for _, a := range []struct {
@@ -119,8 +119,8 @@ func Listeners(port int) iter.Seq[Socket] {
 	}
 }
 
-// ServerEnd finds the server's socket of a connection: an IPv4 connection may be held by
-// an IPv6 socket.
+// ServerEnd returns the server's socket of a connection. It also finds an IPv6 socket that serves an IPv4
+// connection.
 func ServerEnd(conn net.Conn) (Socket, error) {
 	local, remote := conn.RemoteAddr().(*net.TCPAddr), conn.LocalAddr().(*net.TCPAddr)
 	d, err := Socket{}, ErrNoSocket
@@ -131,7 +131,7 @@ func ServerEnd(conn net.Conn) (Socket, error) {
 		d, err = diag(unix.AF_INET6, local, remote)
 	}
 	if err == nil && d.State == unix.BPF_TCP_LISTEN {
-		return Socket{}, ErrNoSocket // where there is no connection the kernel finds who would take it
+		return Socket{}, ErrNoSocket // without a connection the kernel returns the listener for these addresses
 	}
 	return d, err
 }

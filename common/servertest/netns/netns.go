@@ -1,10 +1,11 @@
-// Package netns makes other machines out of this one: with network namespaces a machine that has both
-// families of addresses, or one of them, or odd defaults; with a filter on socket(2) a kernel that does not
-// know a family.
+// Package netns runs tests as if on a machine with another network. In a network namespace the machine has
+// IPv4 and IPv6 addresses, only one of the two, or unusual defaults. With a filter on socket(2) the kernel seems
+// to lack an address family.
 package netns
 
 import (
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -22,39 +23,35 @@ import (
 	"fourways.example/common/servertest/record"
 )
 
-// Machines that have both families, one of them, or odd defaults are made with network
-// namespaces: a test binary starts itself in one, furnishes it, and runs the test there
-// as if nothing were. What a namespace cannot take away, a kernel without a family, a filter
-// on socket(2) does.
-
 const (
-	// netEnv tells a test binary that it is in a fresh network namespace, and how to furnish it.
+	// netEnv is the environment variable that tells a test binary that it runs in a new network namespace.
+	// Its value is the Machine to set up there.
 	netEnv = "SERVERTEST_NET"
-	// lackArg has a test binary take a family from the program that it becomes:
+	// lackArg makes a test binary execute another program without an address family:
 	// lackArg FAMILY PROGRAM ARGS…
 	lackArg = "servertest-lack"
-	// unable is the exit status of a test binary that cannot furnish its namespace.
-	unable = 77
+	// exitUnable is the exit status of a test binary that cannot set up its namespace or its filter.
+	exitUnable = 77
 )
 
-// Enter is for the beginning of a TestMain, before Main: it does what this process was started
-// for by another test binary.
+// Enter must be called at the beginning of TestMain, before Main. If a test has started this process to run in a
+// network namespace or to execute a server without an address family, Enter sets this up.
 func Enter() {
 	if len(os.Args) > 3 && os.Args[1] == lackArg {
-		fmt.Fprintln(os.Stderr, become(os.Args[2], os.Args[3:]))
-		os.Exit(unable)
+		fmt.Fprintln(os.Stderr, execWithout(os.Args[2], os.Args[3:]))
+		os.Exit(exitUnable)
 	}
 	if kind := os.Getenv(netEnv); kind != "" && os.Getenv(process.SelfEnv) == "" {
-		if err := furnish(kind); err != nil {
+		if err := setUp(Machine(kind)); err != nil {
 			fmt.Fprintf(os.Stderr, "the network namespace: %v\n", err)
-			os.Exit(unable)
+			os.Exit(exitUnable)
 		}
 	}
 }
 
-// become replaces this process by another program, for which socket(2) fails with EAFNOSUPPORT for
-// one family. It needs no privilege: no_new_privs takes the place of one, see seccomp(2).
-func become(family string, argv []string) error {
+// execWithout replaces this process by another program, in which socket(2) fails with EAFNOSUPPORT for one
+// family. With no_new_privs the filter needs no privilege, see seccomp(2).
+func execWithout(family string, argv []string) error {
 	number, err := strconv.ParseUint(family, 10, 32)
 	if err != nil {
 		return err
@@ -80,7 +77,7 @@ func become(family string, argv []string) error {
 		ret(unix.SECCOMP_RET_ERRNO | uint32(unix.EAFNOSUPPORT)),
 		ret(unix.SECCOMP_RET_ALLOW),
 	}
-	runtime.LockOSThread() // a filter is a thread's, and the thread that calls execve goes on
+	runtime.LockOSThread() // the filter belongs to this thread, so this thread must call execve
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return os.NewSyscallError("prctl", err)
 	}
@@ -92,7 +89,7 @@ func become(family string, argv []string) error {
 	return os.NewSyscallError("execve", syscall.Exec(argv[0], argv, os.Environ()))
 }
 
-// Lack is a Config.Wrap that takes a family from the server.
+// Lack returns a Config.Wrap that starts the server without an address family.
 func Lack(family int) []string {
 	me, err := os.Executable()
 	if err != nil {
@@ -101,23 +98,23 @@ func Lack(family int) []string {
 	return []string{me, lackArg, strconv.Itoa(family)}
 }
 
-// A Machine is a kind of network.
+// A Machine is a kind of network that a machine can have.
 type Machine string
 
 const (
-	BothFamilies Machine = "both" // as most machines are
-	IPv4Only     Machine = "ipv4" // IPv6 is disabled: no address, though the sockets are there
-	IPv6Only     Machine = "ipv6" // no IPv4 address, not even 127.0.0.1
-	V6OnlySet    Machine = "bindv6only"
+	BothFamilies Machine = "both"       // as on most machines
+	IPv4Only     Machine = "ipv4"       // no IPv6 address, but IPv6 sockets can be made
+	IPv6Only     Machine = "ipv6"       // no IPv4 address, not even 127.0.0.1
+	V6OnlySet    Machine = "bindv6only" // net.ipv6.bindv6only = 1
 )
 
-// furnish makes a fresh network namespace a machine of that kind. Nothing may have looked at the
-// network before: Go's net package does once.
-func furnish(kind string) error {
+// setUp turns a new network namespace into a machine of that kind. It must run before Go's net package
+// examines the network, which the package does only once.
+func setUp(kind Machine) error {
 	set := func(name, value string) error {
 		return os.WriteFile("/proc/sys/net/ipv6/"+name, []byte(value), 0)
 	}
-	switch Machine(kind) {
+	switch kind {
 	case IPv4Only:
 		if err := set("conf/all/disable_ipv6", "1"); err != nil {
 			return err
@@ -137,22 +134,22 @@ func furnish(kind string) error {
 		return err
 	}
 	lo.SetUint16(unix.IFF_UP | unix.IFF_RUNNING)
-	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil { // it gets its addresses by this
+	if err := unix.IoctlIfreq(fd, unix.SIOCSIFFLAGS, lo); err != nil { // this also gives lo its addresses
 		return os.NewSyscallError("ioctl SIOCSIFFLAGS", err)
 	}
-	if Machine(kind) == IPv6Only {
+	if kind == IPv6Only {
 		if err := lo.SetInet4Addr([]byte{0, 0, 0, 0}); err != nil {
 			return err
 		}
-		if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, lo); err != nil { // 0.0.0.0 removes the address
+		if err := unix.IoctlIfreq(fd, unix.SIOCSIFADDR, lo); err != nil { // the address 0.0.0.0 removes 127.0.0.1
 			return os.NewSyscallError("ioctl SIOCSIFADDR", err)
 		}
 	}
 	return nil
 }
 
-// Elsewhere runs the test that calls it once more, in this kind of network, and makes its outcome
-// that of this one. There it returns true, and the test goes on.
+// Elsewhere runs the calling test in a second process, on this kind of machine, and takes over its outcome.
+// In the second process it returns true, and the test goes on. In the first process it returns false.
 func Elsewhere(t *testing.T, kind Machine) (there bool) {
 	t.Helper()
 	if os.Getenv(netEnv) != "" {
@@ -168,7 +165,7 @@ func Elsewhere(t *testing.T, kind Machine) (there bool) {
 	}
 	var out []byte
 	var state *os.ProcessState
-	// Root needs no user namespace, and may be forbidden one.
+	// Root needs no user namespace, and some machines forbid user namespaces.
 	for _, flags := range []uintptr{unix.CLONE_NEWNET, unix.CLONE_NEWNET | unix.CLONE_NEWUSER} {
 		cmd := exec.Command(me, "-test.run", strings.Join(parts, "/"), "-test.v", "-test.timeout", "2m")
 		cmd.Env = append(os.Environ(), netEnv+"="+string(kind))
@@ -179,14 +176,14 @@ func Elsewhere(t *testing.T, kind Machine) (there bool) {
 		}
 		out, err = cmd.CombinedOutput()
 		state = cmd.ProcessState
-		if state != nil && state.ExitCode() != unable {
+		if state != nil && state.ExitCode() != exitUnable {
 			break
 		}
 	}
 	switch {
 	case state == nil:
 		record.Missing(t, "no network namespaces here: %v", err)
-	case state.ExitCode() == unable:
+	case state.ExitCode() == exitUnable:
 		record.Missing(t, "no network namespaces here: %s", out)
 	case err != nil:
 		t.Errorf("on a machine with %s: %v%s", kind, err, process.Indent(string(out)))
@@ -198,12 +195,41 @@ func Elsewhere(t *testing.T, kind Machine) (there bool) {
 	return false
 }
 
-// EnterNetwork takes the calling goroutine, with a thread that is never given back, to a fresh network
-// of that kind. Servers that it starts and connections that it makes are there, too.
-func EnterNetwork(kind Machine) error {
+// EnterNetwork moves the calling goroutine to a fresh network of that kind. Servers that the goroutine
+// starts and connections that it makes are in this network too. The goroutine must call leave before it ends.
+//
+// Until then the goroutine is locked to its thread. The thread must not end with the goroutine: the
+// kernel would kill every server that any goroutine has started from this thread (Pdeathsig).
+func EnterNetwork(kind Machine) (leave func(), err error) {
 	runtime.LockOSThread()
-	if err := unix.Unshare(unix.CLONE_NEWNET); err != nil {
-		return os.NewSyscallError("unshare", err)
+	home, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, err
 	}
-	return furnish(string(kind))
+	// Try the way back first: without it the thread could not be used again.
+	if err = setNetwork(home); err == nil {
+		err = os.NewSyscallError("unshare", unix.Unshare(unix.CLONE_NEWNET))
+	}
+	if err != nil {
+		runtime.UnlockOSThread()
+		return nil, errors.Join(err, home.Close())
+	}
+	leave = func() {
+		defer func() { _ = home.Close() }()
+		if err := setNetwork(home); err != nil {
+			panic(err) // it has worked on the way in
+		}
+		runtime.UnlockOSThread()
+	}
+	if err := setUp(kind); err != nil {
+		leave()
+		return nil, err
+	}
+	return leave, nil
+}
+
+// setNetwork moves the calling thread to a network namespace.
+func setNetwork(ns *os.File) error {
+	return os.NewSyscallError("setns", unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET))
 }

@@ -94,9 +94,11 @@ func stage3Scenarios() []Scenario {
 			Stages:  stages.In(3, 4), Needs: needsNamespace, Network: true, NoServer: true,
 			Run: func(s *S) {
 				s.Step("the server starts, on a machine with net.ipv6.bindv6only = 1")
-				if err := netns.EnterNetwork(netns.V6OnlySet); err != nil {
+				leave, err := netns.EnterNetwork(netns.V6OnlySet)
+				if err != nil {
 					s.Fatalf("the network namespace: %v", err)
 				}
+				s.OnEnd(leave)
 				s.Begin(Config{})
 				s.Saw("it listens")
 				servesBoth(s)
@@ -221,12 +223,15 @@ func needsIPv6() string {
 	return ""
 }
 
-// needsNamespace tries it in a thread that ends with it.
+// needsNamespace enters a network namespace and leaves it again.
 func needsNamespace() string {
 	why := make(chan string)
 	go func() {
-		if err := netns.EnterNetwork(netns.BothFamilies); err != nil {
+		leave, err := netns.EnterNetwork(netns.BothFamilies)
+		if err != nil {
 			why <- fmt.Sprintf("no network namespaces here: %v", err)
+		} else {
+			leave()
 		}
 		close(why)
 	}()

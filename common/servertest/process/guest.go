@@ -12,49 +12,50 @@ import (
 	"time"
 )
 
-// A Guest makes a Program one that the suite knows nothing good of: a server that somebody else
-// wrote and that may be half done, crash in every case or never answer. The suite is as strict about
-// what such a program sends, but
+// A Guest marks a Program as a server that somebody else wrote. Such a server may be unfinished, crash in
+// every case or never answer. The suite checks its responses as strictly as those of the repository's own
+// servers, but with these differences:
 //
-//   - what it writes to stderr is its own affair, as are the words of a wrapper around it;
-//   - an answer to /healthz that is not as it should be costs the cases about it, not every case that
-//     asks for a sign of life;
-//   - a server that a case is done with is ended without a judgement on how it goes, because the stop
-//     has its own cases;
-//   - patience runs out: see [Guest.Patience];
-//   - when the context of RunProgram ends, so do all of its servers, and with them the cases.
+//   - It may write anything to stderr.
+//   - A wrong answer to /healthz fails only the cases about /healthz. The check that a server is alive
+//     accepts any answer.
+//   - When a case is done with a server, the exit status does not matter. The stop has cases of its own.
+//   - After many time-outs the suite waits for a shorter time: see [Guest.Patience].
+//   - When the context of RunProgram ends, all servers of the program are killed, so its cases end too.
 //
-// The zero value is ready. A Guest belongs to one Program.
+// The zero value is ready to use. A Guest belongs to one Program.
 type Guest struct {
-	// Output, if it is not nil, is given what the program's processes write, a line at a time behind
-	// the number of the process.
+	// Output, if it is not nil, receives a copy of all lines that the program's processes write, each
+	// after the process ID.
 	Output io.Writer
 
-	mu      sync.Mutex
-	writing sync.Mutex    // of Output
-	stays   int           // how often a process has not ended in time
-	late    int           // how often an answer has not come in time
-	lost    int           // cases in a row in which the program did not even start or answer
-	given   error         // why nothing more is tried
-	end     chan struct{} // closed when given is set
-	servers map[*Server]bool
+	outputMu sync.Mutex // for writes to Output
+
+	mu       sync.Mutex       // for the fields below
+	overdue  int              // how many times a process has not ended in time
+	timeouts int              // how many times an answer has not come in time
+	lost     int              // how many of the last cases in a row had no server or no answer
+	gaveUp   error            // the argument of the first GiveUp
+	end      chan struct{}    // closed by GiveUp; nil until Ended is called
+	servers  map[*Server]bool // the processes that run
 }
 
 const (
-	// A good server never lets a case wait in vain, so that these numbers are for the others: after so
-	// many waits in vain the suite expects nothing of further ones, but it still asks.
-	patientFor, veryPatientFor = 4, 8
-	// Impatience is above every time that a server may take in a case: a refused connection ends after 2 s.
+	// A correct server never causes a time-out. After impatientAfter of them the suite waits for Impatience,
+	// after veryImpatientAfter for half of that, so that a broken server does not take hours to test.
+	impatientAfter, veryImpatientAfter = 4, 32
+	// Impatience is longer than a correct server takes for anything that a case waits for. The longest is the
+	// end of a refused connection, 2 s.
 	Impatience = 2500 * time.Millisecond
-	// Hopeless is after how many cases in a row without a server or an answer the rest is not tried.
+	// Hopeless is the number of cases in a row without a server or an answer after which the suite gives up.
 	Hopeless = 24
 )
 
-// ErrHopeless ends the measuring of a program that does not answer.
+// ErrHopeless is the reason to give up a program that does not answer.
 var ErrHopeless = fmt.Errorf("%d cases in a row got no server or no answer: the rest was not tried", Hopeless)
 
-// Patience is how long to wait for something that a working server does at once. The methods of a
-// nil Guest are those of a program that is none.
+// Patience returns how long to wait for something that a working server does at once. It is shorter after
+// many time-outs. For a nil Guest, the repository's own programs, it is always the constant Patience.
 func (g *Guest) Patience() time.Duration {
 	if g == nil {
 		return Patience
@@ -62,49 +63,50 @@ func (g *Guest) Patience() time.Duration {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	switch {
-	case g.late >= veryPatientFor*patientFor:
+	case g.timeouts >= veryImpatientAfter:
 		return Impatience / 2
-	case g.late >= patientFor:
+	case g.timeouts >= impatientAfter:
 		return Impatience
 	}
 	return Patience
 }
 
-// stopPatience is the same for the end of a process. No good server outstays two of these waits.
+// stopPatience returns how long to wait for the end of a process, at most d. It is shorter after two
+// time-outs: a correct server causes none.
 func (g *Guest) stopPatience(d time.Duration) time.Duration {
 	if g == nil {
 		return d
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.stays >= 2 {
+	if g.overdue >= 2 {
 		return min(d, Impatience)
 	}
 	return d
 }
 
-// outstayed takes down that a process has not ended in that time.
-func (g *Guest) outstayed(d time.Duration) {
+// noteOverdue counts a process that has not ended after d. Shorter waits than Impatience do not count.
+func (g *Guest) noteOverdue(d time.Duration) {
 	if g == nil || d < Impatience {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.stays++
+	g.overdue++
 }
 
-// Waited takes down that an answer has not come in time.
+// Waited counts a wait for the server that timed out.
 func (g *Guest) Waited() {
 	if g == nil {
 		return
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.late++
+	g.timeouts++
 }
 
-// Judged takes down whether a case was lost, for want of a server or of an answer. When too many in a row
-// were it gives up.
+// Judged records the end of a case. A case is lost if there was no server or no answer. After too many
+// lost cases in a row Judged gives up.
 func (g *Guest) Judged(lost bool) {
 	g.mu.Lock()
 	g.lost++
@@ -118,11 +120,11 @@ func (g *Guest) Judged(lost bool) {
 	}
 }
 
-// GiveUp ends all servers, so that the cases that wait for them end too, and lets no other one start.
+// GiveUp kills all servers and lets no other one start. The cases that wait for these servers end too.
 func (g *Guest) GiveUp(why error) {
 	g.mu.Lock()
-	if g.given == nil {
-		g.given = why
+	if g.gaveUp == nil {
+		g.gaveUp = why
 		if g.end != nil {
 			close(g.end)
 		}
@@ -137,38 +139,38 @@ func (g *Guest) GiveUp(why error) {
 	}
 }
 
-// Ended is closed when nothing more is tried.
+// Ended returns a channel that GiveUp closes.
 func (g *Guest) Ended() <-chan struct{} {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.end == nil {
 		g.end = make(chan struct{})
-		if g.given != nil {
+		if g.gaveUp != nil {
 			close(g.end)
 		}
 	}
 	return g.end
 }
 
-// Over says why nothing more is tried, or nil.
+// Over returns the reason passed to GiveUp, or nil if GiveUp has not been called.
 func (g *Guest) Over() error {
 	if g == nil {
 		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.given
+	return g.gaveUp
 }
 
-// started takes a server down that GiveUp must end. It returns an error if that has been called.
+// started adds a server to those that GiveUp kills. If GiveUp has been called, it returns the reason.
 func (g *Guest) started(s *Server) error {
 	if g == nil {
 		return nil
 	}
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	if g.given != nil {
-		return g.given
+	if g.gaveUp != nil {
+		return g.gaveUp
 	}
 	if g.servers == nil {
 		g.servers = map[*Server]bool{}
@@ -183,7 +185,7 @@ func (g *Guest) started(s *Server) error {
 	return nil
 }
 
-// Watch gives up when ctx ends. The caller must call stop. RunProgram does this by itself.
+// Watch makes the Guest give up when ctx ends, until the caller calls stop. RunProgram calls Watch itself.
 func (g *Guest) Watch(ctx context.Context) (stop func() bool) {
 	if g == nil {
 		return func() bool { return true }
@@ -191,72 +193,72 @@ func (g *Guest) Watch(ctx context.Context) (stop func() bool) {
 	return context.AfterFunc(ctx, func() { g.GiveUp(context.Cause(ctx)) })
 }
 
-// tee lets Output have a copy of what a process writes.
+// tee returns the writers for the output of a process, which copy it to Output.
 func (g *Guest) tee(s *Server) (stdout, stderr io.Writer) {
 	if g == nil || g.Output == nil {
 		return s.Stdout, s.Stderr
 	}
-	return &liner{g: g, s: s, to: s.Stdout}, &liner{g: g, s: s, to: s.Stderr}
+	return &lineWriter{g: g, s: s, to: s.Stdout}, &lineWriter{g: g, s: s, to: s.Stderr}
 }
 
-// flush is for when the process is gone: its last words may lack a line end.
+// flush writes a line end if the last line of a process that has ended has none.
 func (g *Guest) flush(tees ...io.Writer) {
 	for _, w := range tees {
-		if l, ok := w.(*liner); ok && len(l.rest) > 0 {
+		if l, ok := w.(*lineWriter); ok && len(l.rest) > 0 {
 			_, _ = l.Write([]byte("\n"))
 		}
 	}
 }
 
-// startSeats is how many guests start at once. The start of an interpreter keeps a CPU busy: more at
-// once would only make each look as if it did not start.
-var startSeats = make(chan struct{}, runtime.NumCPU())
+// startSlots bounds how many guests start at the same time. The start of an interpreter keeps a CPU busy;
+// if more interpreters started at once, each could miss the time-out for a start.
+var startSlots = make(chan struct{}, runtime.NumCPU())
 
-// queue waits for a turn to start.
-func (g *Guest) queue() (done func()) {
+// acquireStart waits for a free start slot. The caller must call release.
+func (g *Guest) acquireStart() (release func()) {
 	if g == nil {
 		return func() {}
 	}
-	startSeats <- struct{}{}
-	return func() { <-startSeats }
+	startSlots <- struct{}{}
+	return func() { <-startSlots }
 }
 
-// announce heads the output of a process.
+// announce writes the command line of a new process to Output.
 func (g *Guest) announce(s *Server) {
 	if g == nil || g.Output == nil {
 		return
 	}
-	g.writing.Lock()
-	defer g.writing.Unlock()
+	g.outputMu.Lock()
+	defer g.outputMu.Unlock()
 	_, _ = fmt.Fprintf(g.Output, "[%d] started: %s\n", s.Cmd.Process.Pid, strings.Join(s.Cmd.Args, " "))
 }
 
-// A liner passes on what a process writes, and copies it line by line, so that the lines of several
-// processes do not run into each other.
-type liner struct {
+// A lineWriter passes on the output of a process and copies it to Output in whole lines, so that the lines of
+// several processes do not mix.
+type lineWriter struct {
 	g    *Guest
 	s    *Server
 	to   io.Writer
 	rest []byte // a line that has not ended
 }
 
-func (l *liner) Write(p []byte) (int, error) {
+func (l *lineWriter) Write(p []byte) (int, error) {
 	l.rest = append(l.rest, p...)
 	end := bytes.LastIndexByte(l.rest, '\n') + 1
 	if end > 0 {
-		l.g.writing.Lock()
-		defer l.g.writing.Unlock()
+		l.g.outputMu.Lock()
+		defer l.g.outputMu.Unlock()
 	}
 	for line := range bytes.Lines(l.rest[:end]) {
-		// A full disk under Output is not the program's fault.
+		// A write error, such as a full disk, is not the program's fault.
 		_, _ = fmt.Fprintf(l.g.Output, "[%d] %s", l.s.Cmd.Process.Pid, line)
 	}
 	l.rest = append(l.rest[:0], l.rest[end:]...)
 	return l.to.Write(p)
 }
 
-// Dismiss ends a server that is not judged by how it ends: SIGTERM lets it write what it has
-// buffered, and then there is no more to wait for.
+// Dismiss ends a server whose exit status does not matter. SIGTERM lets the server write what it has
+// buffered; one second later Dismiss kills it.
 func (s *Server) Dismiss() {
 	s.Signal(syscall.SIGTERM)
 	if _, _, ok := s.Wait(time.Second); !ok {
@@ -264,25 +266,25 @@ func (s *Server) Dismiss() {
 	}
 }
 
-// Crashed says how a server ended by itself, or "". A shell in front of it tells of a signal by
-// an exit status.
+// Crashed describes how a server ended by itself. It returns "" if the server runs, or ended by one of
+// the signals that the suite sends. A shell that started the server reports a signal as an exit status over 128.
 func (s *Server) Crashed() string {
 	if !s.Exited() {
 		return ""
 	}
 	ws, ok := s.Cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if sig := ws.Signal(); ok && (sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGKILL) {
-		return "" // that was the suite
+		return ""
 	}
 	how := s.Cmd.ProcessState.String()
 	if ok && ws.Exited() && ws.ExitStatus() > 128 && ws.ExitStatus() < 160 {
 		sig := syscall.Signal(ws.ExitStatus() - 128)
-		how += fmt.Sprintf(" (as a shell says that signal %d, %v, ended its command)", int(sig), sig)
+		how += fmt.Sprintf(" (a shell reports signal %d, %v, of its command in this way)", int(sig), sig)
 	}
 	return how + Indent(tail(s.Stderr.String(), 12))
 }
 
-// tail is the last n lines.
+// tail returns the last n lines of s.
 func tail(s string, n int) string {
 	lines := strings.Split(strings.TrimRight(s, "\n"), "\n")
 	if len(lines) > n {

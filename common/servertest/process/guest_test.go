@@ -7,7 +7,7 @@ import (
 	"testing"
 )
 
-// script makes a program of a few lines of shell.
+// script returns a guest program that is a shell script of these lines.
 func script(t *testing.T, lines ...string) *Program {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
@@ -17,51 +17,51 @@ func script(t *testing.T, lines ...string) *Program {
 	return &Program{Path: path, Stage: 4, Guest: &Guest{}}
 }
 
-// TestGuestPatience sees patience run out, and never with one of our own.
+// TestGuestPatience checks that the wait is shorter after some time-outs, but not for a nil Guest.
 func TestGuestPatience(t *testing.T) {
 	var none *Guest
 	g := &Guest{}
-	for range patientFor {
+	for range impatientAfter {
 		if g.Patience() != Patience {
-			t.Fatal("impatient too early")
+			t.Fatalf("Patience() is %v, want %v", g.Patience(), Patience)
 		}
 		g.Waited()
 		none.Waited()
 	}
 	if g.Patience() != Impatience {
-		t.Errorf("still patient after %d waits in vain", patientFor)
+		t.Errorf("after %d time-outs Patience() is %v, want %v", impatientAfter, g.Patience(), Impatience)
 	}
 	if none.Patience() != Patience {
-		t.Error("impatient with one of our own")
+		t.Errorf("Patience() of a nil Guest is %v, want %v", none.Patience(), Patience)
 	}
 }
 
-// TestExecCrash tells a program that is ended by a signal from one that does not end.
+// TestExecCrash checks the status that Exec returns for a program that a signal ends and for one that does not end.
 func TestExecCrash(t *testing.T) {
 	prog := script(t, `case "$1" in crash) kill -SEGV $$;; esac`, "exec sleep 60")
 	status, _, _, err := prog.Exec(Config{}, "crash")
 	if err != nil || status != 128+11 {
-		t.Errorf("a crash is %d, %v", status, err)
+		t.Errorf("for a crash Exec returns %d, %v, want %d", status, err, 128+11)
 	}
-	for range patientFor {
-		prog.Guest.Waited() // so that the next one is quick
+	for range impatientAfter {
+		prog.Guest.Waited() // shortens the wait of the next Exec
 	}
 	if status, _, _, err = prog.Exec(Config{}, "sleep"); err != nil || status != -1 {
-		t.Errorf("one that does not end is %d, %v", status, err)
+		t.Errorf("for a program that does not end Exec returns %d, %v, want -1", status, err)
 	}
 }
 
-// TestOutputLines keeps the lines of several processes apart.
+// TestOutputLines checks that a line in Output is whole, even if the process writes it in two pieces or does not end it.
 func TestOutputLines(t *testing.T) {
 	var out strings.Builder
 	prog := script(t, "printf 'half'; echo ' a line'; printf 'no end'")
 	prog.Guest.Output = &out
 	if _, err := prog.Begin(Config{}); err == nil {
-		t.Fatal("it starts")
+		t.Fatal("Begin returns no error for a program that is not a server")
 	}
-	// A program as short as this may be done before it is announced.
+	// The program may write its lines before Begin announces it.
 	if !strings.Contains(out.String(), "] half a line\n") || !strings.Contains(out.String(), "] started: ") ||
 		!strings.Contains(out.String(), "] no end\n") {
-		t.Errorf("the output is %q", out.String())
+		t.Errorf("Output is %q", out.String())
 	}
 }

@@ -14,15 +14,15 @@ import (
 	"fourways.example/common/servertest/kernel"
 )
 
-// Sockets are the server's descriptors that are sockets, by inode.
+// Sockets returns the server's open sockets in the form "socket:[INODE]".
 func (s *Server) Sockets() []string {
 	return kernel.SocketsOf(s.PID())
 }
 
-// Connections is how many sockets the server holds beyond those that it started with.
+// Connections returns how many more sockets the server has open than at its start.
 func (s *Server) Connections() int { return len(s.Sockets()) - s.OwnSockets }
 
-// Threads is the number of the server's OS threads.
+// Threads returns the number of the server's OS threads.
 func (s *Server) Threads() int {
 	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.PID()))
 	if err != nil {
@@ -31,7 +31,7 @@ func (s *Server) Threads() int {
 	return len(tasks)
 }
 
-// Tasks are the numbers of the server's threads.
+// Tasks returns the thread IDs of the server's threads.
 func (s *Server) Tasks() []string {
 	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.PID()))
 	if err != nil {
@@ -44,7 +44,7 @@ func (s *Server) Tasks() []string {
 	return all
 }
 
-// Awake says whether a thread runs, or would if there were a CPU for it.
+// Awake reports whether a thread of the server is in any other state than asleep (S) or dead (Z, X).
 func (s *Server) Awake() bool {
 	for _, tid := range s.Tasks() {
 		f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid))
@@ -55,7 +55,7 @@ func (s *Server) Awake() bool {
 	return false
 }
 
-// Runnable is how many threads run, or would if there were a CPU for them.
+// Runnable returns how many threads run or wait for a CPU.
 func (s *Server) Runnable() (n int) {
 	for _, tid := range s.Tasks() {
 		if f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid)); len(f) > 0 && f[0] == "R" {
@@ -65,7 +65,7 @@ func (s *Server) Runnable() (n int) {
 	return n
 }
 
-// Suspended says whether all threads are stopped by a signal.
+// Suspended reports whether a signal has stopped all threads.
 func (s *Server) Suspended() bool {
 	for _, tid := range s.Tasks() {
 		if f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid)); len(f) > 0 && f[0] != "T" {
@@ -75,7 +75,7 @@ func (s *Server) Suspended() bool {
 	return true
 }
 
-// CPU is how much CPU time the server has used, in steps of 10 ms.
+// CPU returns how much CPU time the server has used, in steps of 10 ms.
 func (s *Server) CPU() time.Duration {
 	f := kernel.Stat(fmt.Sprintf("/proc/%d/stat", s.PID()))
 	if len(f) < 13 {
@@ -86,15 +86,15 @@ func (s *Server) CPU() time.Duration {
 	return time.Duration(user+system) * 10 * time.Millisecond // USER_HZ is 100 on every machine
 }
 
-// Memory is a line of /proc/PID/status in bytes: VmHWM is the most memory that the server
-// ever had resident, VmRSS what it has now.
+// Memory returns a line of /proc/PID/status in bytes. VmRSS is the resident memory of the server, VmHWM
+// the largest value that it has had.
 func (s *Server) Memory(line string) int64 {
 	number, _, _ := strings.Cut(s.status(line), " ")
 	kb, _ := strconv.ParseInt(number, 10, 64)
 	return kb << 10
 }
 
-// status is what a line of /proc/PID/status says, "" if there is none.
+// status returns the value of a line of /proc/PID/status, or "" if there is no such line.
 func (s *Server) status(line string) string {
 	b, _ := os.ReadFile(fmt.Sprintf("/proc/%d/status", s.PID()))
 	for l := range strings.Lines(string(b)) {
@@ -105,7 +105,7 @@ func (s *Server) status(line string) string {
 	return ""
 }
 
-// InCall finds a thread of the server that is inside one of these system calls now, and asleep.
+// InCall returns a thread of the server that is asleep inside one of these system calls.
 func (s *Server) InCall(names ...string) (tid int, ok bool) {
 	for _, task := range s.Tasks() {
 		if name, _ := s.Call(task); slices.Contains(names, name) && s.Asleep(task) {
@@ -116,13 +116,14 @@ func (s *Server) InCall(names ...string) (tid int, ok bool) {
 	return 0, false
 }
 
-// Asleep says whether a thread waits for something.
+// Asleep reports whether a thread waits for an event, in a way that a signal can interrupt.
 func (s *Server) Asleep(task string) bool {
 	f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), task))
 	return len(f) > 0 && f[0] == "S"
 }
 
-// Call is the system call that a thread is in, with its arguments; "running" if it is in none.
+// Call returns the system call in which a thread is, with its arguments. The name is "running" if the thread
+// is in no system call, and "" if the thread cannot be read.
 func (s *Server) Call(task string) (name string, args []uint64) {
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/syscall", s.PID(), task))
 	f := strings.Fields(string(b))
@@ -147,7 +148,7 @@ func (s *Server) Call(task string) (name string, args []uint64) {
 	return name, args
 }
 
-// Ended says how the process ended.
+// Ended describes how the process ended.
 func (s *Server) Ended() string {
 	if !s.Exited() {
 		return "it runs"
@@ -156,7 +157,7 @@ func (s *Server) Ended() string {
 	return state
 }
 
-// FDs are the server's descriptors.
+// FDs returns the server's open descriptors.
 func (s *Server) FDs() []int {
 	entries, _ := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
 	var fds []int
@@ -168,14 +169,14 @@ func (s *Server) FDs() []int {
 	return fds
 }
 
-// What is what a descriptor of the server is: "socket:[1234]", "anon_inode:[eventpoll]", a path.
+// What returns what a descriptor of the server refers to: "socket:[1234]", "anon_inode:[eventpoll]" or a path.
 func (s *Server) What(fd int) string {
 	to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", s.PID(), fd))
 	return to
 }
 
-// Loops are the sockets that each event loop watches. A loop is an epoll set that also watches a
-// pipe, the stop; the Go runtime has a set of its own that does not.
+// Loops returns the sockets that each event loop watches. An epoll set belongs to a loop if a pipe is in it:
+// the pipe that stops the server. The Go runtime's own epoll set has no pipe.
 func (s *Server) Loops() [][]int {
 	var loops [][]int
 	for _, fd := range s.FDs() {
@@ -204,9 +205,9 @@ func (s *Server) Loops() [][]int {
 	return loops
 }
 
-// Peers are the ports of the server's clients, by the server's descriptor.
+// Peers returns the port of each client by the server's descriptor of its connection.
 func (s *Server) Peers() map[int]int {
-	ports := map[string]int{} // by socket
+	ports := map[string]int{} // by socket, such as "socket:[1234]"
 	for _, table := range []string{"tcp", "tcp6"} {
 		data, _ := os.ReadFile(filepath.Join("/proc/net", table))
 		for line := range strings.Lines(string(data)) {
@@ -230,8 +231,8 @@ func (s *Server) Peers() map[int]int {
 	return peers
 }
 
-// Limit lowers the server's RLIMIT_NOFILE so that it can open n more descriptors. It returns what
-// the limit was.
+// Limit lowers the server's RLIMIT_NOFILE so that the server can open n more descriptors. It returns the previous
+// limit.
 func (s *Server) Limit(n int) (before unix.Rlimit, err error) {
 	used := map[int]bool{}
 	for _, fd := range s.FDs() {
@@ -250,5 +251,6 @@ func (s *Server) Limit(n int) (before unix.Rlimit, err error) {
 	return before, os.NewSyscallError("prlimit", err)
 }
 
-// LoopsApart is how far apart the numbers of stage 4's loops may be, in connections.
+// LoopsApart bounds the difference between two loops of stage 4, in connections. The loops move idle clients
+// when the difference is larger than 4.
 const LoopsApart = 5

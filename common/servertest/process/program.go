@@ -1,6 +1,6 @@
-// Package process starts servers and watches them: what they print, what /proc knows of them, and
-// how they end. A [Program] is what is started, a [Server] is one process of it, and a [Guest] is the
-// patience that a program gets which somebody else wrote.
+// Package process starts servers and watches them: their output, their state in /proc and their end. A
+// [Program] is the executable with its arguments, a [Server] is a process of it, and a [Guest] marks a program
+// that somebody else wrote.
 package process
 
 import (
@@ -26,35 +26,35 @@ import (
 	"fourways.example/common/servertest/kernel"
 )
 
-// Patience bounds every wait for something that a working server does at once. It is long
-// because the machine may be busy with three other suites under the race detector.
+// Patience bounds every wait for something that a working server does at once. It is long because three
+// other suites may run at the same time, under the race detector.
 const Patience = 10 * time.Second
 
 // StopPatience is longer than the 5 s that a server may take to stop.
 const StopPatience = 12 * time.Second
 
-// A Program is what is measured: something with the command line of docs/spec.md.
+// A Program is a server to be tested. It has the command line of docs/spec.md.
 type Program struct {
 	Path  string   // the executable
-	Args  []string // come before the suite's own flags
-	Env   []string // added to an environment without USER_NAME, USER_PASS and SECRET
-	Stage int      // 1 to 4: which claims it makes
-	Guest *Guest   // it is somebody else's; nil for one of the repository's own
+	Args  []string // arguments before the suite's own flags
+	Env   []string // added to the environment, from which USER_NAME, USER_PASS and SECRET are removed
+	Stage int      // the stage whose claims the program makes, 1 to 4
+	Guest *Guest   // not nil if somebody else wrote the program
 
 	mu     sync.Mutex
-	silent bool // prints no start line with a port: ports are chosen for it
+	silent bool // the start line names no port, so Begin chooses one
 }
 
-// Config is how one server is started. The zero value is fine: port 0, and the suite's root.
+// Config says how to start a server. The zero value starts it on port 0, without -R.
 type Config struct {
 	Flags  []string
 	Env    []string
-	Root   string   // "" leaves -R out
+	Root   string   // the folder to serve; "" omits -R
 	Dir    string   // the working directory
 	Stdout *os.File // instead of Server.Stdout
 	Stderr *os.File // instead of Server.Stderr
 	Port   int      // 0 lets the server choose
-	// Wrap is a command that is put before the program's: a shell that sets a limit.
+	// Wrap is a command that starts the program, such as a shell that sets a limit.
 	Wrap []string
 }
 
@@ -62,18 +62,18 @@ type Config struct {
 type Server struct {
 	Root   string
 	Port   int
-	Start  string  // its first line on stdout
-	Stdout *Output // all of it
-	Stderr *Output
+	Start  string  // the first line on stdout
+	Stdout *Output // everything on stdout so far
+	Stderr *Output // everything on stderr so far
 
 	Cmd        *exec.Cmd
 	Guest      *Guest
-	pid        int           // the server, where cmd is only a wrapper around it; else 0
-	exited     chan struct{} // closed when the process has been waited for
-	OwnSockets int           // descriptors that are sockets while nobody is connected
+	pid        int           // the server if Cmd is a wrapper around it, otherwise 0
+	exited     chan struct{} // closed when wait(2) has returned for Cmd
+	OwnSockets int           // the number of sockets before the first client connects
 }
 
-// startAddress finds an address in a start line.
+// startAddress matches an address with a port in a start line.
 var startAddress = regexp.MustCompile(`(?:\d+\.\d+\.\d+\.\d+|\[[0-9a-fA-F:]*\]|localhost|\*):(\d+)`)
 
 // Begin starts the server and returns when it accepts connections.
@@ -128,12 +128,12 @@ func (p *Program) begin(c Config) (*Server, error) {
 	if c.Stderr != nil {
 		cmd.Stderr = c.Stderr
 	}
-	defer s.Guest.queue()()
+	defer s.Guest.acquireStart()()
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
 	go func() {
-		_ = cmd.Wait() // the state says it all
+		_ = cmd.Wait() // Cmd.ProcessState says how the process ended
 		s.Guest.flush(cmd.Stdout, cmd.Stderr)
 		s.Stdout.end()
 		s.Stderr.end()
@@ -156,8 +156,8 @@ func (p *Program) begin(c Config) (*Server, error) {
 	return s, nil
 }
 
-// await returns when the server can be connected to. It makes no connection where the start
-// line says enough: for an iterative server that would be one client too many.
+// await waits until the server listens. It makes no connection to find out: an iterative server
+// could serve no other client meanwhile.
 func (s *Server) await() error {
 	if s.Port == 0 {
 		if !s.Stdout.Await(2*time.Second, func(out string) bool { return strings.Contains(out, "\n") }) {
@@ -172,12 +172,12 @@ func (s *Server) await() error {
 			return errNoPort
 		}
 		if s.Port, _ = strconv.Atoi(m[1]); s.Port == 0 {
-			return errNoPort // it repeats what it was told
+			return errNoPort // the start line repeats the argument of -p
 		}
 	}
 	bound := 5 * time.Second
 	if s.Guest != nil {
-		bound = Patience // an interpreter has much to read first
+		bound = Patience // an interpreter takes longer to start
 	}
 	if !kernel.Eventually(bound, func() bool { return s.Exited() || kernel.Listening(s.Port) }) {
 		return fmt.Errorf("nobody listens on port %d", s.Port)
@@ -199,17 +199,17 @@ func (p *Program) command(args []string, c Config) *exec.Cmd {
 		return name == "USER_NAME" || name == "USER_PASS" || name == "SECRET"
 	})
 	cmd.Env = slices.Concat(cmd.Env, p.Env, c.Env)
-	// A suite that is killed takes its servers along.
+	// When the suite is killed, its servers must end too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
 
-// Exec runs the program to its end, for command lines that start no server. A program that
-// has not ended after some seconds is killed and has the exit status -1.
+// Exec runs the program to its end, with a command line that starts no server. If the program has not ended
+// after some seconds, Exec kills it and returns the status -1.
 func (p *Program) Exec(c Config, args ...string) (status int, stdout, stderr string, err error) {
 	bound := Patience
-	if p.Guest != nil { // which may well start a server instead
+	if p.Guest != nil { // a wrong program often starts a server instead
 		bound = min(3*time.Second, p.Guest.Patience())
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), bound)
@@ -228,26 +228,26 @@ func (p *Program) Exec(c Config, args ...string) (status int, stdout, stderr str
 	_ = cmd.Wait()
 	status = cmd.ProcessState.ExitCode()
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ctx.Err() == nil {
-		status = 128 + int(ws.Signal()) // as a shell says it: a crash is an end
+		status = 128 + int(ws.Signal()) // as in a shell; the -1 of os/exec would look like a time-out
 	}
 	return status, out.String(), errs.String(), nil
 }
 
-// Addr is where IPv4 clients connect to.
+// Addr returns the address for IPv4 clients.
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }
 
-// Addr6 is where IPv6 clients connect to.
+// Addr6 returns the address for IPv6 clients.
 func (s *Server) Addr6() string { return net.JoinHostPort("::1", strconv.Itoa(s.Port)) }
 
-// DialOptions say what is special about a connection.
+// DialOptions are the options of a connection. The zero value is an IPv4 connection.
 type DialOptions struct {
 	IPv6 bool
-	// RecvBuf is SO_RCVBUF, set before the connection is made so that the window is small from
-	// the first byte.
+	// RecvBuf, if it is not 0, is the value of SO_RCVBUF in bytes. It is set before the connection is made,
+	// so that the window is small from the first byte.
 	RecvBuf int
 }
 
-// Dial makes a connection, without a case around it.
+// Dial connects to the server.
 func (s *Server) Dial(o DialOptions) (*net.TCPConn, error) {
 	d := net.Dialer{Timeout: Patience}
 	if o.RecvBuf > 0 {
@@ -270,10 +270,10 @@ func (s *Server) Dial(o DialOptions) (*net.TCPConn, error) {
 	if err != nil {
 		return nil, err
 	}
-	return conn.(*net.TCPConn), nil // Go sets TCP_NODELAY: each Send is on its way at once
+	return conn.(*net.TCPConn), nil // Go sets TCP_NODELAY, so each write is sent at once
 }
 
-// PID is the process that serves, also where it was started by a wrapper.
+// PID returns the process ID of the server, even if a wrapper has started it.
 func (s *Server) PID() int {
 	if s.pid != 0 {
 		return s.pid
@@ -281,7 +281,7 @@ func (s *Server) PID() int {
 	return s.Cmd.Process.Pid
 }
 
-// Signal sends the server a signal; one to a process that is gone is none of the caller's business.
+// Signal sends the server a signal. It does nothing if the server has ended.
 func (s *Server) Signal(sig syscall.Signal) {
 	if s.pid == 0 {
 		_ = s.Cmd.Process.Signal(sig)
@@ -290,7 +290,7 @@ func (s *Server) Signal(sig syscall.Signal) {
 	}
 }
 
-// Exited says whether the process is gone.
+// Exited reports whether the process has ended.
 func (s *Server) Exited() bool {
 	select {
 	case <-s.exited:
@@ -300,19 +300,19 @@ func (s *Server) Exited() bool {
 	}
 }
 
-// Wait waits for the end of the process and says how it went.
+// Wait waits up to d for the end of the process and returns how it ended. ok is false if it still runs.
 func (s *Server) Wait(d time.Duration) (state string, status int, ok bool) {
 	d = s.Guest.stopPatience(d)
 	select {
 	case <-s.exited:
 		return s.Cmd.ProcessState.String(), s.Cmd.ProcessState.ExitCode(), true
 	case <-time.After(d):
-		s.Guest.outstayed(d)
+		s.Guest.noteOverdue(d)
 		return fmt.Sprintf("still running after %v", d), -1, false
 	}
 }
 
-// Kill ends the process, whatever it is doing.
+// Kill kills the process and its descendants, and waits for the end.
 func (s *Server) Kill() {
 	if !s.Exited() {
 		killTree(s.Cmd.Process)
@@ -320,50 +320,50 @@ func (s *Server) Kill() {
 	<-s.exited
 }
 
-// Stop asks the server to stop and tells what was wrong with how it did.
+// Stop sends SIGTERM to the server. It returns an error unless the server ends in time with status 0.
 func (s *Server) Stop() error {
 	s.Signal(syscall.SIGTERM)
 	state, status, ok := s.Wait(StopPatience)
 	if !ok {
 		s.Kill()
-		return fmt.Errorf("SIGTERM does not stop it: %s", state)
+		return fmt.Errorf("the server does not stop after SIGTERM: %s", state)
 	}
 	if status != 0 {
-		return fmt.Errorf("SIGTERM ends it with %s, want exit status 0%s", state, Indent(s.Stderr.String()))
+		return fmt.Errorf("after SIGTERM the server ends with %s, want exit status 0%s", state, Indent(s.Stderr.String()))
 	}
 	return nil
 }
 
-// FreePort finds a port that is free. It is none of those that the kernel hands out (32768 and
-// up, ip_local_port_range): what was free a moment ago would be another suite's by now.
+// FreePort returns a free port below 32768. The kernel gives the ports from there on to clients and to servers
+// with port 0 (ip_local_port_range), so such a port could be taken before the caller uses it.
 //
-// A port that was given out is not given out again: it may be a while until somebody listens on it.
+// FreePort never returns the same port twice, because the first caller may not listen on it yet.
 func FreePort() (int, error) {
 	for range 100 {
 		port := 10_000 + rand.IntN(22_000)
-		if _, given := givenPorts.LoadOrStore(port, true); given {
+		if _, used := usedPorts.LoadOrStore(port, true); used {
 			continue
 		}
-		if l, err := net.Listen("tcp", ":"+strconv.Itoa(port)); err == nil { // in both families
+		if l, err := net.Listen("tcp", ":"+strconv.Itoa(port)); err == nil { // IPv4 and IPv6
 			return port, l.Close()
 		}
 	}
 	return 0, errors.New("no free port from 10000 to 32000")
 }
 
-var givenPorts sync.Map // of int
+var usedPorts sync.Map // the ports that FreePort has tried
 
-// An Output collects what a process writes, and lets others wait for it.
+// An Output collects what a process writes. A caller can wait for output.
 type Output struct {
 	mu    sync.Mutex
 	buf   bytes.Buffer
-	news  chan struct{} // closed and replaced at each write
-	ended bool
+	news  chan struct{} // closed and replaced by each write and by end
+	ended bool          // the process writes nothing more
 }
 
 func newOutput() *Output { return &Output{news: make(chan struct{})} }
 
-// Write is for the process.
+// Write appends output of the process.
 func (o *Output) Write(p []byte) (int, error) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
@@ -381,24 +381,24 @@ func (o *Output) end() {
 	o.news = make(chan struct{})
 }
 
-// String is everything so far.
+// String returns all output so far.
 func (o *Output) String() string {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.String()
 }
 
-// Since is everything behind the first n bytes.
+// Since returns the output after the first n bytes.
 func (o *Output) Since(n int) string { return o.String()[n:] }
 
-// Len is how much there is so far.
+// Len returns the number of bytes so far.
 func (o *Output) Len() int {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	return o.buf.Len()
 }
 
-// Await waits until ok likes the output.
+// Await waits up to d until ok returns true for all output so far. It returns false earlier if the process ends.
 func (o *Output) Await(d time.Duration, ok func(out string) bool) bool {
 	late := time.After(d)
 	for {
@@ -419,7 +419,7 @@ func (o *Output) Await(d time.Duration, ok func(out string) bool) bool {
 	}
 }
 
-// Indent puts what a process said below a message about it.
+// Indent formats the output of a process so that it can follow a message about the process.
 func Indent(out string) string {
 	out = strings.TrimRight(out, "\n")
 	if out == "" {
@@ -431,7 +431,8 @@ func Indent(out string) string {
 	return "\n\t| " + strings.ReplaceAll(out, "\n", "\n\t| ")
 }
 
-// Key names a configuration, so that cases with equal ones can share a process.
+// Key returns the same string for configurations with equal Env and Flags. Cases with equal keys can share
+// a server.
 func (c Config) Key() string {
 	return cmp.Or(strings.Join(slices.Concat(c.Env, c.Flags), " "), "no flags")
 }

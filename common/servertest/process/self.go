@@ -6,11 +6,11 @@ import (
 	"testing"
 )
 
-// SelfEnv tells a test binary to be the server instead.
+// SelfEnv is the environment variable that makes a test binary run as the server.
 const SelfEnv = "SERVERTEST_SELF"
 
-// Main is for the TestMain of a stage: its test binary is its server too. So the server
-// under test is built by go test, with -race when the test is.
+// Main runs the tests or, in a process that was started as a server, main. A stage calls it in TestMain. The
+// test binary is the server too, so go test builds the server with the same flags, such as -race.
 //
 //	func TestMain(m *testing.M) { servertest.Main(m, main) }
 func Main(m *testing.M, main func()) {
@@ -22,14 +22,14 @@ func Main(m *testing.M, main func()) {
 	os.Exit(m.Run())
 }
 
-// Self is the running test binary as a server. TestMain must call Main.
+// Self returns the running test binary as a server program. TestMain must call Main.
 func Self(t testing.TB, stage int) *Program {
 	t.Helper()
 	path, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
-	// With -race a process sleeps for a second before it exits; the suite ends a hundred.
+	// With -race a process sleeps for 1 s before it exits. The suite starts about a hundred servers.
 	race := strings.TrimSpace(os.Getenv("GORACE") + " atexit_sleep_ms=0")
 	return &Program{Path: path, Env: []string{SelfEnv + "=1", "GORACE=" + race}, Stage: stage}
 }

@@ -12,18 +12,18 @@ import (
 	"fourways.example/common/servertest/kernel"
 )
 
-// The process that is started need not be the server: it may be a shell script, a debugger or
-// strace. The server is then the process beneath it that holds the listening socket.
+// The suite may start a wrapper instead of the server itself: a shell script, a debugger or strace. The
+// server is then the descendant of the wrapper that has the listening socket.
 
-// locate finds the server behind a wrapper. Where nothing better is found it is the process that
-// was started.
+// locate finds the server that a wrapper has started. If it finds no process with the listening socket, the
+// started process counts as the server.
 func (s *Server) locate() {
 	l, ok := kernel.Listener(s.Port)
 	if !ok {
 		return
 	}
 	inode := fmt.Sprintf("socket:[%d]", l.Inode)
-	for _, pid := range append([]int{s.Cmd.Process.Pid}, kernel.Offspring(s.Cmd.Process.Pid)...) {
+	for _, pid := range append([]int{s.Cmd.Process.Pid}, kernel.Descendants(s.Cmd.Process.Pid)...) {
 		if !slices.Contains(kernel.SocketsOf(pid), inode) {
 			continue
 		}
@@ -34,8 +34,8 @@ func (s *Server) locate() {
 	}
 }
 
-// follow makes another process than the one that was started the server. A wrapper
-// that outlives it has lost its purpose: it is ended too, so that the end of the server is seen.
+// follow records that the process pid is the server. It kills a wrapper that still runs 1 s after the server has ended,
+// because Wait and Exited wait for the wrapper.
 func (s *Server) follow(pid int) {
 	fd, err := unix.PidfdOpen(pid, 0)
 	if err != nil {
@@ -51,19 +51,19 @@ func (s *Server) follow(pid int) {
 			}
 		}
 		select {
-		case <-s.exited: // with the server's exit status, if it is a good wrapper
+		case <-s.exited: // a good wrapper passes the server's exit status on
 		case <-time.After(time.Second):
 			_ = s.Cmd.Process.Kill()
 		}
 	}()
 }
 
-// killTree ends a process and everything that it has started in turn: a shell that is killed leaves
-// its children behind. The caller knows that the process has not been waited for.
+// killTree kills a process and its descendants, which would otherwise outlive it. The caller makes sure
+// that wait(2) has not returned for the process, so its ID is not used by another one.
 func killTree(p *os.Process) {
-	beneath := kernel.Offspring(p.Pid)
+	descendants := kernel.Descendants(p.Pid)
 	_ = p.Kill()
-	for _, pid := range beneath {
+	for _, pid := range descendants {
 		_ = syscall.Kill(pid, syscall.SIGKILL)
 	}
 }

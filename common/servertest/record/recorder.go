@@ -1,5 +1,5 @@
-// Package record collects what happens in a case, a trial or a scenario: what it says, whether it
-// failed, and what is to be done at its end. Each of the three has a [Recorder] in it.
+// Package record collects the messages and the outcome of a case, a trial or a scenario, and the functions
+// to call at its end. Each of the three embeds a [Recorder].
 package record
 
 import (
@@ -18,22 +18,23 @@ import (
 	"fourways.example/common/servertest/process"
 )
 
-// A Recorder collects what a case has to say, so that it can be told to a test or to a program,
-// or be turned round where the case must fail.
+// A Recorder has the methods of a testing.T that a case needs, but only records their messages. The caller
+// passes them to a test, prints them, or expects the case to fail.
 type Recorder struct {
 	mu     sync.Mutex
 	failed bool
-	lines  []string
-	Guest  *process.Guest // is told of waits in vain
-	Vain   int            // how many there were
+	lines  []string       // the messages
+	Guest  *process.Guest // counts time-outs for all cases; nil for the repository's own servers
+	Vain   int            // how many waits of this case timed out
 	crash  string         // how a guest's server ended by itself
-	ends   []func()
+	ends   []func()       // what OnEnd has registered
 }
 
-// OnEnd registers what is done when the case has ended, last things first.
+// OnEnd registers a function to call when the case has ended. The function registered last is called first.
 func (r *Recorder) OnEnd(f func()) { r.ends = append(r.ends, f) }
 
-// Run runs f in a goroutine of its own, which Fatalf ends, and then what OnEnd has collected.
+// Run runs f and then the functions registered with OnEnd, in a new goroutine, and waits for its end. Fatalf
+// ends f.
 func (r *Recorder) Run(f func()) {
 	done := make(chan struct{})
 	go func() {
@@ -45,14 +46,14 @@ func (r *Recorder) Run(f func()) {
 	<-done
 }
 
-// Recovered is deferred, and makes a panic a failure.
+// Recovered recovers from a panic and records it as a failure. The caller must defer it.
 func (r *Recorder) Recovered() {
 	if p := recover(); p != nil {
 		r.Errorf("panic: %v\n%s", p, debug.Stack())
 	}
 }
 
-// End does what OnEnd has collected.
+// End calls the functions registered with OnEnd.
 func (r *Recorder) End() {
 	for len(r.ends) > 0 {
 		last := r.ends[len(r.ends)-1]
@@ -61,10 +62,10 @@ func (r *Recorder) End() {
 	}
 }
 
-// Lenient says that the server is a Guest's, whose every answer is a sign of life.
+// Lenient reports whether the server belongs to a Guest, so that any answer shows that the server is alive.
 func (r *Recorder) Lenient() bool { return r.Guest != nil }
 
-// WaitedInVain takes down that something did not happen in time.
+// WaitedInVain counts a wait that timed out.
 func (r *Recorder) WaitedInVain() {
 	r.Guest.Waited()
 	r.mu.Lock()
@@ -72,34 +73,34 @@ func (r *Recorder) WaitedInVain() {
 	r.Vain++
 }
 
-// NoteCrash takes down how a server ended by itself.
+// NoteCrash records how a server ended by itself.
 func (r *Recorder) NoteCrash(how string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.crash = how
 }
 
-// Crashed is what NoteCrash was told, or "".
+// Crashed returns the last argument of NoteCrash, or "".
 func (r *Recorder) Crashed() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.crash
 }
 
-// Weary says that a case with many parts has waited in vain often enough.
+// Weary reports whether a case of a Guest has timed out so often that its other parts are not tried.
 func (r *Recorder) Weary() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return r.Guest != nil && r.Vain >= silencesPerCase
+	return r.Guest != nil && r.Vain >= timeoutsPerCase
 }
 
-// Helper is there so that a T can be used like a testing.T.
+// Helper does nothing. It is here because testing.T has it.
 func (r *Recorder) Helper() {}
 
-// Logf notes something that is shown if the case fails.
+// Logf records a message.
 func (r *Recorder) Logf(format string, args ...any) { r.note(format, args) }
 
-// Errorf fails the case and goes on.
+// Errorf records a message and marks the case as failed. The case goes on.
 func (r *Recorder) Errorf(format string, args ...any) {
 	r.note(format, args)
 	r.mu.Lock()
@@ -107,7 +108,7 @@ func (r *Recorder) Errorf(format string, args ...any) {
 	r.failed = true
 }
 
-// Fatalf fails the case and ends it. It is for the case's own goroutine.
+// Fatalf records a message, marks the case as failed and ends it. Only the goroutine of the case may call it.
 func (r *Recorder) Fatalf(format string, args ...any) {
 	r.note(format, args)
 	r.mu.Lock()
@@ -116,7 +117,7 @@ func (r *Recorder) Fatalf(format string, args ...any) {
 	runtime.Goexit()
 }
 
-// Failed says whether the case has failed so far.
+// Failed reports whether the case has failed.
 func (r *Recorder) Failed() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -133,15 +134,15 @@ func (r *Recorder) note(format string, args []any) {
 	r.lines = append(r.lines, line)
 }
 
-// Log is all that was said so far.
+// Log returns all messages so far.
 func (r *Recorder) Log() string {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return strings.Join(r.lines, "\n")
 }
 
-// caseLine finds the line of the case that is on the stack: the line in the client that noticed
-// something says nothing.
+// caseLine returns the file and line of the case on the stack. The caller of Errorf is often a method of the
+// client, whose line does not help.
 func caseLine() string {
 	pcs := make([]uintptr, 32)
 	frames := runtime.CallersFrames(pcs[:runtime.Callers(3, pcs)])
@@ -157,7 +158,7 @@ func caseLine() string {
 	}
 }
 
-// Missing ends a test that this machine cannot run. Where CI=true it must be able to.
+// Missing skips a test that this machine cannot run. With CI=true in the environment it fails the test.
 func Missing(t *testing.T, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
@@ -166,14 +167,15 @@ func Missing(t *testing.T, format string, args ...any) {
 	t.Skipf(format, args...)
 }
 
-// Late says that an argument of a message is the error of a wait that took too long.
+// Late reports whether the argument of a message is the error of a wait that timed out.
 func Late(arg any) bool {
 	err, ok := arg.(error)
 	return ok && errors.Is(err, os.ErrDeadlineExceeded)
 }
 
-// Watchdog ends a case that is stuck, by ending its server.
+// Watchdog is the time after which the server of a stuck case is killed, so that the case ends. No case takes
+// so long.
 const Watchdog = 60 * time.Second
 
-// silencesPerCase ends a case with many parts, each of which would wait.
-const silencesPerCase = 2
+// timeoutsPerCase is how many parts of a case may time out before the other parts are not tried any more.
+const timeoutsPerCase = 2

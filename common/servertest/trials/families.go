@@ -19,15 +19,15 @@ import (
 	"fourways.example/common/servertest/process"
 )
 
-// A family is what can become of clients of an address family.
-type family struct {
+// families says for each address family whether its clients are served.
+type families struct {
 	four, six bool
 }
 
-// RunFamilies starts the program on all kinds of machines with all values of --bind, and sees whom it
-// serves.
+// RunFamilies starts the program on all kinds of machines with all values of --bind, and checks which clients it
+// serves, IPv4 or IPv6.
 func RunFamilies(t *testing.T, prog *Program) {
-	both, four, six := family{true, true}, family{four: true}, family{six: true}
+	both, four, six := families{true, true}, families{four: true}, families{six: true}
 	const v6, v4 = `http://\[::\]:PORT`, `http://0\.0\.0\.0:PORT`
 	const one, other = v6 + ` with`, v4 + ` with`
 	const two = v6 + ` and ` + v4 + ` with`
@@ -42,7 +42,7 @@ func RunFamilies(t *testing.T, prog *Program) {
 			{bind: "4", serves: four, start: other},
 			{bind: "6", serves: six, start: one},
 		}},
-		{netns.IPv4Only, []familyRow{ // an IPv6 socket may still be bound to [::], and takes IPv4 clients
+		{netns.IPv4Only, []familyRow{ // an IPv6 socket can still be bound to [::] and accept IPv4 clients
 			{bind: "auto", serves: four, start: `PORT`},
 			{bind: "dual", serves: four, start: `PORT`},
 			{bind: "separate", serves: four, start: v4},
@@ -68,7 +68,7 @@ func RunFamilies(t *testing.T, prog *Program) {
 			{bind: "dual", lacks: unix.AF_INET6, fatal: "address family"},
 			{bind: "6", lacks: unix.AF_INET6, fatal: "address family"},
 		}},
-		// The kernel of this machine has IPv4 all the same, and maps its clients.
+		// Only socket(2) lacks AF_INET. The kernel has IPv4, so an IPv6 socket accepts IPv4 clients.
 		{"both, no AF_INET", []familyRow{
 			{bind: "auto", lacks: unix.AF_INET, serves: both, start: one},
 			{bind: "dual", lacks: unix.AF_INET, serves: both, start: one},
@@ -91,7 +91,7 @@ func RunFamilies(t *testing.T, prog *Program) {
 			}
 			for _, row := range m.rows {
 				t.Run(row.bind, func(t *testing.T) {
-					Trial{Name: row.bind, Run: row.run}.play(t, prog, root)
+					Trial{Name: row.bind, Run: row.run}.run(t, prog, root)
 				})
 			}
 		})
@@ -108,18 +108,18 @@ func RunFamilies(t *testing.T, prog *Program) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			Trial{Name: name, Run: run}.play(t, prog, root)
+			Trial{Name: name, Run: run}.run(t, prog, root)
 		})
 	}
 }
 
-// familyRow is what must become of a server with a value of --bind.
+// A familyRow says what a server with a value of --bind must do.
 type familyRow struct {
 	bind   string
-	lacks  int // a family that socket(2) does not know
-	serves family
+	lacks  int // if not 0, the family that socket(2) does not know
+	serves families
 	start  string // matches the start line; PORT stands for the port
-	fatal  string // it does not start, and says this
+	fatal  string // if not "", the server does not start, and its message contains this
 }
 
 func (r familyRow) run(t *T) {
@@ -133,22 +133,22 @@ func (r familyRow) run(t *T) {
 			t.Fatalf("%v", err)
 		}
 		if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, r.fatal) {
-			t.Errorf("exit status %d, want 1 and a line about %q%s%s", status, r.fatal, process.Indent(stdout), process.Indent(stderr))
+			t.Errorf("exit status %d, want 1 and a line with %q%s%s", status, r.fatal, process.Indent(stdout), process.Indent(stderr))
 		}
 		return
 	}
-	for _, port := range []int{0, 8080} { // all are free here
+	for _, port := range []int{0, 8080} { // in this network namespace all ports are free
 		c.Port = port
 		s := t.Begin(c)
 		t.Logf("%s", strings.ReplaceAll(s.Start, t.Root.Dir, "ROOT"))
 		if want := strings.ReplaceAll(r.start, "PORT", strconv.Itoa(s.Port)); !regexp.MustCompile(want).MatchString(s.Start) {
-			t.Errorf("it starts with %q, want %s in it", s.Start, want)
+			t.Errorf("the start line is %q, want a match of %s", s.Start, want)
 		}
 		if port != 0 && s.Port != port {
 			t.Errorf("it listens on port %d, want %d", s.Port, port)
 		}
-		// In both orders, and the other family's clients there already: an acceptor that waits
-		// for one family serves the other at its next client only.
+		// Try both orders. A server that waits for IPv4 and IPv6 clients in turn serves the second client of
+		// a family only after a client of the other family.
 		for _, order := range [][]bool{{false, true}, {true, false}} {
 			for _, ipv6 := range order {
 				wanted, addr := r.serves.four, s.Addr()
@@ -166,15 +166,16 @@ func (r familyRow) run(t *T) {
 				t.DialTo(s, DialOptions{IPv6: ipv6}).WantKept()
 			}
 		}
-		named(t, s, r.serves)
+		wantClientNames(t, s, r.serves)
 		if err := s.Stop(); err != nil {
 			t.Errorf("%v", err)
 		}
 	}
 }
 
-// named sees to it that each client has one name in the log, however it came.
-func named(t *T, s *Server, serves family) {
+// wantClientNames checks that the log names IPv4 clients as 127.0.0.1 and IPv6 clients as ::1, also if an IPv6
+// socket has accepted an IPv4 client.
+func wantClientNames(t *T, s *Server, serves families) {
 	t.Helper()
 	for _, name := range []struct {
 		wanted bool
@@ -188,12 +189,12 @@ func named(t *T, s *Server, serves family) {
 		}
 	}
 	if out := s.Stdout.String(); strings.Contains(out, "::ffff") {
-		t.Errorf("an IPv4 client is not named by its address:%s", process.Indent(out))
+		t.Errorf("the log names an IPv4 client by its mapped address:%s", process.Indent(out))
 	}
 }
 
-// portInUse has another program hold the port in one family. Unless the family is none of the
-// server's, that is the end: to fall back would hide it.
+// portInUse starts the server on a port that is in use in one family. If the server should listen in this
+// family, it must not start: with the other family alone it would hide the error.
 func portInUse(t *T) {
 	for _, taken := range []struct{ network, addr, family string }{
 		{"tcp4", "0.0.0.0:0", "4"}, {"tcp6", "[::]:0", "6"},
@@ -208,6 +209,10 @@ func portInUse(t *T) {
 			flags := []string{"--bind", bind}
 			if (bind == "4" || bind == "6") && bind != taken.family {
 				s := t.Begin(Config{Port: port, Flags: flags})
+				// Begin may return before the server listens, because l listens on the port already.
+				if !s.Stdout.Await(process.Patience, func(out string) bool { return strings.Contains(out, "\n") }) {
+					t.Fatalf("no start line within %v", process.Patience)
+				}
 				t.DialTo(s, DialOptions{IPv6: bind == "6"}).WantKept()
 				if err := s.Stop(); err != nil {
 					t.Errorf("%v", err)
@@ -227,15 +232,15 @@ func portInUse(t *T) {
 	}
 }
 
-// chosenPortInUse has another program hold, in one family, every fourth of the ports that the kernel chooses
-// from. Who needs the same port in both has to try again now and then; ten tries in a row all
-// fail once in a million starts.
+// chosenPortInUse starts the server with port 0 and a socket for each family, while in IPv4 every fourth port
+// that the kernel chooses is in use. The server must then choose again. Ten choices in a row fail
+// once in a million starts.
 func chosenPortInUse(t *T) {
 	const low, high = 40_000, 40_063
 	if err := os.WriteFile("/proc/sys/net/ipv4/ip_local_port_range", fmt.Appendf(nil, "%d %d", low, high), 0); err != nil {
 		t.Fatalf("%v", err)
 	}
-	for port := low + 1; port < high; port += 8 { // bind(2) chooses odd ones as long as there are any
+	for port := low + 1; port < high; port += 8 { // bind(2) chooses odd ports while any of them is free
 		l, err := net.Listen("tcp4", fmt.Sprintf("0.0.0.0:%d", port))
 		if err != nil {
 			t.Fatalf("%v", err)
@@ -255,10 +260,10 @@ func chosenPortInUse(t *T) {
 	}
 }
 
-// goListens shows why this package's servers do not leave the choice to a library. Go's net
-// looks whether an IPv6 socket can be bound to ::ffff:127.0.0.1; where IPv4 has no loopback
-// address it concludes that there are no mapped addresses, and listens on IPv4 alone:
-// on a machine where no client can come by IPv4.
+// goListens shows why the stages do not leave the choice of the family to a library. Go's net package tries to
+// bind an IPv6 socket to ::ffff:127.0.0.1. On a machine without an IPv4 loopback address this fails, so
+// the package assumes that IPv6 sockets cannot accept IPv4 clients, and listens on IPv4 only. No client can
+// connect.
 func goListens(t *testing.T) {
 	l, err := net.Listen("tcp", ":0")
 	if err != nil {
@@ -270,7 +275,7 @@ func goListens(t *testing.T) {
 	conn, err := net.DialTimeout("tcp6", net.JoinHostPort("::1", strconv.Itoa(port)), process.Patience)
 	if err == nil {
 		_ = conn.Close()
-		t.Logf("Go's net.Listen(\":0\") listens on %v and an IPv6 client gets in", l.Addr())
+		t.Logf("Go's net.Listen(\":0\") listens on %v and accepts an IPv6 client", l.Addr())
 		return
 	}
 	if !errors.Is(err, syscall.ECONNREFUSED) {

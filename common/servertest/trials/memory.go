@@ -12,10 +12,10 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// memoryBudget uses up the memory that large requests may have together. Small ones need none
-// of it and are served.
+// memoryBudget sends as many large requests as use up the memory that all of them may have together. The server
+// must still serve small requests, which do not count.
 func memoryBudget(t *T) {
-	const large, medium = 70, 80 // 64 MiB, and more
+	const large, medium = 70, 80 // of 1 MiB and of 20 KB, together more than the limit of 64 MiB
 	flags := []string{"--body-timeout", "5m"}
 	if t.Stage() < 4 {
 		flags = append(flags, "-n", fmt.Sprint(large+medium+1))
@@ -43,7 +43,7 @@ func memoryBudget(t *T) {
 			refused++
 		}
 	}
-	t.Logf("%d of %d large requests are refused", refused, len(clients))
+	t.Logf("the server refuses %d of %d large requests", refused, len(clients))
 	for range 20 {
 		c := t.DialTo(s, DialOptions{})
 		c.Request("GET", "/healthz").WantBody(200, "ok")
@@ -53,21 +53,21 @@ func memoryBudget(t *T) {
 	for _, c := range clients {
 		c.Reset()
 	}
-	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
-	c := send(1 << 20) // and there is room again
+	t.Eventually("all connections are closed", func() bool { return s.Connections() == 0 })
+	c := send(1 << 20) // the memory is free again
 	c.Send("x").Want(200)
 }
 
-// idleAfterTurn has clients pipeline as many requests as make a loop's turn end exactly with a
-// response. They are idle then, and may cost no more than others.
+// idleAfterTurn has clients pipeline so many requests that the turn of the event loop ends exactly with a
+// response. The clients are idle then and must not need more memory than other idle clients.
 func idleAfterTurn(t *T) {
 	const clients = 1000
-	const most = 4 << 10 // bytes for each client
+	const maxEach = 4 << 10 // bytes for each client
 	s := t.Begin(Config{Flags: []string{"--idle-timeout", "10m"}})
 	for range 100 {
 		serve(t, s)
 	}
-	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
+	t.Eventually("all connections are closed", func() bool { return s.Connections() == 0 })
 	before := s.Memory("RssAnon")
 	crowd := newCrowd(t, s, clients, false)
 	for requests := 13; requests <= 17; requests++ {
@@ -79,13 +79,13 @@ func idleAfterTurn(t *T) {
 		}
 		grown := s.Memory("RssAnon") - before
 		t.Logf("after %d requests each: RssAnon has grown by %d kB", requests, grown>>10)
-		if grown > clients*most && !racing {
-			t.Errorf("%d clients that pipelined %d requests and are idle hold %d kB", clients, requests, grown>>10)
+		if grown > clients*maxEach && !racing {
+			t.Errorf("%d idle clients that have pipelined %d requests need %d kB", clients, requests, grown>>10)
 		}
 	}
 }
 
-// pipeline sends requests that are answered with "ok", all at once, and reads the answers.
+// pipeline sends data, requests that are answered with "ok", and reads the answers.
 func (m *member) pipeline(data []byte, answers int) error {
 	_ = m.conn.SetDeadline(time.Now().Add(process.Patience))
 	if _, err := m.conn.Write(data); err != nil {
@@ -105,8 +105,8 @@ func (m *member) pipeline(data []byte, answers int) error {
 	return nil
 }
 
-// memoryReturns has a crowd of clients send most of a body and then nothing, as many as the technique can serve at
-// once. When they have left, the memory that their bodies took must be given back to the system.
+// memoryReturns has as many clients as the server can serve at once send most of a body and then nothing. When
+// these clients have left, the server must return the memory of the bodies to the system.
 func memoryReturns(t *T) {
 	clients, length, sent := 64, 600_000, 500_000
 	if t.Stage() == 4 {
@@ -122,34 +122,34 @@ func memoryReturns(t *T) {
 	for i, m := range crowd {
 		_ = m.conn.SetDeadline(time.Now().Add(process.Patience))
 		if _, err := m.conn.Write(body); err != nil {
-			t.Fatalf("client %d sends most of a body: %v", i, err)
+			t.Fatalf("client %d cannot send most of a body: %v", i, err)
 		}
 	}
 	for i, m := range crowd {
-		t.Eventually(fmt.Sprintf("what client %d sent is read", i), func() bool {
+		t.Eventually(fmt.Sprintf("the server has read all that client %d has sent", i), func() bool {
 			end, err := kernel.ServerEnd(m.conn)
 			return err != nil || end.Unread == 0 && end.Received >= uint64(len(body))
 		})
 	}
 	load := s.Memory("RssAnon")
 	if load < before+int64(clients)*int64(sent)/2 && !racing {
-		t.Errorf("%d bodies of %d bytes make RssAnon grow from %d to %d kB: they are not there", clients, sent, before>>10, load>>10)
+		t.Errorf("%d bodies of %d bytes make RssAnon grow only from %d to %d kB: the trial shows nothing", clients, sent, before>>10, load>>10)
 	}
 	for _, m := range crowd {
 		m.leave()
 	}
-	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
-	// Go does not give back what it needed to keep account of a large heap: 1 or 2 % of it.
+	t.Eventually("all connections are closed", func() bool { return s.Connections() == 0 })
+	// Go does not return the memory in which it manages a large heap, 1 to 2 % of the heap.
 	most := before + before/2 + (load-before)/16
 	if racing {
-		most = load // the race detector keeps its own account of what was freed
+		most = load // the race detector keeps memory for freed objects
 	}
 	after, start := int64(0), time.Now()
 	if !kernel.Eventually(35*time.Second, func() bool { after = s.Memory("RssAnon"); return after < most }) {
-		t.Errorf("RssAnon is %d kB after 100 requests, %d kB with %d slow bodies, and %d kB %v after these have left; want less than %d kB",
+		t.Errorf("RssAnon is %d kB after 100 requests, %d kB with %d slow clients and %d kB %v after they have left; want less than %d kB",
 			before>>10, load>>10, clients, after>>10, time.Since(start).Round(time.Second), most>>10)
 	}
-	t.Logf("RssAnon is %d kB after 100 requests, %d kB with %d slow bodies, %d kB %v after these have left",
+	t.Logf("RssAnon is %d kB after 100 requests, %d kB with %d slow clients and %d kB %v after they have left",
 		before>>10, load>>10, clients, after>>10, time.Since(start).Round(time.Millisecond))
 	serve(t, s)
 }

@@ -7,7 +7,7 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// The words that every trial is written in.
+// Types of other packages that almost every trial uses.
 type (
 	Client      = wire.Client
 	Config      = process.Config

@@ -2,5 +2,6 @@
 
 package trials
 
-// racing says that this program, and so a server that it is itself, pays for the race detector.
+// racing is true if the race detector is on in this program, which is also the server. Both then need
+// more memory and time.
 const racing = false

@@ -18,7 +18,7 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// All are those about numbers: threads, connections, descriptors, bytes.
+// All returns all trials but those of [RunFamilies].
 func All() []Trial {
 	return []Trial{
 		{Name: "threads", Stages: stages.In(2, 3), Files: 1000, Run: poolThreads},
@@ -37,8 +37,8 @@ func All() []Trial {
 	}
 }
 
-// poolThreads counts a pool's threads while 500 clients, each annoying in its own way, want to be served,
-// and sees to it that none of them was lost on the way.
+// poolThreads counts the threads of a pool while 500 clients, many of them silent or slow, are connected. When they
+// have left, every worker must still serve clients.
 func poolThreads(t *T) {
 	const pool, few, clients = 64, 12, 500
 	s := t.Begin(Config{Flags: []string{"--idle-timeout", "5m"}})
@@ -50,16 +50,17 @@ func poolThreads(t *T) {
 		c := t.Connect(s, DialOptions{RecvBuf: 4096})
 		crowd = append(crowd, c)
 		switch i % 4 {
-		case 0: // says nothing
+		case 0: // sends nothing
 		case 1:
 			c.Send("GET /healthz HT")
 		case 2:
-			c.Request("GET", "/big.bin") // and does not read it
+			c.Request("GET", "/big.bin") // reads no byte of the response
 		case 3:
-			c.Request("GET", "/healthz") // and asks for nothing more
+			c.Request("GET", "/healthz") // sends no other request
 		}
 	}
-	// Every fourth of the first ones is answered, every fourth has begun to be.
+	// Of the first 64 clients, which have a worker each, every fourth gets a response and every fourth the
+	// beginning of one.
 	for i := 0; i < pool; i += 4 {
 		crowd[i+2].AwaitAnswer()
 		crowd[i+3].AwaitAnswer()
@@ -73,25 +74,25 @@ func poolThreads(t *T) {
 	for _, c := range crowd {
 		c.Reset()
 	}
-	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
-	// Now as many at once as there are workers, and each keeps its worker.
+	t.Eventually("all connections are closed", func() bool { return s.Connections() == 0 })
+	// These clients stay connected, so each needs a worker of its own.
 	for range pool {
 		t.DialTo(s, DialOptions{}).Request("GET", "/healthz").WantBody(200, "ok")
 	}
 	if n := s.Threads(); n > pool+few {
-		t.Errorf("%d threads after them", n)
+		t.Errorf("%d threads after %d more clients, want at most %d", n, pool, pool+few)
 	}
 }
 
-// idle10000 holds 10,000 connections that did one request each, and measures what they cost.
+// idle10000 keeps 10,000 connections open after one request each, and measures their threads and memory.
 func idle10000(t *T) {
 	const clients = 10_000
-	const most = 5 << 20 // bytes
+	const maxGrowth = 5 << 20 // bytes
 	s := t.Begin(Config{Flags: []string{"--idle-timeout", "10m"}})
 	for range 20 {
 		serve(t, s)
 	}
-	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
+	t.Eventually("all connections are closed", func() bool { return s.Connections() == 0 })
 	before := s.Memory("VmRSS")
 	start := time.Now()
 	crowd := newCrowd(t, s, clients, true)
@@ -112,10 +113,10 @@ func idle10000(t *T) {
 	if n >= 24 {
 		t.Errorf("%d threads for %d connections, want fewer than 24", n, clients)
 	}
-	if grown := after - before; grown > most && !racing {
-		t.Errorf("RSS grows by %d kB, want at most %d", grown>>10, most>>10)
+	if grown := after - before; grown > maxGrowth && !racing {
+		t.Errorf("RSS grows by %d kB, want at most %d", grown>>10, maxGrowth>>10)
 	}
-	for range 500 { // they are idle, not forgotten
+	for range 500 { // idle clients are still served
 		if err := crowd[rand.IntN(clients)].ask(); err != nil {
 			t.Fatalf("an idle connection: %v", err)
 		}
@@ -123,12 +124,12 @@ func idle10000(t *T) {
 	for _, m := range crowd {
 		m.leave()
 	}
-	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
+	t.Eventually("all connections are closed", func() bool { return s.Connections() == 0 })
 }
 
-// deafReaders ask for 24 MB and read nothing of it. A server that waits for one of them in a
-// system call, or that asks in a circle whether they take more, is seen by its other clients or by
-// the CPU it uses. So is one that is told in a circle that idle clients could be written to.
+// deafReaders has 200 clients request 24 MB and read nothing. If the server waits for one of them in a system
+// call, other clients have to wait. If it polls the clients in a loop, or epoll reports again and again that
+// idle clients are writable, it uses CPU time.
 func deafReaders(t *T) {
 	const clients = 200
 	s := t.Begin(Config{})
@@ -140,28 +141,27 @@ func deafReaders(t *T) {
 	for _, c := range deaf {
 		c.AwaitAnswer()
 	}
-	newCrowd(t, s, 50, true) // who could be written to, and has nothing to be told
-	// What fits the socket buffers may still be on its way; a circle has no end.
-	calm(t, s, func() { serve(t, s) })
-	// They are slow, not forgotten.
+	newCrowd(t, s, 50, true) // writable, but there is nothing to send
+	wantIdle(t, s, func() { serve(t, s) })
+	// The server still serves a client that reads late.
 	late := deaf[clients/2]
 	late.Control(func(fd int) { _ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 1<<20) })
 	if _, err := late.Stream(wire.Digest(t.Root.BigSum)); err != nil {
-		t.Errorf("when one of them reads at last: %v", err)
+		t.Errorf("a client that reads late: %v", err)
 	}
 	for _, c := range deaf {
 		c.Reset()
 	}
-	t.Eventually("all of them are gone", func() bool { return s.Connections() == 50 })
+	t.Eventually("their connections are closed", func() bool { return s.Connections() == 50 })
 }
 
-// calm observes a server that has next to nothing to do: one request at each tick. It fails if
-// that takes CPU time worth mentioning, or if a request has to wait.
-func calm(t *T, s *Server, request func()) {
+// wantIdle checks that a server with almost nothing to do, one request every 20 ms, uses less than 20 % of a
+// CPU and answers each request within 1 s.
+func wantIdle(t *T, s *Server, request func()) {
 	t.Helper()
 	const requests, tick = 25, 20 * time.Millisecond
 	var used, window, slowest time.Duration
-	for range 3 { // whatever was under way at first is over in the second window
+	for range 3 { // in the first window the server may still be busy with earlier requests
 		ticks := time.Tick(tick)
 		start, cpu := time.Now(), s.CPU()
 		for range requests {
@@ -175,17 +175,18 @@ func calm(t *T, s *Server, request func()) {
 			break
 		}
 	}
-	t.Logf("in %v it used %v of CPU time; the slowest answer took %v",
-		window.Round(time.Millisecond), used, slowest.Round(time.Microsecond))
+	t.Logf("the server used %v of CPU time in %v; the slowest answer took %v",
+		used, window.Round(time.Millisecond), slowest.Round(time.Microsecond))
 	if used > window/5 {
-		t.Errorf("it used %v of CPU time in %v with nothing to do", used, window)
+		t.Errorf("the server used %v of CPU time in %v with almost nothing to do", used, window)
 	}
 	if slowest > time.Second {
 		t.Errorf("an answer took %v", slowest)
 	}
 }
 
-// flood has four clients pipeline without end, two for each loop, while others ask now and then.
+// flood has four clients, two for each loop, pipeline requests without end. The server must still answer the single
+// requests of other clients.
 func flood(t *T) {
 	const requests = 30
 	s := t.Begin(Config{Flags: []string{"-s", "-n", "2"}})
@@ -210,18 +211,19 @@ func flood(t *T) {
 		serve(t, s)
 	}
 	took := time.Since(start)
-	t.Logf("%d answers beside four floods in %v", 2*requests, took.Round(time.Millisecond))
+	t.Logf("%d answers during four floods in %v", 2*requests, took.Round(time.Millisecond))
 	if took > 5*time.Second {
-		t.Errorf("%d answers beside four floods take %v", 2*requests, took)
+		t.Errorf("%d answers during four floods take %v, want at most 5s", 2*requests, took)
 	}
 	t.Eventually("every flood is still answered", func() bool { return answered() > before })
 }
 
-// evenly deals 1,000 connections out, and has a third of them leave.
+// spread makes 1,000 connections and has a third of them leave, three times. The loops must have about equally
+// many connections each time.
 func spread(t *T) {
 	s := t.Begin(Config{Flags: []string{"-n", "4", "--idle-timeout", "10m"}})
 	crowd := newCrowd(t, s, 1000, true)
-	evenly(t, s, len(crowd))
+	awaitSpread(t, s, len(crowd))
 	for range 3 {
 		rand.Shuffle(len(crowd), func(i, j int) { crowd[i], crowd[j] = crowd[j], crowd[i] })
 		third := len(crowd) / 3
@@ -229,22 +231,22 @@ func spread(t *T) {
 			m.leave()
 		}
 		crowd = crowd[third:]
-		evenly(t, s, len(crowd))
+		awaitSpread(t, s, len(crowd))
 	}
-	for _, m := range crowd { // those that moved are served where they are now
+	for _, m := range crowd { // a connection that has moved to another loop is served there
 		if err := m.ask(); err != nil {
 			t.Fatalf("a connection that stayed: %v", err)
 		}
 	}
-	evenly(t, s, len(crowd))
+	awaitSpread(t, s, len(crowd))
 }
 
-// spreadOneLoop has all connections of one loop leave, and then of another one.
+// spreadOneLoop has all connections of one loop leave, three times. The other loops must share theirs with it.
 func spreadOneLoop(t *T) {
 	s := t.Begin(Config{Flags: []string{"-n", "3", "--idle-timeout", "10m"}})
-	// Half of them never say a word.
+	// The second half of the clients never sends a byte.
 	crowd := append(newCrowd(t, s, 500, true), newCrowd(t, s, 500, false)...)
-	evenly(t, s, len(crowd))
+	awaitSpread(t, s, len(crowd))
 	for range 3 {
 		gone := map[int]bool{}
 		ports := s.Peers()
@@ -261,10 +263,10 @@ func spreadOneLoop(t *T) {
 			}
 		}
 		if len(stay) != len(crowd)-len(loop) {
-			t.Fatalf("%d of %d connections stay when a loop's %d leave", len(stay), len(crowd), len(loop))
+			t.Fatalf("%d of %d connections stay when the %d of one loop leave", len(stay), len(crowd), len(loop))
 		}
 		crowd = stay
-		evenly(t, s, len(crowd))
+		awaitSpread(t, s, len(crowd))
 	}
 	for _, m := range crowd {
 		if err := m.ask(); err != nil {
@@ -273,8 +275,8 @@ func spreadOneLoop(t *T) {
 	}
 }
 
-// evenly waits until the loops have n connections together, and about as many each.
-func evenly(t *T, s *Server, n int) {
+// awaitSpread waits until the loops have n connections together, and about equally many each.
+func awaitSpread(t *T, s *Server, n int) {
 	t.Helper()
 	var counts []int
 	start := time.Now()
@@ -287,14 +289,14 @@ func evenly(t *T, s *Server, n int) {
 		}
 		return sum == n && most-least <= process.LoopsApart
 	}) {
-		t.Fatalf("the loops have %v of %d connections: further than %d apart", counts, n, process.LoopsApart)
+		t.Fatalf("the loops have %v of %d connections, want a difference of at most %d", counts, n, process.LoopsApart)
 	}
 	t.Logf("%d connections: %v, after %v", n, counts, time.Since(start).Round(time.Millisecond))
 }
 
-// silent1000 are clients that connect and say nothing at all.
+// silent1000 has 1,000 clients connect and send nothing. The server must close them after the idle time-out.
 func silent1000(t *T) {
-	const idle = 300 * time.Millisecond // short; that it is not over early is checked with a margin
+	const idle = 300 * time.Millisecond // short, because the trial waits for it
 	s := t.Begin(Config{Flags: []string{"--idle-timeout", idle.String()}})
 	start := time.Now()
 	crowd := newCrowd(t, s, 1000, false)
@@ -302,23 +304,23 @@ func silent1000(t *T) {
 	for i, m := range crowd {
 		_ = m.conn.SetReadDeadline(time.Now().Add(process.Patience))
 		if n, err := m.conn.Read(make([]byte, 1)); n != 0 || !wire.Closed(err) {
-			t.Fatalf("client %d reads %d bytes, %v; want the end", i, n, err)
+			t.Fatalf("client %d reads %d bytes, %v; want the end of the connection", i, n, err)
 		}
 		if i == 0 && time.Since(start) < idle/2 {
-			t.Errorf("closed after %v of %v", time.Since(start), idle)
+			t.Errorf("closed after %v, want at least half of %v", time.Since(start), idle)
 		}
 	}
 	t.Logf("connected in %v, closed after %v", connected.Round(time.Millisecond), time.Since(start).Round(time.Millisecond))
-	t.Eventually("all of them are gone", func() bool { return s.Connections() == 0 })
+	t.Eventually("all connections are closed", func() bool { return s.Connections() == 0 })
 	serve(t, s)
 }
 
-// resets1000 are clients that leave in the midst of a response, half of them with a RST, half with
-// bytes that they have not read, which comes to the same. None may leave a descriptor.
+// resets1000 has 1,000 clients leave in the middle of a response, half of them with a RST. The other half close with
+// unread bytes, for which the kernel sends a RST too. The server must close all descriptors.
 func resets1000(t *T) {
 	batch := 50
 	if t.Stage() == 1 {
-		batch = 1 // it would not see the second one
+		batch = 1 // the server accepts the second client only after the first has left
 	}
 	s := t.Begin(Config{Flags: []string{"-s"}})
 	leave := func(n int) {
@@ -337,40 +339,39 @@ func resets1000(t *T) {
 	}
 	leave(0)
 	serve(t, s)
-	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
+	t.Eventually("all connections are closed", func() bool { return s.Connections() == 0 })
 	before := len(s.FDs())
 	for i := range 1000 / batch {
 		leave(i * batch)
 	}
 	serve(t, s)
 	if !kernel.Eventually(process.Patience, func() bool { return len(s.FDs()) <= before }) {
-		t.Errorf("%d descriptors are left of %d", len(s.FDs())-before, before)
+		t.Errorf("%d descriptors are open, want at most %d", len(s.FDs()), before)
 	}
 }
 
-// outOfDescriptors takes descriptors away from a running server, until accept(2) fails: --max-conns is
-// far above what is left. The server must wait, not spin, say so, not shout, and
-// serve on when there are descriptors again: because clients leave, or because the
-// limit is raised.
+// outOfDescriptors lowers the limit for descriptors below --max-conns while the server runs, so that accept(2)
+// fails. The server must wait without using CPU time and write a few lines to stderr, not one for each
+// failure. It must serve the waiting clients when others have left, or when the limit is raised.
 func outOfDescriptors(t *T) {
 	s := t.Begin(Config{Flags: []string{"--max-conns", "10000", "--idle-timeout", "5m"}})
 	serve(t, s)
-	t.Eventually("nobody is there", func() bool { return s.Connections() == 0 })
-	// Its first line in the log makes a Go program read the time zone's file.
+	t.Eventually("all connections are closed", func() bool { return s.Connections() == 0 })
+	// Go opens the time zone's file for the first line of the log. Wait until it is closed.
 	if !s.Stdout.Await(process.Patience, func(out string) bool { return strings.Contains(out, "/healthz") }) {
-		t.Fatalf("no request in the log")
+		t.Fatalf("the log has no line for the request")
 	}
 	room, over := 8, 4
 	if t.Stage() == 1 {
-		room = 0 // it never has two connections
+		room = 0 // it never has more than one connection
 	}
 	before, err := s.Limit(room)
 	t.Must(err)
 	var served, waiting []*Client
 	if room == 0 {
-		// An accept(2) that is waiting has taken its descriptor before.
+		// An accept(2) that already waits has reserved its descriptor, so it may still succeed.
 		first := t.DialTo(s, DialOptions{}).Request("GET", "/healthz")
-		t.Eventually("the first client is served, or is one too many", func() bool { return !first.Silent() || s.Stderr.Len() > 0 })
+		t.Eventually("the first client is served, or accept(2) fails", func() bool { return !first.Silent() || s.Stderr.Len() > 0 })
 		if first.Silent() {
 			waiting = append(waiting, first)
 		} else {
@@ -384,16 +385,16 @@ func outOfDescriptors(t *T) {
 		waiting = append(waiting, t.DialTo(s, DialOptions{}).Request("GET", "/healthz"))
 	}
 	if !s.Stderr.Await(process.Patience, func(out string) bool { return strings.Contains(out, "\n") }) {
-		t.Errorf("it does not say on stderr that it cannot accept")
+		t.Errorf("no line on stderr says that the server cannot accept")
 	}
-	calm(t, s, func() {
+	wantIdle(t, s, func() {
 		if room > 0 {
 			served[0].WantKept()
 		}
 	})
 	for i, c := range waiting {
 		if !c.Silent() {
-			t.Errorf("client %d over the limit is not left waiting", i)
+			t.Errorf("client %d over the limit gets an answer or is closed, want it to wait", i)
 		}
 	}
 	if room > 0 {
@@ -412,11 +413,11 @@ func outOfDescriptors(t *T) {
 		}
 	}
 	if lines := strings.Count(s.Stderr.String(), "\n"); lines > 5 {
-		t.Errorf("%d lines on stderr about one shortage:%s", lines, process.Indent(s.Stderr.String()))
+		t.Errorf("%d lines on stderr about the lack of descriptors, want at most 5:%s", lines, process.Indent(s.Stderr.String()))
 	}
 }
 
-// serve is a client that comes, is answered and leaves.
+// serve is a client that connects, gets one response and leaves.
 func serve(t *T, s *Server) {
 	t.Helper()
 	c := t.Connect(s, DialOptions{})
@@ -424,16 +425,15 @@ func serve(t *T, s *Server) {
 	c.Request("GET", "/healthz", "Connection: close").WantBody(200, "ok")
 }
 
-// A member is one connection of a crowd: no more than a descriptor, so that ten thousand of them
-// cost the client little.
+// A member is one connection of a crowd. It has no buffers, so that 10,000 members need little memory.
 type member struct {
 	conn *net.TCPConn
-	port int // its own
+	port int // the local port
 }
 
 const healthz = "GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n"
 
-// newCrowd makes n connections. Those that are to ask do one request each.
+// newCrowd makes n connections. If ask is true, each sends a request and reads the response.
 func newCrowd(t *T, s *Server, n int, ask bool) []*member {
 	t.Helper()
 	crowd := make([]*member, n)
@@ -473,15 +473,15 @@ func newCrowd(t *T, s *Server, n int, ask bool) []*member {
 	return crowd
 }
 
-// joinCrowd makes connection i of a crowd. Each address of this machine has ports for some thousands,
-// fewer where other connections are in TIME_WAIT.
+// joinCrowd makes connection i of a crowd. It uses another local address for every 4,000 connections, because an
+// address has ports for only some thousands.
 func joinCrowd(s *Server, i int) (*member, error) {
 	d := net.Dialer{
 		Timeout:   process.Patience,
 		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/4000))},
 		Control: func(_, _ string, raw syscall.RawConn) error {
-			// The port is chosen by connect(2), which may take one that is in use towards another
-			// server; bind(2) may not.
+			// With this option connect(2) chooses the port instead of bind(2). It may choose a port that
+			// is in use for a connection to another server.
 			var failed error
 			err := raw.Control(func(fd uintptr) {
 				failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
@@ -499,7 +499,7 @@ func joinCrowd(s *Server, i int) (*member, error) {
 	return &member{conn.(*net.TCPConn), conn.LocalAddr().(*net.TCPAddr).Port}, nil
 }
 
-// ask does one request.
+// ask sends a request and reads the response.
 func (m *member) ask() error {
 	_ = m.conn.SetDeadline(time.Now().Add(process.Patience))
 	if _, err := m.conn.Write([]byte(healthz)); err != nil {
@@ -522,7 +522,7 @@ func (m *member) ask() error {
 	return nil
 }
 
-// leave closes the connection with a RST, which leaves nothing behind in TIME_WAIT.
+// leave closes the connection with a RST, so that no socket stays in TIME_WAIT.
 func (m *member) leave() {
 	_ = m.conn.SetLinger(0)
 	_ = m.conn.Close()

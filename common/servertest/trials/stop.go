@@ -20,37 +20,37 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// stopUnderLoad stops a server that has its hands full and starts it anew on the same port. Every
-// response that has begun must arrive whole. A client that has got nothing, not one
-// byte, asks once more, and must be answered then.
+// stopUnderLoad stops a server under load and starts another one on the same port. Every response that has begun
+// must arrive whole. A client that has not received a byte of its response repeats the request, which the
+// second server must answer.
 func stopUnderLoad(t *T) {
 	keep, pipeline, slow := 30, 6, 3
 	switch t.Stage() {
 	case 1:
-		keep, pipeline, slow = 6, 2, 1 // one is served, the others wait
+		keep, pipeline, slow = 6, 2, 1 // the server serves one client while the others wait
 	case 4:
 		keep, pipeline, slow = 150, 20, 4
 	}
-	port := quietPort(t)
+	port := serverPort(t)
 	old := t.Begin(Config{Port: port, Flags: []string{"-s"}})
-	l := &load{t: t, port: port, again: make(chan struct{})}
+	l := &load{t: t, port: port, restarted: make(chan struct{})}
 	var wg sync.WaitGroup
 	for i := range keep {
-		wg.Go(func() { l.play(uint64(i), 1) })
+		wg.Go(func() { l.run(uint64(i), 1) })
 	}
 	for i := range pipeline {
-		wg.Go(func() { l.play(uint64(1000+i), 5) })
+		wg.Go(func() { l.run(uint64(1000+i), 5) })
 	}
-	t.Eventually("the load is on", func() bool { return l.answered.Load() > int64(5*(keep+pipeline)) })
+	t.Eventually("each client has about five answers", func() bool { return l.answered.Load() > int64(5*(keep+pipeline)) })
 	begun := make(chan struct{}, slow)
 	for range slow {
-		wg.Go(func() { l.slowly(begun) })
+		wg.Go(func() { l.readSlowly(begun) })
 	}
 	for range slow {
 		select {
 		case <-begun:
 		case <-time.After(process.Patience):
-			t.Fatalf("a large response does not begin")
+			t.Fatalf("no first byte of a large response within %v", process.Patience)
 		}
 	}
 	before := l.answered.Load()
@@ -65,27 +65,27 @@ func stopUnderLoad(t *T) {
 		}
 	}
 	t.Begin(Config{Port: port, Flags: []string{"-s"}})
-	l.over.Store(true)
-	close(l.again)
+	l.stop.Store(true)
+	close(l.restarted)
 	wg.Wait()
-	t.Logf("stopped after %v and %d answers, of which %d since the signal; %d requests were asked twice",
+	t.Logf("stopped after %v and %d answers, %d of them after the signal; %d requests were repeated",
 		took.Round(time.Millisecond), l.answered.Load(), l.answered.Load()-before, l.retried.Load())
 }
 
-// load is many clients of one server that is going to be another one.
+// load is many clients of a server that is stopped and started again.
 type load struct {
-	t        *T
-	port     int
-	again    chan struct{} // closed when the second server is there
-	over     atomic.Bool   // each client may leave after its next answer
-	answered atomic.Int64
-	retried  atomic.Int64
+	t         *T
+	port      int
+	restarted chan struct{} // closed when the second server runs
+	stop      atomic.Bool   // each client ends after its next answer
+	answered  atomic.Int64
+	retried   atomic.Int64
 }
 
-// connect makes a connection to the first server, or to the second one where that is gone.
-func (l *load) connect() (*counted, error) {
+// connect connects to the first server, or to the second one if the first has ended.
+func (l *load) connect() (*countingConn, error) {
 	select {
-	case <-l.again:
+	case <-l.restarted:
 		return l.dial()
 	default:
 	}
@@ -96,53 +96,54 @@ func (l *load) connect() (*counted, error) {
 	return l.reconnect()
 }
 
-// reconnect waits for the second server.
-func (l *load) reconnect() (*counted, error) {
+// reconnect waits for the second server and connects to it.
+func (l *load) reconnect() (*countingConn, error) {
 	select {
-	case <-l.again:
+	case <-l.restarted:
 	case <-time.After(2 * process.Patience):
-		return nil, errors.New("there is no second server")
+		return nil, errors.New("the second server does not start")
 	}
 	return l.dial()
 }
 
-func (l *load) dial() (*counted, error) {
+func (l *load) dial() (*countingConn, error) {
 	conn, err := net.DialTimeout("tcp4", fmt.Sprintf("127.0.0.1:%d", l.port), process.Patience)
 	if err != nil {
 		return nil, err
 	}
-	c := &counted{Conn: conn}
+	c := &countingConn{Conn: conn}
 	c.r = bufio.NewReader(c)
 	return c, nil
 }
 
-// counted knows whether anything has come back behind the last whole response.
-type counted struct {
+// A countingConn counts the bytes that it has received.
+type countingConn struct {
 	net.Conn
-	r        *bufio.Reader
+	r        *bufio.Reader // over this connection
 	received int64
 }
 
-func (c *counted) Read(p []byte) (int, error) {
+func (c *countingConn) Read(p []byte) (int, error) {
 	_ = c.SetReadDeadline(time.Now().Add(process.Patience))
 	n, err := c.Conn.Read(p)
 	c.received += int64(n)
 	return n, err
 }
 
-// read reads one response. begun says whether there was a byte of it.
-func (c *counted) read() (resp *Response, begun bool, err error) {
+// readResponse reads one response. begun says whether at least one byte of the response has arrived.
+func (c *countingConn) readResponse() (resp *Response, begun bool, err error) {
 	before := c.received - int64(c.r.Buffered())
 	resp, err = wire.ReadResponse(c.r, "GET", nil)
 	return resp, c.received > before, err
 }
 
-// play is a client that echoes, depth requests at a time. After some requests it leaves, and comes again.
-func (l *load) play(seed uint64, depth int) {
+// run is a client that posts to /echo, depth requests at a time. After some requests it closes the connection and
+// makes another one.
+func (l *load) run(seed uint64, depth int) {
 	rng := rand.New(rand.NewPCG(seed, 3))
 	longest := 40
 	if l.t.Stage() == 1 {
-		longest = 3 // who stays would be the only one
+		longest = 3 // while one client is connected, the server serves no other one
 	}
 	for last := false; !last; {
 		c, err := l.connect()
@@ -151,7 +152,7 @@ func (l *load) play(seed uint64, depth int) {
 			return
 		}
 		for n := 1 + rng.IntN(longest); n > 0 && !last; n-- {
-			last = l.over.Load()
+			last = l.stop.Load()
 			bodies := make([]string, depth)
 			for i := range bodies {
 				bodies[i] = fmt.Sprint(seed, " ", n, " ", i, " ") + strings.Repeat("x", rng.IntN(20_000))
@@ -164,7 +165,7 @@ func (l *load) play(seed uint64, depth int) {
 					return
 				}
 				if rest = l.ask(c, rest, true); len(rest) > 0 {
-					l.t.Errorf("%d requests were not answered when they were sent again", len(rest))
+					l.t.Errorf("%d requests are not answered the second time either", len(rest))
 				}
 				break
 			}
@@ -173,8 +174,9 @@ func (l *load) play(seed uint64, depth int) {
 	}
 }
 
-// ask sends a request for each body and returns those that have got no byte of an answer.
-func (l *load) ask(c *counted, bodies []string, last bool) (rest []string) {
+// ask sends a request for each body and reads the responses. It returns the bodies of the requests that got no
+// byte of a response.
+func (l *load) ask(c *countingConn, bodies []string, last bool) (rest []string) {
 	var all strings.Builder
 	for i, body := range bodies {
 		var fields []string
@@ -185,19 +187,19 @@ func (l *load) ask(c *counted, bodies []string, last bool) (rest []string) {
 	}
 	_ = c.SetWriteDeadline(time.Now().Add(process.Patience))
 	sent := make(chan struct{})
-	go func() { // beside the reading: the server answers the first before it reads the last
+	go func() { // the server may read the last request only after the client has read the first response
 		defer close(sent)
 		_, _ = io.WriteString(c.Conn, all.String())
 	}()
 	defer func() { <-sent }()
 	for i, body := range bodies {
-		resp, begun, err := c.read()
+		resp, begun, err := c.readResponse()
 		if err != nil {
-			_ = c.SetWriteDeadline(time.Now()) // nobody reads any more
+			_ = c.SetWriteDeadline(time.Now()) // ends the goroutine: the server reads nothing more
 			if begun {
-				l.t.Errorf("a response is cut: %v", err)
+				l.t.Errorf("a response ends early: %v", err)
 			} else if errors.Is(err, os.ErrDeadlineExceeded) {
-				l.t.Errorf("neither an answer nor an end within %v", process.Patience)
+				l.t.Errorf("neither an answer nor the end of the connection within %v", process.Patience)
 			}
 			return slices.Clone(bodies[i:])
 		}
@@ -209,8 +211,8 @@ func (l *load) ask(c *counted, bodies []string, last bool) (rest []string) {
 	return nil
 }
 
-// slowly reads 24 MB in about a second.
-func (l *load) slowly(begun chan<- struct{}) {
+// readSlowly is a client that takes about 1 s to read 24 MB. It sends to begun when the response has begun.
+func (l *load) readSlowly(begun chan<- struct{}) {
 	c, err := l.connect()
 	if err != nil {
 		l.t.Errorf("connect: %v", err)
@@ -218,25 +220,25 @@ func (l *load) slowly(begun chan<- struct{}) {
 	}
 	defer func() { _ = c.Close() }()
 	_, _ = io.WriteString(c.Conn, wire.Request("GET", "/big.bin", ""))
-	if _, err := c.r.Peek(100); err != nil {
+	if _, err := c.r.Peek(1); err != nil {
 		l.t.Errorf("a large response: %v", err)
 		return
 	}
-	// A request that the server will not read any more: were it to close the connection over that,
-	// the kernel would throw away the megabytes that this client has not taken yet.
+	// The server does not read this request any more. If it simply closed the connection, the unread bytes
+	// would cause a reset, and the client would lose the rest of the large response.
 	_, _ = io.WriteString(c.Conn, healthz)
 	begun <- struct{}{}
 	_, err = wire.ReadResponse(c.r, "GET", func(resp *Response, in io.Reader) error {
 		return wire.Digest(l.t.Root.BigSum)(resp, wire.Slowly(in, docroot.BigSize/100, 10*time.Millisecond))
 	})
 	if err != nil {
-		l.t.Errorf("a large response under way: %v", err)
+		l.t.Errorf("a large response during the stop: %v", err)
 	}
 }
 
-// quietPort finds a port outside of the range from which the kernel takes those of clients: where a
-// server is to come again, nobody else must have taken its port meanwhile.
-func quietPort(t *T) int {
+// serverPort returns a free port outside of the range from which the kernel gives ports to clients. A client
+// must not get the port between the stop of a server and its second start.
+func serverPort(t *T) int {
 	t.Helper()
 	low := 32768
 	if data, err := os.ReadFile("/proc/sys/net/ipv4/ip_local_port_range"); err == nil {

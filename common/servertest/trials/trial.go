@@ -1,8 +1,7 @@
-// Package trials puts servers under load, or takes something away from them: thousands of connections,
-// floods, resets, a shortage of descriptors, a stop in the middle of all that, a machine with one family
-// of addresses.
+// Package trials tests servers under load and on unusual machines: with thousands of connections, floods,
+// resets, too few descriptors, a stop under load, or only one address family.
 //
-// To add one, write a function beside those in scale.go and put it into the list in [All].
+// To add a trial, write a function in scale.go and add it to the list in [All].
 package trials
 
 import (
@@ -16,41 +15,41 @@ import (
 	"fourways.example/common/servertest/suite"
 )
 
-// A Trial is what a case is not: it needs a server of its own, thousands of connections, or
-// the machine for itself. It shows what a stage's technique is for, or what every server must
-// survive, and proves claims of docs/spec.md only by the way.
+// A Trial is a test that is too large for a case: it needs thousands of connections, or no other test may run
+// at the same time. It shows what the technique of a stage is good for, or what every server must survive.
+// Claims of docs/spec.md are proved by cases.
 type Trial struct {
 	Name   string
-	Stages stages.Set // where it runs; zero is everywhere
-	Stderr string     // as in a Case
-	// Files are the descriptors that the client and the server need each.
+	Stages stages.Set // the stages on which it runs; zero means all
+	Stderr string     // see suite.Case
+	// Files is how many descriptors the client needs, and the server as well.
 	Files int
 	Run   func(t *T)
 }
 
-// Run plays them one after the other, each with servers of its own.
+// Run runs the trials one after the other, each as a subtest with servers of its own.
 func Run(t *testing.T, prog *Program, all []Trial) {
 	root, err := docroot.New(t.TempDir())
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, s := range all {
-		if s.Stages != 0 && !s.Stages.Has(prog.Stage) {
+	for _, trial := range all {
+		if trial.Stages != 0 && !trial.Stages.Has(prog.Stage) {
 			continue
 		}
-		t.Run(s.Name, func(t *testing.T) {
-			if limit := descriptors(); limit < s.Files {
-				record.Missing(t, "RLIMIT_NOFILE is %d, and %d are needed: raise it with ulimit -Hn", limit, s.Files)
+		t.Run(trial.Name, func(t *testing.T) {
+			if limit := maxFiles(); limit < trial.Files {
+				record.Missing(t, "RLIMIT_NOFILE is %d, but the trial needs %d: raise it with ulimit -Hn", limit, trial.Files)
 			}
-			s.play(t, prog, root)
+			trial.run(t, prog, root)
 		})
 	}
 }
 
-// play runs one trial as a test.
-func (s Trial) play(t *testing.T, prog *Program, root *Root) {
-	st := &T{Program: prog, Root: root, Case: &suite.Case{Name: s.Name, Stderr: s.Stderr}}
-	st.Play(s.Run)
+// run runs the trial as a test.
+func (trial Trial) run(t *testing.T, prog *Program, root *Root) {
+	st := &T{Program: prog, Root: root, Case: &suite.Case{Name: trial.Name, Stderr: trial.Stderr}}
+	st.Play(trial.Run)
 	if st.Failed() {
 		t.Error("\n" + st.Log())
 	} else if log := st.Log(); log != "" {
@@ -58,9 +57,9 @@ func (s Trial) play(t *testing.T, prog *Program, root *Root) {
 	}
 }
 
-// descriptors is how many descriptors a process may have. The Go runtime raises the soft limit to
-// the hard one.
-func descriptors() int {
+// maxFiles returns how many descriptors a process may have. That is the hard limit, because the Go runtime
+// raises the soft limit to it.
+func maxFiles() int {
 	var limit unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &limit); err != nil {
 		return 0

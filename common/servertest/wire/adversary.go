@@ -10,11 +10,11 @@ import (
 	"time"
 )
 
-// The adversarial client: what a network, or somebody with bad intentions, does to a request. TCP
-// keeps no message boundaries, so each of these is the same request as sent at once.
+// The client can send a request as a slow network or an attacker may: in pieces, late or byte by byte.
+// TCP keeps no message boundaries, so the server must see the request as if it had been sent at once.
 
-// SendPieces sends data cut at the given positions. Each piece is read by the server before
-// the next one leaves, so that the cut is a cut for its recv(2) as well.
+// SendPieces sends data in pieces, cut at the given positions. It waits until the server has read a
+// piece before it sends the next one, so the server's recv(2) returns the same pieces.
 func (c *Client) SendPieces(data string, at ...int) *Client {
 	c.T.Helper()
 	from := 0
@@ -29,7 +29,7 @@ func (c *Client) SendPieces(data string, at ...int) *Client {
 	return c.Send(data[from:])
 }
 
-// Drip sends data one byte at a time, each read by the server before the next one leaves.
+// Drip sends data one byte at a time, as SendPieces does.
 func (c *Client) Drip(data string) *Client {
 	c.T.Helper()
 	at := make([]int, 0, len(data))
@@ -39,8 +39,8 @@ func (c *Client) Drip(data string) *Client {
 	return c.SendPieces(data, at...)
 }
 
-// SendRandomly sends data in pieces of random length without waiting for the server; the same
-// seed makes the same pieces. It runs beside the caller, like SendLater.
+// SendRandomly sends data in pieces of random length, in a goroutine of its own like SendLater. It does
+// not wait until the server has read a piece. The same seed makes the same pieces.
 func (c *Client) SendRandomly(data string, longest int, seed uint64) <-chan struct{} {
 	c.note(data)
 	rng := rand.New(rand.NewPCG(seed, 0))
@@ -59,8 +59,8 @@ func (c *Client) SendRandomly(data string, longest int, seed uint64) <-chan stru
 	return done
 }
 
-// Digest reads a body and compares it with a SHA-256. For 24 MB this is faster to say than
-// where they differ.
+// Digest returns a function for [Client.Stream] that compares the SHA-256 of a body with want. It needs
+// no second copy of a body of 24 MB.
 func Digest(want [sha256.Size]byte) func(*Response, io.Reader) error {
 	return func(resp *Response, in io.Reader) error {
 		if resp.Status != 200 {
@@ -72,17 +72,17 @@ func Digest(want [sha256.Size]byte) func(*Response, io.Reader) error {
 			return fmt.Errorf("after %d bytes: %w", n, err)
 		}
 		if size := resp.Get("Content-Length"); fmt.Sprint(n) != size {
-			return fmt.Errorf("%d bytes, announced were %s: %w", n, size, io.ErrUnexpectedEOF)
+			return fmt.Errorf("%d bytes, but Content-Length is %s: %w", n, size, io.ErrUnexpectedEOF)
 		}
 		if [sha256.Size]byte(sum.Sum(nil)) != want {
-			return errors.New("the bytes are other ones")
+			return errors.New("the SHA-256 of the body is wrong")
 		}
 		return nil
 	}
 }
 
-// Slowly is a reader that hands out at most n bytes at each tick: here time itself is what is
-// tested.
+// Slowly returns a reader that returns at most n bytes of in at each tick. It waits on a clock because the
+// speed of the reader is what the test is about.
 func Slowly(in io.Reader, n int, tick time.Duration) io.Reader {
 	return &slowReader{in: in, step: n, ticks: time.Tick(tick)}
 }
@@ -103,9 +103,9 @@ func (s *slowReader) Read(b []byte) (int, error) {
 	return n, err
 }
 
-// WantSilence fails if anything comes within d, an end included. It is the one wait that takes
-// its whole time on a good server, so d is short; on a slow machine it may miss something but
-// never makes it up.
+// WantSilence fails if the server sends a byte or closes the connection within d. With a correct
+// server it always takes the whole time, so d is short. On a slow machine it may miss a byte that
+// comes late, but it never fails without cause.
 func (c *Client) WantSilence(d time.Duration) {
 	c.T.Helper()
 	_ = c.Conn.SetReadDeadline(time.Now().Add(d))
@@ -119,15 +119,15 @@ func (c *Client) WantSilence(d time.Duration) {
 	}
 }
 
-// DripUntil sends a byte at each tick until the server says something or closes: the client of
-// slowloris, to which no time-out between two bytes ever happens.
+// DripUntil sends b at each tick until the server answers or closes the connection. This is the
+// slowloris attack: a time-out that begins anew with each byte never ends.
 func (c *Client) DripUntil(tick time.Duration, b string) {
 	c.T.Helper()
 	late := time.After(c.waiting)
 	for range time.Tick(tick) {
 		select {
 		case <-late:
-			c.T.Fatalf("still listened to after %v of a byte at a time", c.waiting)
+			c.T.Fatalf("the server still waits after %v of single bytes", c.waiting)
 		default:
 		}
 		if !c.Silent() {

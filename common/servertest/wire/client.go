@@ -1,8 +1,8 @@
-// Package wire is the one HTTP client of the tests, written on the socket. It reads strictly and
-// forgives nothing: net/http would hide what is to be seen here (a byte after the body, a
-// second Content-Length, a reset). It also does to a request whatever a network or an attacker may do.
+// Package wire is the HTTP client of the tests, written directly on a TCP socket. It reads responses
+// strictly: it reports a byte after the body, a second Content-Length or a reset, which net/http would
+// hide. It can also send a request in pieces, slowly or incompletely, as a network or an attacker may.
 //
-// The client does not know what kind of test has it in its hands; it reports to a [TB].
+// The client reports failures to a [TB], so every kind of test can use it.
 package wire
 
 import (
@@ -20,41 +20,43 @@ import (
 	"fourways.example/common/servertest/kernel"
 )
 
-// A Client is one connection to a server, in the hands of a case. What goes wrong in its
-// methods ends the case; those that return an error leave the judgement to the caller.
+// A Client is one connection to a server. A method that returns an error leaves it to the caller to
+// fail; every other method ends the case when something goes wrong.
 //
-// Its methods are for the case's goroutine. SendLater alone works beside it.
+// Only the goroutine of the case may call the methods. SendLater and SendRandomly start a goroutine that
+// writes while the case goes on.
 type Client struct {
 	T       TB
 	Conn    *net.TCPConn
 	R       *bufio.Reader // over Conn
 	written atomic.Int64  // bytes that the kernel has taken
-	sent    bytes.Buffer  // the last bytes sent, for messages
-	waiting time.Duration
+	sent    bytes.Buffer  // up to 1 KiB of the bytes sent last, for messages
+	waiting time.Duration // how long to wait for the server, see Patience
 }
 
-// A TB is told what goes wrong with a Client: a case, or whatever has one in its hands.
+// A TB is the case, or another kind of test, that uses a Client. The Client reports failures to it.
 type TB interface {
 	Helper()
 	Errorf(format string, args ...any)
 	Fatalf(format string, args ...any) // ends the case
-	WaitedInVain()                     // something did not happen in time
-	Lenient() bool                     // any answer to a question of ours is a sign of life
+	WaitedInVain()                     // counts a wait that timed out
+	Lenient() bool                     // whether the server only has to answer, correctly or not
 }
 
-// NewClient makes a connection a client that reads it through r.
+// NewClient returns a client on conn that reads from r, usually conn itself. It waits for the server for
+// as long as waiting says.
 func NewClient(t TB, conn *net.TCPConn, r io.Reader, waiting time.Duration) *Client {
 	return &Client{T: t, Conn: conn, R: bufio.NewReader(r), waiting: waiting}
 }
 
-// Patience changes how long the client waits for an answer.
+// Patience sets how long the client waits for the server.
 func (c *Client) Patience(d time.Duration) *Client {
 	c.waiting = d
 	return c
 }
 
-// Send writes all of it. A server that has refused may have gone already: what that means
-// is seen by reading, so an error is no failure.
+// Send sends data. It ignores a write error: a server that has refused the request may have closed the
+// connection already. The caller sees in the response whether the server was right to do so.
 func (c *Client) Send(data string) *Client {
 	c.note(data)
 	_ = c.Conn.SetWriteDeadline(time.Now().Add(c.waiting))
@@ -62,8 +64,8 @@ func (c *Client) Send(data string) *Client {
 	return c
 }
 
-// SendLater writes all of it beside the caller, for more bytes than the kernel may take while the
-// server is waiting for its client to read. The channel is closed when all is sent.
+// SendLater sends data in a goroutine of its own and closes the channel when it is done. It is for more
+// bytes than the socket buffers hold: the server may read the rest only after the client has read.
 func (c *Client) SendLater(data string) <-chan struct{} {
 	c.note(data)
 	done := make(chan struct{})
@@ -75,7 +77,8 @@ func (c *Client) SendLater(data string) <-chan struct{} {
 	return done
 }
 
-// Put is Send without a note of it, and without a deadline of its own. It says whether all was taken.
+// Put sends data and reports whether the kernel has taken all of it. Unlike Send it sets no deadline and
+// does not keep data for messages.
 func (c *Client) Put(data string) bool {
 	n, err := io.WriteString(c.Conn, data)
 	c.written.Add(int64(n))
@@ -89,7 +92,7 @@ func (c *Client) note(data string) {
 	c.sent.WriteString(data[:min(len(data), 1024)])
 }
 
-// Request sends a whole request without a body, with a Host.
+// Request sends a complete request without a body. It adds a Host field.
 func (c *Client) Request(method, target string, fields ...string) *Client {
 	return c.Send(Request(method, target, "", fields...))
 }
@@ -99,7 +102,7 @@ func (c *Client) Post(target, body string, fields ...string) *Client {
 	return c.Send(Request("POST", target, body, fields...))
 }
 
-// Request makes a request; where there is a body, or POST, it has a Content-Length.
+// Request returns a complete request. It has a Content-Length if there is a body or the method is POST.
 func Request(method, target, body string, fields ...string) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "%s %s HTTP/1.1\r\nHost: localhost\r\n", method, target)
@@ -113,13 +116,14 @@ func Request(method, target, body string, fields ...string) string {
 	return b.String()
 }
 
-// TryRead reads the response to a request.
+// TryRead reads the response to a request with the given method, strictly, and returns an error instead
+// of ending the case.
 func (c *Client) TryRead(method string) (*Response, error) {
 	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
 	return ReadResponse(c.R, method, nil)
 }
 
-// Read reads the response to a GET or a POST.
+// Read reads the response to a request that is not HEAD, strictly.
 func (c *Client) Read() *Response {
 	c.T.Helper()
 	return c.ReadTo("GET")
@@ -151,7 +155,7 @@ func (c *Client) WantTo(method string, status int) *Response {
 	return resp
 }
 
-// WantBody is Want with a body.
+// WantBody reads a response and compares its status and its body.
 func (c *Client) WantBody(status int, body string) *Response {
 	c.T.Helper()
 	resp := c.Want(status)
@@ -161,21 +165,22 @@ func (c *Client) WantBody(status int, body string) *Response {
 	return resp
 }
 
-// WantBodyOK reads the answer of /healthz.
+// WantBodyOK reads the response of /healthz and returns the client.
 func (c *Client) WantBodyOK() *Client {
 	c.T.Helper()
 	c.WantBody(200, "ok")
 	return c
 }
 
-// Stream reads a response whose body is given to a function instead of being kept.
+// Stream reads a response and passes its body to a function instead of keeping it.
 func (c *Client) Stream(body func(*Response, io.Reader) error) (*Response, error) {
 	return ReadResponse(c.R, "GET", func(r *Response, in io.Reader) error {
 		return body(r, &patientReader{c: c, in: in})
 	})
 }
 
-// patientReader gives each read its own deadline: a slow case is not a stuck one.
+// patientReader gives each read a deadline of its own, so that a long response does not time out as long
+// as bytes arrive.
 type patientReader struct {
 	c  *Client
 	in io.Reader
@@ -186,48 +191,49 @@ func (p *patientReader) Read(b []byte) (int, error) {
 	return p.in.Read(b)
 }
 
-// AwaitAnswer waits until a response has begun, and leaves it to be read.
+// AwaitAnswer waits for the first byte of a response and leaves the response to be read.
+// It must not ask for more: the whole answer of a small server may be 20 bytes long.
 func (c *Client) AwaitAnswer() {
 	c.T.Helper()
 	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
-	if _, err := c.R.Peek(100); err != nil {
+	if _, err := c.R.Peek(1); err != nil {
 		c.T.Fatalf("no response: %v%s", err, c.About(nil))
 	}
 }
 
-// WantKept asks one more request of the connection, which also shows that no stray byte lay
-// behind the responses before.
+// WantKept checks that the connection is kept alive: it sends one more request and reads the response.
+// That also finds stray bytes after the responses before.
 func (c *Client) WantKept() {
 	c.T.Helper()
 	resp, err := c.Request("GET", "/healthz").TryRead("GET")
 	if c.T.Lenient() && resp != nil && (resp.Status == 200 || resp.Status == 404) {
-		return // it is kept; whether that is a good answer is for the cases about it to say
+		return // the connection is kept alive; other cases check the response of /healthz
 	}
 	if err != nil {
-		c.T.Fatalf("the connection is not kept: %v%s", err, c.About(resp))
+		c.T.Fatalf("the connection is not kept alive: %v%s", err, c.About(resp))
 	}
 	if resp.Status != 200 || string(resp.Body) != "ok" && strings.TrimSpace(string(resp.Body)) != "ok" {
 		c.T.Fatalf("the next request on the connection is answered %v", resp)
 	}
 }
 
-// WantContinue reads a 100, and sees that nothing follows it yet.
+// WantContinue reads a 100 and checks that no other byte has arrived after it.
 func (c *Client) WantContinue() {
 	c.T.Helper()
 	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
 	resp, problems, err := readHead(c.R)
 	switch {
 	case err != nil:
-		c.T.Fatalf("no 100: %v%s", err, c.About(nil))
+		c.T.Fatalf("no 100 response: %v%s", err, c.About(nil))
 	case resp.Status != 100 || len(problems) > 0:
 		c.T.Fatalf("answered %d, want 100 %s%s", resp.Status, strings.Join(problems, "; "), c.About(resp))
 	}
 	if !c.Silent() {
-		c.T.Fatalf("more than a 100 before the body%s", c.About(nil))
+		c.T.Fatalf("more than the 100 comes before the body is sent%s", c.About(nil))
 	}
 }
 
-// WantEnd reads the end of the connection: in order, at once, with no byte before it.
+// WantEnd checks that the server ends the connection with a FIN and sends no byte before it.
 func (c *Client) WantEnd() {
 	c.T.Helper()
 	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
@@ -235,14 +241,14 @@ func (c *Client) WantEnd() {
 	n, err := c.R.Read(rest)
 	switch {
 	case n > 0:
-		c.T.Fatalf("more bytes where the connection should end: %s%s", Quote(string(rest[:n])), c.About(nil))
+		c.T.Fatalf("more bytes instead of the end of the connection: %s%s", Quote(string(rest[:n])), c.About(nil))
 	case !Closed(err):
 		c.T.Fatalf("the connection does not end: %v%s", err, c.About(nil))
 	}
 }
 
-// TryEnd waits for the end of the connection. Where bytes come instead they are returned, and left
-// to be read.
+// TryEnd waits for the end of the connection. If bytes come instead, TryEnd returns them and leaves them to
+// be read.
 func (c *Client) TryEnd() (rest []byte, err error) {
 	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
 	_, err = c.R.Peek(1)
@@ -253,19 +259,20 @@ func (c *Client) TryEnd() (rest []byte, err error) {
 	return rest, err
 }
 
-// WantRefused reads a refusal: the status, Connection: close, and the end of the server's side.
+// WantRefused checks that the request is refused: a response with this status and Connection: close,
+// and then the end of the connection.
 func (c *Client) WantRefused(status int) *Response {
 	c.T.Helper()
 	resp := c.Want(status)
 	if !resp.Has("Connection", "close") {
-		c.T.Errorf("a refusal without Connection: close%s", c.About(resp))
+		c.T.Errorf("the request is refused without Connection: close%s", c.About(resp))
 	}
 	c.WantEnd()
 	return resp
 }
 
-// Silent says that nothing has been sent to the client, not even an end. What the server may do
-// later is not its business: the caller knows that the server has had its chance.
+// Silent reports whether the client has read everything that has arrived, and the server has not closed the
+// connection. It does not wait: the caller makes sure that the server has had time to answer.
 func (c *Client) Silent() bool {
 	if c.R.Buffered() > 0 {
 		return false
@@ -279,25 +286,25 @@ func (c *Client) Silent() bool {
 	return silent
 }
 
-// AllRead says that the server has read all that was sent, or that its socket is gone.
+// AllRead reports whether the server has read all bytes that were sent, or its socket is gone.
 func (c *Client) AllRead() bool {
 	end, err := kernel.ServerEnd(c.Conn)
 	return err != nil || end.Unread == 0 && end.Received >= uint64(c.written.Load())
 }
 
-// AwaitRead waits until the server has read all that was sent: every byte has come in at its
-// socket, and none is left there. (SIOCOUTQ would do only after the acknowledgement, which may
-// be delayed by 40 ms.) It also returns when the server's socket is gone.
+// AwaitRead waits until the server has read all bytes that were sent, or its socket is gone. It looks
+// at the server's socket: SIOCOUTQ at the client's waits for the acknowledgement, which may be delayed by
+// 40 ms.
 func (c *Client) AwaitRead() {
 	c.T.Helper()
 	if !kernel.Eventually(c.waiting, c.AllRead) {
 		c.T.WaitedInVain()
-		c.T.Fatalf("the server does not read what it is sent%s", c.About(nil))
+		c.T.Fatalf("the server does not read all that is sent%s", c.About(nil))
 	}
 }
 
-// AwaitFIN waits until the end of the server's side has reached this machine's kernel,
-// unread responses or not.
+// AwaitFIN waits until the server's FIN has arrived. It does not matter whether the client has read the
+// responses before it.
 func (c *Client) AwaitFIN() {
 	c.T.Helper()
 	if !kernel.Eventually(c.waiting, func() bool {
@@ -305,11 +312,11 @@ func (c *Client) AwaitFIN() {
 		return state == unix.BPF_TCP_CLOSE_WAIT || state == unix.BPF_TCP_CLOSE || state == unix.BPF_TCP_LAST_ACK
 	}) {
 		c.T.WaitedInVain()
-		c.T.Fatalf("the server does not end its side%s", c.About(nil))
+		c.T.Fatalf("the server sends no FIN%s", c.About(nil))
 	}
 }
 
-// Segments is how many segments with data the server has sent.
+// Segments returns how many TCP segments with data have arrived.
 func (c *Client) Segments() int { return int(c.info().Data_segs_in) }
 
 func (c *Client) info() *unix.TCPInfo {
@@ -322,7 +329,7 @@ func (c *Client) info() *unix.TCPInfo {
 	return info
 }
 
-// Control gives the descriptor to f.
+// Control calls f with the descriptor of the connection.
 func (c *Client) Control(f func(fd int)) {
 	raw, err := c.Conn.SyscallConn()
 	if err == nil {
@@ -330,13 +337,13 @@ func (c *Client) Control(f func(fd int)) {
 	}
 }
 
-// CloseWrite ends the client's sending side.
+// CloseWrite shuts down the client's sending side.
 func (c *Client) CloseWrite() *Client {
 	_ = c.Conn.CloseWrite()
 	return c
 }
 
-// Close closes the connection. It may be called twice.
+// Close closes the connection. A second call does nothing.
 func (c *Client) Close() { _ = c.Conn.Close() }
 
 // Reset closes the connection with a RST instead of a FIN.
@@ -345,7 +352,7 @@ func (c *Client) Reset() {
 	_ = c.Conn.Close()
 }
 
-// About says what was sent and what came back, for a message.
+// About describes for a message what was sent and, if resp is not nil, the response.
 func (c *Client) About(resp *Response) string {
 	var b strings.Builder
 	if c.sent.Len() > 0 {
@@ -360,7 +367,7 @@ func (c *Client) About(resp *Response) string {
 	return b.String()
 }
 
-// Quote shortens what is long.
+// Quote quotes s, and shortens it if it is longer than 300 bytes.
 func Quote(s string) string {
 	if len(s) <= 300 {
 		return fmt.Sprintf("%q", s)

@@ -7,13 +7,13 @@ import (
 	"sync/atomic"
 )
 
-// A Flood pipelines requests without end, and reads what comes back as fast as it can.
+// A Flood pipelines requests without end and reads the responses as fast as it can.
 type Flood struct {
 	Answered atomic.Int64 // bytes of responses read so far
 	conn     net.Conn
 }
 
-// NewFlood starts one, which sends raw again and again.
+// NewFlood starts a Flood that sends the request raw again and again.
 func NewFlood(conn net.Conn, raw string) *Flood {
 	f := &Flood{conn: conn}
 	many := strings.Repeat(raw, 1+16<<10/len(raw))
@@ -37,5 +37,5 @@ func NewFlood(conn net.Conn, raw string) *Flood {
 	return f
 }
 
-// Stop ends the flood.
+// Stop ends the flood by closing its connection.
 func (f *Flood) Stop() { _ = f.conn.Close() }

@@ -14,16 +14,16 @@ import (
 // A Field is one field line of a response.
 type Field struct{ Name, Value string }
 
-// A Response is what came back.
+// A Response is a final response and its interim ones.
 type Response struct {
 	Status  int
 	Reason  string
 	Fields  []Field
 	Body    []byte
-	Interim []int // the 1xx responses before it
+	Interim []int // the statuses of the 1xx responses before it
 }
 
-// Get is the value of the first field of that name, or "".
+// Get returns the value of the first field of that name, or "".
 func (r *Response) Get(name string) string {
 	if all := r.Values(name); len(all) > 0 {
 		return all[0]
@@ -31,7 +31,7 @@ func (r *Response) Get(name string) string {
 	return ""
 }
 
-// Values are the values of all fields of that name.
+// Values returns the values of all fields of that name.
 func (r *Response) Values(name string) []string {
 	var all []string
 	for _, f := range r.Fields {
@@ -42,7 +42,7 @@ func (r *Response) Values(name string) []string {
 	return all
 }
 
-// Has says whether the list that a field holds has the token in it.
+// Has reports whether the comma-separated list in a field contains the token, in any letter case.
 func (r *Response) Has(name, token string) bool {
 	for _, v := range r.Values(name) {
 		for t := range strings.SplitSeq(v, ",") {
@@ -62,24 +62,23 @@ func (r *Response) String() string {
 	return fmt.Sprintf("%d %s, %d bytes %s", r.Status, r.Reason, len(r.Body), kind)
 }
 
-// A Malformed response is one that a strict reader would not accept. The Response is returned
-// along with it, as far as it could be read.
+// A Malformed error lists what is wrong with a response that could be read to its end. ReadResponse
+// returns the Response with it.
 type Malformed struct{ problems []string }
 
 func (m *Malformed) Error() string { return "response: " + strings.Join(m.problems, "; ") }
 
-// single are the fields that a response may have once.
+// single lists the fields that a response may have only once.
 var single = []string{
 	"Content-Length", "Content-Type", "Content-Range", "Date", "ETag", "Last-Modified", "Location",
 	"Accept-Ranges", "X-Content-Type-Options", "Allow", "Connection",
 }
 
-// imfFixdate is the one form of a date that a sender may use (RFC 9110 §5.6.7).
+// imfFixdate is the only date format that a sender may use (RFC 9110 §5.6.7).
 const imfFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
-// ReadResponse reads one final response, and the interim ones before it, exactly: it reads
-// no byte more than Content-Length announces. body, if it is not nil, is given the body, which
-// is then not kept.
+// ReadResponse reads one final response and the interim ones before it. It reads no byte beyond the
+// Content-Length. If body is not nil, ReadResponse passes the body to it instead of keeping it.
 func ReadResponse(r *bufio.Reader, method string, body func(*Response, io.Reader) error) (*Response, error) {
 	var interim []int
 	for {
@@ -114,7 +113,7 @@ func ReadResponse(r *bufio.Reader, method string, body func(*Response, io.Reader
 func readBody(r *bufio.Reader, resp *Response, n int64, body func(*Response, io.Reader) error) error {
 	if body != nil {
 		if err := body(resp, io.LimitReader(r, n)); err != nil {
-			return fmt.Errorf("in a body of %d bytes: %w", n, err)
+			return fmt.Errorf("in a body with a Content-Length of %d: %w", n, err)
 		}
 		return nil
 	}
@@ -163,12 +162,12 @@ func readHead(r *bufio.Reader) (*Response, []string, error) {
 	}
 }
 
-// readLine reads a line that must end in CRLF.
+// readLine reads a line, which must end in CRLF, and returns it without the CRLF.
 func readLine(r *bufio.Reader) (string, error) {
 	line, err := r.ReadString('\n')
 	switch {
 	case err == io.EOF && line != "":
-		return "", fmt.Errorf("it ends in the middle of the line %q: %w", line, io.ErrUnexpectedEOF)
+		return "", fmt.Errorf("the connection ends in the middle of the line %q: %w", line, io.ErrUnexpectedEOF)
 	case err != nil:
 		return "", err
 	case !strings.HasSuffix(line, "\r\n"):
@@ -176,12 +175,13 @@ func readLine(r *bufio.Reader) (string, error) {
 	}
 	line = line[:len(line)-2]
 	if strings.ContainsAny(line, "\r\x00") {
-		return "", fmt.Errorf("response: %q holds a CR or a NUL", line)
+		return "", fmt.Errorf("response: %q contains a CR or a NUL", line)
 	}
 	return line, nil
 }
 
-// checkFields is what every final response must keep to. It returns the length of the body.
+// checkFields checks the rules for every final response. It returns the length of the body and the
+// rules that the response breaks.
 func checkFields(resp *Response, method string) (length int64, bad []string) {
 	complain := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
 	for _, name := range single {
@@ -192,9 +192,9 @@ func checkFields(resp *Response, method string) (length int64, bad []string) {
 	date, err := time.Parse(imfFixdate, resp.Get("Date"))
 	switch {
 	case err != nil || date.Format(imfFixdate) != resp.Get("Date"):
-		complain("Date: %q is no IMF-fixdate", resp.Get("Date"))
+		complain("Date: %q is not an IMF-fixdate", resp.Get("Date"))
 	case time.Since(date).Abs() > time.Minute:
-		complain("Date: %q is not now", resp.Get("Date"))
+		complain("Date: %q is more than a minute off", resp.Get("Date"))
 	}
 	if te := resp.Get("Transfer-Encoding"); te != "" {
 		complain("Transfer-Encoding: %s", te)
@@ -223,16 +223,16 @@ func checkFields(resp *Response, method string) (length int64, bad []string) {
 	return length, bad
 }
 
-// IsToken says whether s is a token (RFC 9110 §5.6.2).
+// IsToken reports whether s is a token (RFC 9110 §5.6.2).
 func IsToken(s string) bool {
 	return s != "" && !slices.ContainsFunc([]byte(s), func(c byte) bool { return !TokenByte(c) })
 }
 
-// TokenByte says whether a token may have this byte.
+// TokenByte reports whether a token may contain c.
 func TokenByte(c byte) bool {
 	return c >= '0' && c <= '9' || c >= 'a' && c <= 'z' || c >= 'A' && c <= 'Z' ||
 		strings.IndexByte("!#$%&'*+-.^_`|~", c) >= 0
 }
 
-// Closed says that an error is an orderly end of the connection.
+// Closed reports whether err is the end of a connection between two messages, by a FIN.
 func Closed(err error) bool { return errors.Is(err, io.EOF) && !errors.Is(err, io.ErrUnexpectedEOF) }

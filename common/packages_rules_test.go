@@ -1,5 +1,5 @@
-// Package common_test checks on the syntax tree what the rooms of this module may
-// not do, so that each stage's technique stays in that stage's server.go.
+// Package common_test checks the syntax trees of this module's packages. A package of common must not start
+// threads, accept connections or wait for events, so that each stage's technique stays in the stage's own files.
 package common_test
 
 import (
@@ -17,9 +17,9 @@ import (
 
 const module = "fourways.example/common"
 
-// rooms is what each package of common may import of the others. For servertest, which
-// looks at servers from outside, packages_test.go has a list of its own.
-var rooms = map[string][]string{
+// allowedImports lists for each package of common the other ones that it may import. For the packages of
+// servertest, which test servers from outside, packages_test.go has a list of its own.
+var allowedImports = map[string][]string{
 	"stream":    {},
 	"sock":      {},
 	"deadline":  {},
@@ -30,11 +30,11 @@ var rooms = map[string][]string{
 	"cli":       {"h1", "sock", "site", "accesslog"},
 }
 
-// outside is what common and the stages may import beyond the standard library.
-var outside = []string{"golang.org/x/sys/unix", "github.com/golang-jwt/jwt/v5"}
+// thirdParty lists the packages outside the standard library that common and the stages may import.
+var thirdParty = []string{"golang.org/x/sys/unix", "github.com/golang-jwt/jwt/v5"}
 
-// offences returns what is wrong with one file of a room; an empty room is a stage.
-func offences(room string, file *ast.File) []string {
+// violations returns the rules that a file of a package of common breaks. If pkg is "", it is a file of a stage.
+func violations(pkg string, file *ast.File) []string {
 	var found []string
 	add := func(format string, args ...any) { found = append(found, fmt.Sprintf(format, args...)) }
 	for _, spec := range file.Imports {
@@ -43,72 +43,72 @@ func offences(room string, file *ast.File) []string {
 		inner, ours := strings.CutPrefix(path, module+"/")
 		switch {
 		case path == "net" || path == "net/http" || strings.HasPrefix(path, "net/http/"):
-			add("imports %s: these servers are made of raw sockets", path)
+			add("imports %s: the servers use raw sockets", path)
 		case path == "log" || path == "log/slog":
-			add("imports %s, which writes to stderr itself: use Config.Warn", path)
-		case ours && room == "":
+			add("imports %s, which writes to stderr itself: use Config.Warn instead", path)
+		case ours && pkg == "":
 			if inner == "servertest" || strings.HasPrefix(inner, "servertest/") {
-				add("imports servertest, which is for tests")
+				add("imports servertest, which is only for tests")
 			}
-		case ours && !slices.Contains(rooms[room], inner):
-			add("%s imports %s", room, inner)
+		case ours && !slices.Contains(allowedImports[pkg], inner):
+			add("%s imports %s", pkg, inner)
 		case strings.HasPrefix(path, "fourways.example/") && !ours:
-			add("imports %s: nothing of a stage or of the lab", path)
-		case !ours && strings.Contains(first, ".") && !slices.Contains(outside, path):
-			add("imports %s: a server depends on x/sys and golang-jwt alone", path)
+			add("imports %s, a package of a stage or of lab", path)
+		case !ours && strings.Contains(first, ".") && !slices.Contains(thirdParty, path):
+			add("imports %s: a server depends only on x/sys and golang-jwt", path)
 		}
 	}
-	if room != "sock" {
+	if pkg != "sock" {
 		ast.Inspect(file, func(n ast.Node) bool {
 			if name, ok := n.(*ast.Ident); ok && name.Name == "EINTR" {
-				add("mentions EINTR: it is retried in sock, and nowhere else")
+				add("mentions EINTR: only sock repeats an interrupted call")
 			}
 			return true
 		})
 	}
-	if room != "cli" { // which gives the streams to accesslog, and prints the help where nothing serves
+	if pkg != "cli" { // cli passes both streams to accesslog, and prints the help before the server starts
 		ast.Inspect(file, func(n ast.Node) bool {
 			switch n := n.(type) {
 			case *ast.SelectorExpr:
 				x, _ := n.X.(*ast.Ident)
 				if x != nil && (x.Name == "os" && (n.Sel.Name == "Stdout" || n.Sel.Name == "Stderr") ||
 					x.Name == "fmt" && strings.HasPrefix(n.Sel.Name, "Print")) {
-					add("mentions %s.%s: what serves may not wait for a reader of stdout or stderr, use Config.Warn", x.Name, n.Sel.Name)
+					add("mentions %s.%s: a server must not wait for the reader of its output; use Config.Warn instead", x.Name, n.Sel.Name)
 				}
 			case *ast.CallExpr:
 				if f, ok := n.Fun.(*ast.Ident); ok && (f.Name == "print" || f.Name == "println") {
-					add("calls %s: what serves may not wait for a reader of stderr, use Config.Warn", f.Name)
+					add("calls %s: a server must not wait for the reader of its output; use Config.Warn instead", f.Name)
 				}
 			}
 			return true
 		})
 	}
-	if room == "" {
-		return found // what follows is the stages' business
+	if pkg == "" {
+		return found // the rules below are not for stages
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
 		switch n := n.(type) {
 		case *ast.GoStmt:
-			if room != "accesslog" {
-				add("starts a goroutine: only the logger and the stages do")
+			if pkg != "accesslog" {
+				add("starts a goroutine: only accesslog and the stages may")
 			}
 		case *ast.SelectorExpr:
 			switch n.Sel.Name {
 			case "LockOSThread":
-				add("locks a thread: that is a stage's business")
+				add("locks a thread: only stages may")
 			case "Accept", "Accept4":
-				if room != "sock" {
-					add("accepts: that is a stage's business")
+				if pkg != "sock" {
+					add("accepts connections: only stages may")
 				}
 			case "EpollWait", "EpollPwait", "SYS_EPOLL_PWAIT", "SYS_EPOLL_WAIT":
-				if room != "sock" {
-					add("waits for events: that is a stage's business")
+				if pkg != "sock" {
+					add("waits for events: only stages may")
 				}
 			}
 		case *ast.ForStmt, *ast.RangeStmt:
 			ast.Inspect(n, func(n ast.Node) bool {
 				if s, ok := n.(*ast.SelectorExpr); ok && strings.Contains(strings.ToLower(s.Sel.Name), "epoll") {
-					add("a loop around %s: that is a stage's business", s.Sel.Name)
+					add("calls %s in a loop: only stages may", s.Sel.Name)
 				}
 				return true
 			})
@@ -118,8 +118,8 @@ func offences(room string, file *ast.File) []string {
 	return found
 }
 
-// folder parses a folder's Go files but for the tests.
-func folder(t *testing.T, dir string) map[string]*ast.File {
+// parseTree parses the Go files of a folder and the folders in it, without tests.
+func parseTree(t *testing.T, dir string) map[string]*ast.File {
 	t.Helper()
 	files := map[string]*ast.File{}
 	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
@@ -140,45 +140,47 @@ func folder(t *testing.T, dir string) map[string]*ast.File {
 	return files
 }
 
-func TestRooms(t *testing.T) {
+// TestPackageRules checks the packages of common.
+func TestPackageRules(t *testing.T) {
 	entries, err := os.ReadDir(".")
 	if err != nil {
 		t.Fatal(err)
 	}
 	for _, e := range entries {
-		room := e.Name()
-		if !e.IsDir() || room == "servertest" || room == "testdata" {
+		pkg := e.Name()
+		if !e.IsDir() || pkg == "servertest" || pkg == "testdata" {
 			continue
 		}
-		if _, ok := rooms[room]; !ok {
-			t.Errorf("common/%s is not in the list of rooms: what may it import?", room)
+		if _, ok := allowedImports[pkg]; !ok {
+			t.Errorf("common/%s is not in allowedImports: add the packages that it may import", pkg)
 			continue
 		}
-		for path, file := range folder(t, room) {
-			for _, o := range offences(room, file) {
-				t.Errorf("%s %s", path, o)
+		for path, file := range parseTree(t, pkg) {
+			for _, v := range violations(pkg, file) {
+				t.Errorf("%s %s", path, v)
 			}
 		}
 	}
 }
 
-func TestStages(t *testing.T) {
+// TestStageRules checks the four stages.
+func TestStageRules(t *testing.T) {
 	stages, err := filepath.Glob("../stage[0-9]*")
 	if err != nil || len(stages) == 0 {
-		t.Fatal("no stages")
+		t.Fatalf("no folder ../stage[0-9]*: %v", err)
 	}
 	for _, stage := range stages {
-		for path, file := range folder(t, stage) {
-			for _, o := range offences("", file) {
-				t.Errorf("%s %s", path, o)
+		for path, file := range parseTree(t, stage) {
+			for _, v := range violations("", file) {
+				t.Errorf("%s %s", path, v)
 			}
 		}
 	}
 }
 
-// The check sees what it is for.
-func TestOffences(t *testing.T) {
-	for _, tt := range []struct{ room, body, want string }{
+// TestViolations checks that each rule finds a file that breaks it and no other file.
+func TestViolations(t *testing.T) {
+	for _, tt := range []struct{ pkg, body, want string }{
 		{"h1", `func f() { go f() }`, "starts a goroutine"},
 		{"cli", `func f() { _ = func() { go f() } }`, "starts a goroutine"},
 		{"accesslog", `func f() { go f() }`, ""},
@@ -186,11 +188,11 @@ func TestOffences(t *testing.T) {
 		{"cli", `import "runtime"; func f() { runtime.LockOSThread() }`, "locks a thread"},
 		{"sock", `import "runtime"; func f() { runtime.LockOSThread() }`, "locks a thread"},
 		{"", `import "runtime"; func f() { runtime.LockOSThread() }`, ""},
-		{"cli", `func f(l L) { l.Accept(0) }`, "accepts"},
+		{"cli", `func f(l L) { l.Accept(0) }`, "accepts connections"},
 		{"sock", `import "golang.org/x/sys/unix"; func f() { unix.Accept4(0, 0) }`, ""},
 		{"h1", `import "golang.org/x/sys/unix"; func f() { unix.EpollWait(0, nil, 0) }`, "waits for events"},
 		{"sock", `import "golang.org/x/sys/unix"; func f() { unix.EpollWait(0, nil, 0) }`, ""},
-		{"sock", `import "golang.org/x/sys/unix"; func f() { for { unix.EpollWait(0, nil, 0) } }`, "a loop around EpollWait"},
+		{"sock", `import "golang.org/x/sys/unix"; func f() { for { unix.EpollWait(0, nil, 0) } }`, "calls EpollWait in a loop"},
 		{"h1", `import "golang.org/x/sys/unix"; var e = unix.EINTR`, "mentions EINTR"},
 		{"", `import "golang.org/x/sys/unix"; var e = unix.EINTR`, "mentions EINTR"},
 		{"sock", `import "golang.org/x/sys/unix"; var e = unix.EINTR`, ""},
@@ -207,10 +209,10 @@ func TestOffences(t *testing.T) {
 		{"h1", `import _ "fourways.example/common/site"`, "h1 imports site"},
 		{"stream", `import _ "fourways.example/common/h1"`, "stream imports h1"},
 		{"cli", `import _ "fourways.example/common/servertest"`, "cli imports servertest"},
-		{"cli", `import _ "fourways.example/stage1-iterative"`, "nothing of a stage"},
+		{"cli", `import _ "fourways.example/stage1-iterative"`, "a package of a stage"},
 		{"", `import _ "fourways.example/common/servertest"`, "imports servertest"},
 		{"", `import _ "fourways.example/common/servertest/wire"`, "imports servertest"},
-		{"", `import _ "fourways.example/stage1-iterative"`, "nothing of a stage"},
+		{"", `import _ "fourways.example/stage1-iterative"`, "a package of a stage"},
 		{"", `import _ "fourways.example/common/h1"`, ""},
 		{"site", `import _ "github.com/golang-jwt/jwt/v5"`, ""},
 		{"site", `import _ "github.com/pkg/errors"`, "imports github.com/pkg/errors"},
@@ -219,9 +221,9 @@ func TestOffences(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		got := strings.Join(offences(tt.room, file), "; ")
+		got := strings.Join(violations(tt.pkg, file), "; ")
 		if tt.want == "" && got != "" || !strings.Contains(got, tt.want) {
-			t.Errorf("%q in %q: %q, want %q", tt.body, tt.room, got, tt.want)
+			t.Errorf("%q in %q: %q, want %q", tt.body, tt.pkg, got, tt.want)
 		}
 	}
 }
