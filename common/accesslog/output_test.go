@@ -343,3 +343,36 @@ func (s *swapped) to(f *os.File) {
 	defer s.mu.Unlock()
 	s.File = f
 }
+
+// TestLast checks that the last line follows all others and the report of those that were
+// dropped, and that nothing follows it.
+func TestLast(t *testing.T) {
+	stream := newStuck()
+	out := accesslog.NewOutput(stream)
+	fmt.Fprintln(out, "first")
+	<-stream.entered
+	full := bytes.Repeat([]byte("line\n"), 100_000)
+	for range 5 { // the queue takes two of them
+		_, _ = out.Write(full)
+	}
+	out.Last([]byte("stopped\n"))
+	fmt.Fprintln(out, "too late")
+	close(stream.released)
+	accesslog.Close(patience, out)
+	if text := stream.String(); !strings.HasPrefix(text, "first\nline\n") || !strings.HasSuffix(text, "\nline\n300000 lines dropped\nstopped\n") {
+		t.Errorf("%.20q ... %q", text, text[max(0, len(text)-50):])
+	}
+}
+
+// TestLastWithoutClose checks that the last line waits for Close.
+func TestLastWithoutClose(t *testing.T) {
+	s := newScript()
+	out := accesslog.NewOutput(s)
+	fmt.Fprintln(out, "one")
+	out.Last([]byte("stopped\n"))
+	s.await(t, "one\n")
+	accesslog.Close(patience, out)
+	if got := s.String(); got != "one\nstopped\n" {
+		t.Errorf("got %q", got)
+	}
+}
