@@ -119,11 +119,11 @@ var flags = []flag{
 		set: timeout(func(o *options, d time.Duration) { o.idle = d }),
 	},
 	{
-		long: "header-timeout", value: "TIME", help: "from the first byte of a request to the end of its head (10s)",
+		long: "header-timeout", value: "TIME", help: "time limit for the head of a request, from its first byte (10s)",
 		set: timeout(func(o *options, d time.Duration) { o.header = d }),
 	},
 	{
-		long: "body-timeout", value: "TIME", help: "from the end of a head to the end of its body (30s)",
+		long: "body-timeout", value: "TIME", help: "time limit for the body of a request, from the end of its head (30s)",
 		set: timeout(func(o *options, d time.Duration) { o.body = d }),
 	},
 	{
