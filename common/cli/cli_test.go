@@ -418,7 +418,7 @@ func TestListenerClosed(t *testing.T) {
 			}
 			continue
 		}
-		want := "listen on " + l.Addr().String() + ": accept4: invalid argument: somebody else has shut this socket down; start the server again"
+		want := "listen on " + l.Addr().String() + ": accept4: invalid argument: another program has shut this socket down; start the server again"
 		if s.Err() == nil || s.Err().Error() != want {
 			t.Errorf("the error is %v, want %s", s.Err(), want)
 		}

@@ -71,7 +71,7 @@ func (s *Stop) ListenerClosed(l *sock.Listener, cause error) {
 	if s.Stopping() {
 		return
 	}
-	err := fmt.Errorf("listen on %v: %w: somebody else has shut this socket down; start the server again", l.Addr(), cause)
+	err := fmt.Errorf("listen on %v: %w: another program has shut this socket down; start the server again", l.Addr(), cause)
 	if s.err.CompareAndSwap(nil, &err) {
 		close(s.failed)
 	}

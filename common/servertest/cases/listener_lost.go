@@ -18,7 +18,7 @@ import (
 
 // What a server does whose listening socket is shut down by somebody else.
 
-const lostListener = `listen on .*: accept4: invalid argument: somebody else has shut this socket down`
+const lostListener = `listen on .*: accept4: invalid argument: another program has shut this socket down`
 
 func lostCases() []Case {
 	return []Case{
