@@ -1,16 +1,17 @@
-// Package accesslog writes one line for each response, without ever making a
-// worker wait for whoever reads the log. [Output] is what makes that so; everything else
-// that the server says on stdout or stderr goes through one, too.
+// Package accesslog writes one line for each response. A worker never waits for the reader
+// of the log, because an [Output] queues the lines. All other lines on stdout and stderr go
+// through an Output, too.
 //
-// A line is Common Log Format with two more fields behind it:
+// A line has the Common Log Format and one more field:
 //
 //	192.0.2.7 - - [23/Nov/2026:05:30:00 +0000] "GET /x HTTP/1.1" 200 1234 0.000123
 //
-// The client's address (without its port, as log readers expect), the time in UTC at
-// which the response was complete, the request line, the status, the bytes that the
-// kernel took (with the head, unlike Apache's %b) and the seconds since the request's first
-// byte. A response that did not get out whole has the word "cut" behind it. Of a request
-// line that could not be read to its end there is what was: "GET /x", say, or "-" for nothing.
+// It contains the address of the client (without the port, as programs that read logs
+// expect), the time in UTC at which the response was complete, the request line, the status,
+// the bytes that the kernel took, and the seconds since the first byte of the request. The
+// bytes include the head of the response, unlike Apache's %b. If the response was not sent
+// completely, the word "cut" follows. If the request line is incomplete, the line contains
+// the part that arrived, such as "GET /x", or "-" if there is none.
 package accesslog
 
 import (
@@ -22,28 +23,28 @@ import (
 	"fourways.example/common/h1"
 )
 
-// maxField is how much of a method or a target is logged.
+// maxField is how many bytes of a method or a target are logged.
 const maxField = 8 << 10
 
-// Logger is an h1.Logger. It formats lines and hands them to an [Output].
+// A Logger formats lines and adds them to an [Output]. It is an h1.Logger.
 type Logger struct {
-	out  *Output // takes the lines; nil for none
-	errs *Output // takes the reports of panics
+	out  *Output // for the access log; nil if there is none
+	errs *Output // for the reports of panics
 
 	mu     sync.Mutex // guards what follows
 	line   []byte     // the line being formatted
-	second int64      // the Unix second that stamp shows
+	second int64      // the Unix time of stamp
 	stamp  []byte     // "[23/Nov/2026:05:30:00 +0000]", formatted once a second
 }
 
-// New returns a log that writes its lines to out and panics to errs. Without out (nil)
-// there is no access log, but panics are still reported.
+// New returns a Logger that writes its lines to out and the reports of panics to errs. If
+// out is nil, there is no access log, but panics are still reported.
 func New(out, errs *Output) *Logger {
 	return &Logger{out: out, errs: errs, second: -1 << 63}
 }
 
-// Log adds a line. It takes a lock for the time it takes to format one, allocates
-// nothing and keeps nothing of e.
+// Log adds a line. It holds a lock while it formats the line. It allocates no memory and
+// does not keep e.
 func (l *Logger) Log(e *h1.Entry) {
 	if l.out == nil || l.out.gone.Load() {
 		return
@@ -54,13 +55,13 @@ func (l *Logger) Log(e *h1.Entry) {
 	_, _ = l.out.Write(l.line) // never fails
 }
 
-// Panic reports a handler's panic on the error stream: the value on one line, however
-// many the client talked it into, and the stack.
+// Panic reports the panic of a handler, with the value and the stack. It quotes the value,
+// so that line ends from a client cannot forge a line.
 func (l *Logger) Panic(value any, stack []byte) {
 	fmt.Fprintf(l.errs, "panic in a handler: %q\n%s\n", fmt.Sprint(value), stack)
 }
 
-// append formats e behind b.
+// append appends the line of e to b.
 func (l *Logger) append(b []byte, e *h1.Entry) []byte {
 	if addr := e.Peer.Addr(); addr.IsValid() {
 		b = addr.AppendTo(b)
@@ -97,8 +98,9 @@ func (l *Logger) append(b []byte, e *h1.Entry) []byte {
 	return append(b, '\n')
 }
 
-// appendEscaped adds what a client sent, so that it can neither end the field nor the
-// line, nor talk to the terminal on which the log is read.
+// appendEscaped appends bytes that a client has sent. The escapes make sure that they end
+// neither the field nor the line, and that they send no control codes to a terminal that
+// shows the log.
 func appendEscaped(b, s []byte) []byte {
 	const hex = "0123456789abcdef"
 	more := len(s) > maxField
@@ -121,7 +123,7 @@ func appendEscaped(b, s []byte) []byte {
 	return b
 }
 
-// appendSeconds adds d in seconds with six digits behind the point.
+// appendSeconds appends d in seconds, with six digits after the decimal point.
 func appendSeconds(b []byte, d time.Duration) []byte {
 	us := max(d, 0).Microseconds()
 	b = strconv.AppendInt(b, us/1e6, 10)

@@ -26,10 +26,10 @@ func entry() *h1.Entry {
 	}
 }
 
-// patience is for outputs whose streams take everything.
+// patience is how long Close waits in tests in which it should not have to give up.
 const patience = 10 * time.Second
 
-// start starts a log that writes its lines to out. Everything is written when end returns.
+// start starts a log that writes its lines to out. After end, all lines are written.
 func start(t testing.TB, out io.Writer) (log *accesslog.Logger, end func()) {
 	t.Helper()
 	stdout := accesslog.NewOutput(out)
@@ -57,7 +57,7 @@ func TestLine(t *testing.T) {
 			`2001:db8::1` + stamp + `"GET /x HTTP/1.1" 200 1234 0.000123`,
 		},
 		{
-			"an address as it is: unmapping it is stage 3's business", func(e *h1.Entry) { e.Peer = netip.MustParseAddrPort("[::ffff:192.0.2.7]:1") },
+			"a mapped address, which stage 3 converts before", func(e *h1.Entry) { e.Peer = netip.MustParseAddrPort("[::ffff:192.0.2.7]:1") },
 			`::ffff:192.0.2.7` + stamp + `"GET /x HTTP/1.1" 200 1234 0.000123`,
 		},
 		{
@@ -73,7 +73,7 @@ func TestLine(t *testing.T) {
 			`192.0.2.7` + stamp + `"-" 408 1234 0.000123`,
 		},
 		{
-			"a method alone", func(e *h1.Entry) { e.Target, e.Version, e.Status = nil, nil, 408 },
+			"only a method", func(e *h1.Entry) { e.Target, e.Version, e.Status = nil, nil, 408 },
 			`192.0.2.7` + stamp + `"GET" 408 1234 0.000123`,
 		},
 		{
@@ -81,11 +81,11 @@ func TestLine(t *testing.T) {
 			`192.0.2.7` + stamp + `"GET /x" 408 1234 0.000123`,
 		},
 		{
-			"cut", func(e *h1.Entry) { e.Cut = true },
+			"response that is cut", func(e *h1.Entry) { e.Cut = true },
 			`192.0.2.7` + stamp + `"GET /x HTTP/1.1" 200 1234 0.000123 cut`,
 		},
 		{
-			"a quote, a line of one's own, a terminal", func(e *h1.Entry) { e.Target = []byte("/\" \\\r\n\x1b[31m\x7f\x80\xff") },
+			"quote, line end and control codes", func(e *h1.Entry) { e.Target = []byte("/\" \\\r\n\x1b[31m\x7f\x80\xff") },
 			`192.0.2.7` + stamp + `"GET /\" \\\x0d\x0a\x1b[31m\x7f\x80\xff HTTP/1.1" 200 1234 0.000123`,
 		},
 		{
@@ -101,7 +101,7 @@ func TestLine(t *testing.T) {
 			`192.0.2.7` + stamp + `"GET /x HTTP/1.1" 200 1234 61.020300`,
 		},
 		{
-			"a clock that went back", func(e *h1.Entry) { e.Took = -time.Second },
+			"clock that was set back", func(e *h1.Entry) { e.Took = -time.Second },
 			`192.0.2.7` + stamp + `"GET /x HTTP/1.1" 200 1234 0.000000`,
 		},
 		{
@@ -123,7 +123,7 @@ func TestLine(t *testing.T) {
 	}
 }
 
-func TestStampFollowsTheSeconds(t *testing.T) {
+func TestStampChangesEachSecond(t *testing.T) {
 	var out bytes.Buffer
 	log, end := start(t, &out)
 	e := entry()

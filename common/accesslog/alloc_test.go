@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// The log is on the path of every request, which allocates nothing.
+// TestLogAllocatesNothing checks that a line needs no allocation, because each request logs
+// one.
 func TestLogAllocatesNothing(t *testing.T) {
 	log, end := start(t, io.Discard)
 	defer end()

@@ -17,7 +17,8 @@ import (
 	"fourways.example/common/accesslog"
 )
 
-// Lines appear without anything but time passing, also where the queue is not full.
+// TestLinesAppear checks that lines are written soon, even if the queue is not full and no
+// more lines follow.
 func TestLinesAppear(t *testing.T) {
 	r, w := io.Pipe()
 	log, end := start(t, w)
@@ -31,8 +32,8 @@ func TestLinesAppear(t *testing.T) {
 	end()
 }
 
-// A script is a stream whose writes end as it says, one after the other. Where it has
-// ended all writes succeed.
+// A script is a stream whose writes have the results of its steps, one after the other.
+// After the last step, all writes succeed.
 type script struct {
 	steps []step
 
@@ -42,7 +43,7 @@ type script struct {
 	news    chan struct{} // holds a token after a write
 }
 
-// A step takes n bytes, or all with n < 0, and returns err.
+// A step is a write that takes n bytes, or all bytes if n < 0, and returns err.
 type step struct {
 	n   int
 	err error
@@ -77,7 +78,7 @@ func (s *script) String() string {
 	return s.written.String()
 }
 
-// await waits until what was written ends in suffix.
+// await waits until the bytes that were written end with suffix.
 func (s *script) await(t *testing.T, suffix string) {
 	t.Helper()
 	late := time.After(patience)
@@ -85,12 +86,12 @@ func (s *script) await(t *testing.T, suffix string) {
 		select {
 		case <-s.news:
 		case <-late:
-			t.Fatalf("%q is written, and then nothing for %v; want %q at the end", s, patience, suffix)
+			t.Fatalf("after %v, %q is written; want %q at the end", patience, s, suffix)
 		}
 	}
 }
 
-// calls is how many writes there were.
+// calls returns how many writes there were.
 func (s *script) calls() int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -103,30 +104,30 @@ func writeError(errno syscall.Errno) error {
 
 var noSpace = writeError(syscall.ENOSPC)
 
-// A stream that fails for a while loses lines, and no more than those.
+// TestWriteErrors checks that only the lines that were in a failed write are dropped.
 func TestWriteErrors(t *testing.T) {
 	const full = ": write /dev/stdout: no space left on device\n"
 	for _, tt := range []struct {
 		name  string
 		steps []step
-		want  string // after the lines one, two, three
+		want  string // of the lines one, two, three
 	}{
 		{"the first line is torn", []step{{2, noSpace}}, "on\n1 line dropped" + full + "two\nthree\n"},
 		{"the first line is lost", []step{{0, noSpace}}, "1 line dropped" + full + "two\nthree\n"},
-		{"a line lacks its end", []step{{3, noSpace}}, "one\ntwo\nthree\n"},
-		{"all is written, and yet there is an error", []step{{-1, noSpace}}, "one\ntwo\nthree\n"},
+		{"only the end of a line is lost", []step{{3, noSpace}}, "one\ntwo\nthree\n"},
+		{"everything is written, but there is an error", []step{{-1, noSpace}}, "one\ntwo\nthree\n"},
 		{"a short write without an error", []step{{2, nil}}, "on\n1 line dropped: short write\ntwo\nthree\n"},
 		{"several errors in a row", []step{{2, noSpace}, {0, noSpace}, {0, noSpace}}, "on\n1 line dropped" + full + "two\nthree\n"},
 		{"the report is torn, too", []step{{2, noSpace}, {5, noSpace}, {1, noSpace}}, "on\n1 li\n1 line dropped" + full + "two\nthree\n"},
 		{"another error", []step{{0, writeError(syscall.EIO)}}, "1 line dropped: write /dev/stdout: input/output error\ntwo\nthree\n"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel() // most of it waits for the next try
+			t.Parallel() // most of the time, it waits for the next try
 			s := newScript(tt.steps...)
 			out := accesslog.NewOutput(s)
 			fmt.Fprintln(out, "one")
 			late := time.After(patience)
-			for s.calls() <= len(tt.steps) && !strings.HasSuffix(s.String(), "one\n") { // until the trouble is over
+			for s.calls() <= len(tt.steps) && !strings.HasSuffix(s.String(), "one\n") { // until the last error
 				select {
 				case <-s.news:
 				case <-late:
@@ -144,7 +145,8 @@ func TestWriteErrors(t *testing.T) {
 	}
 }
 
-// While a stream fails it is tried now and then. Every line is written or counted.
+// TestFullDisk checks that an Output tries a stream that fails again, but not too often, and
+// that each line is written or counted.
 func TestFullDisk(t *testing.T) {
 	const failures = 3
 	steps := []step{{7, noSpace}}
@@ -161,7 +163,7 @@ func TestFullDisk(t *testing.T) {
 		if time.Since(began) > patience {
 			t.Fatalf("%d writes in %v", s.calls(), patience)
 		}
-		time.Sleep(time.Millisecond) // as clients ask
+		time.Sleep(time.Millisecond) // the pace of the requests
 	}
 	took := time.Since(began)
 	s.await(t, "\n")
@@ -169,7 +171,7 @@ func TestFullDisk(t *testing.T) {
 	accesslog.Close(patience, out)
 	text := s.String()
 	if took < failures*200*time.Millisecond {
-		t.Errorf("%d writes that fail in %v", failures+1, took)
+		t.Errorf("%d writes failed within %v, want fewer", failures+1, took)
 	}
 	reports := regexp.MustCompile(`(?m)^(\d+) lines dropped: write /dev/stdout: no space left on device$`).FindAllStringSubmatch(text, -1)
 	dropped := 0
@@ -183,7 +185,7 @@ func TestFullDisk(t *testing.T) {
 	}
 }
 
-// stuck is a stream whose reader does not read until it is told to.
+// A stuck stream has a reader that does not read until released is closed.
 type stuck struct {
 	entered, released chan struct{}
 	once              sync.Once
@@ -200,7 +202,8 @@ func (s *stuck) Write(b []byte) (int, error) {
 	return s.Buffer.Write(b)
 }
 
-// Workers never wait for the log's reader: lines are dropped, and counted to the last one.
+// TestSlowReader checks that workers do not wait for the reader of the log, and that each
+// line is written or counted.
 func TestSlowReader(t *testing.T) {
 	stream := newStuck()
 	log, end := start(t, stream)
@@ -233,7 +236,8 @@ func TestSlowReader(t *testing.T) {
 	}
 }
 
-// The outputs share the patience: two stuck readers cost no more than one.
+// TestCloseDoesNotWaitForAStuckReader checks that Close waits no longer for several stuck
+// readers than for one.
 func TestCloseDoesNotWaitForAStuckReader(t *testing.T) {
 	var outputs []*accesslog.Output
 	for range 4 {
@@ -251,7 +255,7 @@ func TestCloseDoesNotWaitForAStuckReader(t *testing.T) {
 	}
 }
 
-// One stuck reader does not keep the lines from another.
+// TestCloseWritesTheOthers checks that a stuck reader does not stop another Output.
 func TestCloseWritesTheOthers(t *testing.T) {
 	stream := newStuck()
 	defer close(stream.released)
@@ -264,12 +268,12 @@ func TestCloseWritesTheOthers(t *testing.T) {
 	second.await(t, "the last line\n")
 }
 
-// EPIPE is the end: the reader has left.
+// TestReaderLeft checks that nothing is written after EPIPE.
 func TestReaderLeft(t *testing.T) {
 	s := newScript(step{0, writeError(syscall.EPIPE)})
 	out := accesslog.NewOutput(s)
 	fmt.Fprintln(out, "one")
-	accesslog.Close(patience, out) // the writer ends by itself, and takes this for a signal only
+	accesslog.Close(patience, out) // waits until the writer has ended after EPIPE
 	for range 3 {
 		fmt.Fprintln(out, "two")
 	}
@@ -279,14 +283,14 @@ func TestReaderLeft(t *testing.T) {
 	}
 }
 
-// The same without Close: the next line is not tried.
+// TestReaderLeftIsNotTriedAgain checks the same without Close.
 func TestReaderLeftIsNotTriedAgain(t *testing.T) {
 	left := errors.Join(writeError(syscall.EPIPE))
 	s := newScript(step{0, left}, step{0, left})
 	out := accesslog.NewOutput(s)
 	for range 3 {
 		fmt.Fprintln(out, "line")
-		<-time.After(30 * time.Millisecond) // longer than lines gather
+		<-time.After(30 * time.Millisecond) // longer than the time between two writes
 	}
 	accesslog.Close(patience, out)
 	if s.calls() != 1 {
@@ -294,7 +298,8 @@ func TestReaderLeftIsNotTriedAgain(t *testing.T) {
 	}
 }
 
-// /dev/full is a disk that stays full. A file takes its place when there is room.
+// TestDevFull writes to /dev/full, which is like a full disk. Then a file replaces it, as if
+// the disk had room again.
 func TestDevFull(t *testing.T) {
 	full, err := os.OpenFile("/dev/full", os.O_WRONLY, 0)
 	if err != nil {
@@ -318,7 +323,7 @@ func TestDevFull(t *testing.T) {
 	}
 }
 
-// swapped is a file that another one takes the place of.
+// A swapped file can be replaced by another one.
 type swapped struct {
 	mu sync.Mutex
 	*os.File
@@ -342,4 +347,37 @@ func (s *swapped) to(f *os.File) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.File = f
+}
+
+// TestLast checks that the last line follows all others and the report of those that were
+// dropped, and that nothing follows it.
+func TestLast(t *testing.T) {
+	stream := newStuck()
+	out := accesslog.NewOutput(stream)
+	fmt.Fprintln(out, "first")
+	<-stream.entered
+	full := bytes.Repeat([]byte("line\n"), 100_000)
+	for range 5 { // the queue takes two of them
+		_, _ = out.Write(full)
+	}
+	out.Last([]byte("stopped\n"))
+	fmt.Fprintln(out, "too late")
+	close(stream.released)
+	accesslog.Close(patience, out)
+	if text := stream.String(); !strings.HasPrefix(text, "first\nline\n") || !strings.HasSuffix(text, "\nline\n300000 lines dropped\nstopped\n") {
+		t.Errorf("%.20q ... %q", text, text[max(0, len(text)-50):])
+	}
+}
+
+// TestLastWithoutClose checks that the last line waits for Close.
+func TestLastWithoutClose(t *testing.T) {
+	s := newScript()
+	out := accesslog.NewOutput(s)
+	fmt.Fprintln(out, "one")
+	out.Last([]byte("stopped\n"))
+	s.await(t, "one\n")
+	accesslog.Close(patience, out)
+	if got := s.String(); got != "one\nstopped\n" {
+		t.Errorf("got %q", got)
+	}
 }

@@ -1,6 +1,6 @@
-// Package cli is what the four stages' main functions have in common: flags,
-// environment, signals, the start line, the end. What differs between the stages is one
-// value in each main.go:
+// Package cli does what the main functions of the four stages have in common. It reads the
+// flags and the environment, handles signals, prints the start line and ends the process.
+// The stages differ in one value, which each main.go defines:
 //
 //	var stage = cli.Stage{Name: "stage1-iterative", Idle: 5 * time.Second}
 //
@@ -23,6 +23,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"net/netip"
 	"os"
 	"os/signal"
 	"path/filepath"
@@ -41,20 +42,21 @@ import (
 	"fourways.example/common/sock"
 )
 
-// Stage is what differs between the stages' command lines.
+// A Stage holds the differences between the command lines of the stages.
 type Stage struct {
 	Name    string
-	Workers int           // what -n is by default, or PerCPU; 0: one connection at a time, and no -n
-	Idle    time.Duration // what --idle-timeout is by default
-	Bind    bool          // whether there is --bind
-	// LoopFiles is how many descriptors each worker has for itself, beside its connections: an
-	// epoll set, an eventfd.
+	Workers int           // default of -n, or PerCPU; 0 for one connection at a time, without -n
+	Idle    time.Duration // default of --idle-timeout
+	Bind    bool          // the stage has --bind
+	// LoopFiles is the number of descriptors that each worker uses in addition to its
+	// connections: an epoll set and an eventfd.
 	LoopFiles int
 }
 
 // PerCPU stands for as many workers as there are CPUs that the process may use.
 const PerCPU = -1
 
+// workers returns the default number of workers.
 func (s Stage) workers() int {
 	switch s.Workers {
 	case 0:
@@ -66,20 +68,21 @@ func (s Stage) workers() int {
 }
 
 const (
-	// exitPatience is how long the process, all else done, waits for the readers of stdout
-	// and stderr. It is long for a busy machine, and an end for a reader that is stuck.
+	// exitPatience is how long the process waits at its end for the readers of stdout and
+	// stderr. It is long enough on a busy machine, and bounds the wait for a reader that
+	// does not read.
 	exitPatience = time.Second
-	// gracePatience is the same after the grace for responses, of which the five seconds
-	// of the contract leave little.
+	// gracePatience replaces exitPatience after the grace for responses, because a stop may
+	// take five seconds in all (stop-five-seconds in docs/spec.md).
 	gracePatience = 100 * time.Millisecond
 )
 
-// Config is what a stage's Listen and Serve work with. Nothing in it changes while the
-// server runs, but for what Stop and Conns say.
+// A Config holds what the Listen and Serve functions of a stage need. It does not change
+// while the server runs, except for the states of Stop and Conns.
 type Config struct {
 	Stage   Stage
-	Root    string // the folder that is served, absolute
-	Port    uint16 // 0: a free one
+	Root    string // absolute path of the folder to serve
+	Port    uint16 // 0 for a free port
 	Bind    string // auto, dual, separate, 4 or 6
 	Workers int    // at least 1
 	HTTP    *h1.Config
@@ -87,45 +90,70 @@ type Config struct {
 	Conns   *ConnLimit // one slot for each open connection
 
 	site           *site.Site
-	stdout, stderr *accesslog.Output // nothing that serves writes to these streams itself
-	notes          []string          // said at the end of the start line
+	stdout, stderr *accesslog.Output // the only writers of these streams
+	notes          []string          // the remarks at the end of the start line
 	noSecret       bool              // there is an account, but SECRET is not set
 
 	warning  sync.Mutex // guards what follows
-	warned   string     // what Warn printed last
+	warned   string     // the last message of Warn
 	warnedAt time.Time
 }
 
-// Parse makes a Config of the command line and the environment. It ends the process if
-// they are bad (status 2 for a flag, 1 for anything else, after one line on stderr that
-// says what to do) or if help is wanted. From here on a signal is not the end
-// of the process, and neither is a closed stdout.
+// Parse makes a Config from the command line and the environment.
+//
+// Parse ends the process after -h and --version, and after an error: it prints one line on
+// stderr that says what to do, and the exit status is 2 for a bad flag and 1 for any other
+// error. After Parse has returned, neither a signal nor a closed stdout kills the process.
 func Parse(stage Stage, args []string) *Config {
-	// Go leaves EPIPE on a socket to the program, but dies of SIGPIPE when it is stdout
-	// or stderr that is closed: `server | head -1` would serve until its next log line.
+	// For a socket, Go leaves EPIPE to the program. For stdout and stderr, Go lets SIGPIPE
+	// kill the process: `server | head -1` would end at its next log line.
 	signal.Ignore(unix.SIGPIPE)
-	// By default the heap may double before garbage is collected, and grow to 4 MB first:
-	// that would be most of what 10,000 idle connections take. A request allocates nothing,
-	// so collecting earlier costs next to nothing.
+	// By default, Go lets the heap double before it collects garbage, and grow to 4 MB
+	// first. This garbage would be most of the memory of 10,000 idle connections. A request
+	// allocates nothing, so collecting earlier costs almost nothing.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25)
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
 	c, err := New(stage, args, os.Getenv, os.Stdout, os.Stderr)
-	if errors.Is(err, errHelp) {
+	switch {
+	case errors.Is(err, errHelp):
 		fmt.Print(usage(stage))
 		os.Exit(0)
-	}
-	if err != nil {
+	case errors.Is(err, errVersion):
+		fmt.Println(stage.Name, version())
+		os.Exit(0)
+	case err != nil:
 		exit(stage, err, exitPatience, accesslog.NewOutput(os.Stderr))
 	}
 	c.Stop.signals = signals
 	return c
 }
 
-// New is Parse without the process around it, for tests: it touches no signals and returns
-// its errors.
+// version returns the version of the program: the one of its module, or the commit that it
+// was built from, or "devel" if the build recorded neither.
+func version() string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		return "devel"
+	}
+	return versionOf(info)
+}
+
+func versionOf(info *debug.BuildInfo) string {
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if s.Key == "vcs.revision" && s.Value != "" {
+			return s.Value
+		}
+	}
+	return "devel"
+}
+
+// New is like Parse, for tests: it handles no signals and returns its errors.
 func New(stage Stage, args []string, getenv func(string) string, stdout, stderr io.Writer) (*Config, error) {
 	o, err := parse(stage, args)
 	if err != nil {
@@ -138,7 +166,7 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 	c := &Config{
 		Stage: stage, Root: root, Port: o.port, Bind: o.bind, Workers: o.workers,
 	}
-	conf := content(o, root, getenv)
+	conf := content(stage, o, root, getenv)
 	switch {
 	case conf.User == "":
 		c.Note("login is off: set USER_NAME and USER_PASS")
@@ -170,52 +198,63 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 	return c, nil
 }
 
-// content is what is served and to whom, as the flags and the environment say.
-func content(o options, root string, getenv func(string) string) site.Config {
+// content returns the settings of the site that the flags and the environment give.
+func content(stage Stage, o options, root string, getenv func(string) string) site.Config {
 	conf := site.Config{
 		Root: root, Fallback: o.fallback, TokenLife: o.expire,
 		User: getenv("USER_NAME"), Pass: getenv("USER_PASS"), Secret: []byte(getenv("SECRET")),
+		Stage: stage.Name, Version: version(),
 	}
 	if conf.User == "" || conf.Pass == "" {
-		conf.User, conf.Pass = "", "" // half an account is none
+		conf.User, conf.Pass = "", "" // a name without a password is not an account
 	}
 	return conf
 }
 
-// randomSecret is a key as long as HS256's hash (RFC 7518 §3.2).
+// randomSecret returns a key with the length of the hash of HS256 (RFC 7518 §3.2).
 func randomSecret() []byte {
 	secret := make([]byte, 32)
-	_, _ = rand.Read(secret) // it ends the process rather than fail
+	_, _ = rand.Read(secret) // never fails: without random numbers it ends the process
 	return secret
 }
 
-// folder makes the root absolute, for the start line, and sees to it that it is one.
+// folder returns the absolute path of the root, for the start line. It is an error if the
+// root is not a folder, or if this user cannot read it and open the files in it.
 func folder(root string) (string, error) {
+	hint := "choose the folder to serve with -R"
 	info, err := os.Stat(root)
 	if err == nil && !info.IsDir() {
 		err = errors.New("not a folder")
+	}
+	if err == nil {
+		// The effective user counts, because it is the one that opens the files.
+		err = unix.Faccessat(unix.AT_FDCWD, root, unix.R_OK|unix.X_OK, unix.AT_EACCESS)
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		hint = "give this user read and execute permission, or choose another folder with -R"
 	}
 	if err == nil {
 		root, err = filepath.Abs(root)
 	}
 	var path *fs.PathError
 	if errors.As(err, &path) {
-		err = path.Err // the line names the root already
+		err = path.Err // the message names the root already
 	}
 	if err != nil {
-		return "", fmt.Errorf("root %q: %w; choose the folder to serve with -R", root, err)
+		return "", fmt.Errorf("root %q: %w; %s", root, err, hint)
 	}
 	return root, nil
 }
 
-// Note adds a remark to the start line, for a stage that has something to say about how
-// it listens.
+// Note adds a remark to the start line, for example about the address families that the
+// machine does not have. It must be called before Started.
 func (c *Config) Note(format string, args ...any) {
 	c.notes = append(c.notes, fmt.Sprintf(format, args...))
 }
 
-// Started prints the start line: who serves what, on which addresses (with port 0 the
-// one that the kernel chose), and what is unusual. It does not wait for the reader.
+// Started prints the start line. It names the stage, the root, the addresses (with port 0,
+// the port that the kernel chose) and the number of workers, and adds the notes. Started
+// does not wait until the line is written.
 func (c *Config) Started(listeners []*sock.Listener) {
 	var urls []string
 	for _, l := range listeners {
@@ -225,19 +264,43 @@ func (c *Config) Started(listeners []*sock.Listener) {
 	if c.Workers > 1 {
 		workers = strconv.Itoa(c.Workers) + " workers"
 	}
-	line := fmt.Sprintf("%s: serving %s on %s with %s", c.Stage.Name, c.Root, strings.Join(urls, " and "), workers)
+	line := fmt.Sprintf("%s: serving %s on %s with %s; open %s",
+		c.Stage.Name, c.Root, strings.Join(urls, " and "), workers, c.browserURL(listeners))
 	for _, note := range c.notes {
 		line += "; " + note
 	}
 	line = printable(line) + "\n"
 	if c.noSecret {
-		line += c.Stage.Name + ": SECRET is not set: a random one signs tokens, which end with this run\n"
+		line += c.Stage.Name + ": SECRET is not set: a random key signs the tokens, which are valid until the server stops\n"
 	}
 	_, _ = c.stdout.Write([]byte(line))
 }
 
-// Warn prints one line on stderr, for trouble that the server survives. Trouble that goes
-// on is told of again after a minute, not each time that it is met.
+// browserURL returns the URL of the server for a browser on this machine. An unspecified
+// address, 0.0.0.0 or [::], is for listening only.
+func (c *Config) browserURL(listeners []*sock.Listener) string {
+	addr := listeners[0].Addr()
+	for _, l := range listeners {
+		if l.Addr().Addr().Is4() {
+			addr = l.Addr()
+		}
+	}
+	switch addr.Addr() {
+	case netip.IPv4Unspecified():
+		addr = netip.AddrPortFrom(netip.AddrFrom4([4]byte{127, 0, 0, 1}), addr.Port())
+	case netip.IPv6Unspecified():
+		if c.Bind != "6" {
+			// This socket takes the clients of both families, but the machine may have only
+			// one of them. A browser tries both loopback addresses for localhost.
+			return fmt.Sprintf("http://localhost:%d/", addr.Port())
+		}
+		addr = netip.AddrPortFrom(netip.IPv6Loopback(), addr.Port())
+	}
+	return fmt.Sprintf("http://%v/", addr)
+}
+
+// Warn prints one line on stderr, for an error after which the server goes on. It prints
+// the same message at most once a minute.
 func (c *Config) Warn(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	c.warning.Lock()
@@ -249,22 +312,25 @@ func (c *Config) Warn(format string, args ...any) {
 	complain(c.stderr, c.Stage, err)
 }
 
-// Fatal ends the process with status 1, after one line on stderr that names what went
-// wrong and, where the reason is known, what to do.
+// Fatal prints err as one line on stderr and ends the process with status 1. For a known
+// error, the line also says what to do.
 func (c *Config) Fatal(err error) { c.Exit(err) }
 
-// Exit ends the process after what Serve returned: with status 0 if that is nil. What is
-// left for stdout and stderr is written first, as far as somebody reads it.
+// Exit ends the process with the error that Serve returned. If it is nil, the server has
+// stopped after a signal: the last line on stdout says so, and the status is 0. Otherwise
+// Exit is like Fatal. Exit waits a second at most for the readers of stdout and stderr.
 func (c *Config) Exit(err error) { c.exit(err, exitPatience) }
 
 func (c *Config) exit(err error, patience time.Duration) {
 	if err != nil {
 		err = explain(err)
+	} else {
+		c.stdout.Last([]byte(c.Stage.Name + ": stopped\n"))
 	}
 	exit(c.Stage, err, patience, c.stderr, c.stdout)
 }
 
-// exit ends the process, after err, if there is one, as the last line on stderr.
+// exit ends the process. If err is not nil, it is the last line on stderr.
 func exit(stage Stage, err error, patience time.Duration, stderr *accesslog.Output, others ...*accesslog.Output) {
 	if err != nil {
 		complain(stderr, stage, err)
@@ -273,19 +339,20 @@ func exit(stage Stage, err error, patience time.Duration, stderr *accesslog.Outp
 	os.Exit(status(err))
 }
 
-// explain says what to do about an error of Listen.
+// explain adds what to do to an error of Listen.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):
-		return fmt.Errorf("%w; choose another port with -p, or see who has this one: ss -ltnp", err)
+		return fmt.Errorf("%w; choose another port with -p, or find the program that uses this one with ss -ltnp", err)
 	case errors.Is(err, unix.EACCES):
-		return fmt.Errorf("%w; ports below 1024 are root's, choose another with -p", err)
+		return fmt.Errorf("%w; only root may use ports below 1024; choose another port with -p", err)
 	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE):
-		return fmt.Errorf("%w; raise the limit with ulimit -n", err)
+		return fmt.Errorf("%w; raise the limit on descriptors with ulimit -n", err)
 	}
 	return err
 }
 
+// status returns the exit status for err.
 func status(err error) int {
 	if err == nil {
 		return 0
@@ -297,12 +364,13 @@ func status(err error) int {
 	return 1
 }
 
-// complain prints err as one line.
+// complain writes err as one line.
 func complain(w *accesslog.Output, stage Stage, err error) {
 	_, _ = w.Write([]byte(printable(stage.Name+": "+err.Error()) + "\n"))
 }
 
-// printable keeps a line one line, whatever a path in it is called.
+// printable replaces line ends and other characters that cannot be printed, which the name
+// of the root or an error may contain.
 func printable(line string) string {
 	return strings.Map(func(r rune) rune {
 		if !strconv.IsPrint(r) {

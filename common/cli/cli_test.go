@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -23,7 +24,7 @@ func listen(t *testing.T, family int, addr string) *sock.Listener {
 	t.Helper()
 	l, err := sock.Socket(family)
 	if err != nil {
-		t.Skipf("this machine lacks the family of %s: %v", addr, err)
+		t.Skipf("this machine does not have the family of %s: %v", addr, err)
 	}
 	t.Cleanup(func() { l.Close() })
 	if family == unix.AF_INET6 {
@@ -41,7 +42,7 @@ func listen(t *testing.T, family int, addr string) *sock.Listener {
 	return l
 }
 
-// config is New with what it prints, which is complete after flush.
+// config calls New. After flush, stdout and stderr contain everything that was printed.
 func config(t *testing.T, stage Stage, env map[string]string, args ...string) (c *Config, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	stdout, stderr = new(bytes.Buffer), new(bytes.Buffer)
@@ -58,7 +59,7 @@ func config(t *testing.T, stage Stage, env map[string]string, args ...string) (c
 	return c, stdout, stderr
 }
 
-// flush waits until everything that was said is written. Nothing more can be said.
+// flush waits until all lines are written. Lines that are added later are dropped.
 func flush(c *Config) { accesslog.Close(10*time.Second, c.stdout, c.stderr) }
 
 func TestNew(t *testing.T) {
@@ -98,17 +99,40 @@ func TestContent(t *testing.T) {
 	o := options{fallback: true, expire: time.Minute}
 	env := map[string]string{"USER_NAME": "a", "USER_PASS": "b", "SECRET": "c"}
 	getenv := func(name string) string { return env[name] }
-	want := site.Config{Root: "/srv", Fallback: true, TokenLife: time.Minute, User: "a", Pass: "b", Secret: []byte("c")}
-	if got := content(o, "/srv", getenv); !reflect.DeepEqual(got, want) {
+	want := site.Config{
+		Root: "/srv", Fallback: true, TokenLife: time.Minute, User: "a", Pass: "b", Secret: []byte("c"),
+		Stage: "stage3-dualstack", Version: version(),
+	}
+	if got := content(stage3, o, "/srv", getenv); !reflect.DeepEqual(got, want) {
 		t.Errorf("%+v", got)
 	}
 	for _, name := range []string{"USER_NAME", "USER_PASS"} {
 		was := env[name]
 		env[name] = ""
-		if got := content(o, "/srv", getenv); got.User != "" || got.Pass != "" {
-			t.Errorf("half an account, without %s: %q, %q", name, got.User, got.Pass)
+		if got := content(stage3, o, "/srv", getenv); got.User != "" || got.Pass != "" {
+			t.Errorf("without %s, the account is %q, %q", name, got.User, got.Pass)
 		}
 		env[name] = was
+	}
+}
+
+func TestVersionOf(t *testing.T) {
+	revision := []debug.BuildSetting{{Key: "vcs", Value: "git"}, {Key: "vcs.revision", Value: "0123abcd"}}
+	for _, tt := range []struct {
+		module   string
+		settings []debug.BuildSetting
+		want     string
+	}{
+		{"v1.2.3", revision, "v1.2.3"},
+		{"(devel)", revision, "0123abcd"},
+		{"", revision, "0123abcd"},
+		{"(devel)", revision[:1], "devel"},
+		{"", nil, "devel"},
+	} {
+		info := &debug.BuildInfo{Main: debug.Module{Version: tt.module}, Settings: tt.settings}
+		if got := versionOf(info); got != tt.want {
+			t.Errorf("%q, %v: %q, want %q", tt.module, tt.settings, got, tt.want)
+		}
 	}
 }
 
@@ -143,66 +167,94 @@ func TestBadRoot(t *testing.T) {
 	}
 }
 
-// One line, whatever there is to say; only a missing SECRET is worth a second.
+// TestUnreadableRoot checks that a folder that this user cannot read or enter is refused.
+// Root can do both; the case start-unreadable-root tests the same with a server that has
+// given up this right.
+func TestUnreadableRoot(t *testing.T) {
+	if os.Geteuid() == 0 {
+		t.Skip("root can read every folder")
+	}
+	above := t.TempDir()
+	dir := filepath.Join(above, "dir")
+	if err := os.Mkdir(dir, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _, _ = os.Chmod(above, 0o700), os.Chmod(dir, 0o700) })
+	want := fmt.Sprintf("root %q: permission denied; give this user read and execute permission, or choose another folder with -R", dir)
+	for _, tt := range []struct {
+		folder string
+		mode   os.FileMode
+	}{{dir, 0}, {dir, 0o600}, {dir, 0o300}, {above, 0o600}} {
+		if err := os.Chmod(tt.folder, tt.mode); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := New(stage1, []string{"-R", dir}, func(string) string { return "" }, nil, nil); err == nil || err.Error() != want || status(err) != 1 {
+			t.Errorf("mode %04o of %s: got %v\nwant %s", tt.mode, tt.folder, err, want)
+		}
+		_ = os.Chmod(tt.folder, 0o700)
+	}
+}
+
+// TestStarted checks that the start is one line, and two if SECRET is missing.
 func TestStarted(t *testing.T) {
 	dir := t.TempDir()
 	four, six := listen(t, unix.AF_INET, "0.0.0.0:0"), listen(t, unix.AF_INET6, "[::]:0")
+	loopback := listen(t, unix.AF_INET, "127.0.0.1:0")
 	port4, port6 := four.Addr().Port(), six.Addr().Port()
+	open := fmt.Sprintf("; open http://127.0.0.1:%d/", port4)
 	account := map[string]string{"USER_NAME": "a", "USER_PASS": "b", "SECRET": "c"}
 	for _, tt := range []struct {
 		name      string
 		stage     Stage
+		args      []string
 		env       map[string]string
 		listeners []*sock.Listener
 		note      string
-		want      string
+		want      string // after the root
 	}{
 		{
-			"account", stage1, account,
-			[]*sock.Listener{four},
-			"",
-			fmt.Sprintf("stage1-iterative: serving %s on http://0.0.0.0:%d with 1 worker\n", dir, port4),
+			name: "account", stage: stage1, env: account, listeners: []*sock.Listener{four},
+			want: fmt.Sprintf("http://0.0.0.0:%d with 1 worker%s\n", port4, open),
 		},
 		{
-			"no account", stage2, nil,
-			[]*sock.Listener{four},
-			"",
-			fmt.Sprintf("stage2-threadpool: serving %s on http://0.0.0.0:%d with 64 workers; "+
-				"login is off: set USER_NAME and USER_PASS\n", dir, port4),
+			name: "no account", stage: stage2, listeners: []*sock.Listener{four},
+			want: fmt.Sprintf("http://0.0.0.0:%d with 64 workers%s; login is off: set USER_NAME and USER_PASS\n", port4, open),
 		},
 		{
-			"half an account", stage1,
-			map[string]string{"USER_NAME": "a", "SECRET": "c"},
-			[]*sock.Listener{four},
-			"",
-			fmt.Sprintf("stage1-iterative: serving %s on http://0.0.0.0:%d with 1 worker; "+
-				"login is off: set USER_NAME and USER_PASS\n", dir, port4),
+			name: "name without password", stage: stage1, env: map[string]string{"USER_NAME": "a", "SECRET": "c"}, listeners: []*sock.Listener{four},
+			want: fmt.Sprintf("http://0.0.0.0:%d with 1 worker%s; login is off: set USER_NAME and USER_PASS\n", port4, open),
 		},
 		{
-			"two sockets and a note", stage3, account,
-			[]*sock.Listener{four, six},
-			"one for each family",
-			fmt.Sprintf("stage3-dualstack: serving %s on http://0.0.0.0:%d and http://[::]:%d with 64 workers; "+
-				"one for each family\n", dir, port4, port6),
+			name: "two sockets and a note", stage: stage3, env: account, listeners: []*sock.Listener{six, four}, note: "one for each family",
+			want: fmt.Sprintf("http://[::]:%d and http://0.0.0.0:%d with 64 workers%s; one for each family\n", port6, port4, open),
 		},
 		{
-			"no secret", stage1,
-			map[string]string{"USER_NAME": "a", "USER_PASS": "b"},
-			[]*sock.Listener{four},
-			"",
-			fmt.Sprintf("stage1-iterative: serving %s on http://0.0.0.0:%d with 1 worker\n"+
-				"stage1-iterative: SECRET is not set: a random one signs tokens, which end with this run\n", dir, port4),
+			name: "both families on one socket", stage: stage3, env: account, listeners: []*sock.Listener{six},
+			want: fmt.Sprintf("http://[::]:%d with 64 workers; open http://localhost:%d/\n", port6, port6),
+		},
+		{
+			name: "IPv6 only", stage: stage3, args: []string{"--bind=6"}, env: account, listeners: []*sock.Listener{six},
+			want: fmt.Sprintf("http://[::]:%d with 64 workers; open http://[::1]:%d/\n", port6, port6),
+		},
+		{
+			name: "one address", stage: stage1, env: account, listeners: []*sock.Listener{loopback},
+			want: fmt.Sprintf("http://%v with 1 worker; open http://%v/\n", loopback.Addr(), loopback.Addr()),
+		},
+		{
+			name: "no secret", stage: stage1, env: map[string]string{"USER_NAME": "a", "USER_PASS": "b"}, listeners: []*sock.Listener{four},
+			want: fmt.Sprintf("http://0.0.0.0:%d with 1 worker%s\n"+
+				"stage1-iterative: SECRET is not set: a random key signs the tokens, which are valid until the server stops\n", port4, open),
 		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			c, stdout, stderr := config(t, tt.stage, tt.env, "-R", dir)
+			c, stdout, stderr := config(t, tt.stage, tt.env, append(tt.args, "-R", dir)...)
 			if tt.note != "" {
 				c.Note("%s", tt.note)
 			}
 			c.Started(tt.listeners)
 			flush(c)
-			if got := stdout.String(); got != tt.want {
-				t.Errorf("got  %swant %s", got, tt.want)
+			if got, want := stdout.String(), tt.stage.Name+": serving "+dir+" on "+tt.want; got != want {
+				t.Errorf("got  %swant %s", got, want)
 			}
 			if stderr.Len() > 0 {
 				t.Errorf("on stderr: %s", stderr)
@@ -238,9 +290,9 @@ func TestWarn(t *testing.T) {
 
 func TestExplain(t *testing.T) {
 	for errno, want := range map[error]string{
-		unix.EADDRINUSE: "choose another port with -p, or see who has this one: ss -ltnp",
-		unix.EACCES:     "choose another with -p",
-		unix.EMFILE:     "raise the limit with ulimit -n",
+		unix.EADDRINUSE: "choose another port with -p, or find the program that uses this one with ss -ltnp",
+		unix.EACCES:     "only root may use ports below 1024; choose another port with -p",
+		unix.EMFILE:     "raise the limit on descriptors with ulimit -n",
 		unix.ENOMEM:     unix.ENOMEM.Error(),
 	} {
 		err := explain(fmt.Errorf("listen on 0.0.0.0:80: %w", os.NewSyscallError("bind", errno)))
@@ -263,13 +315,13 @@ func TestMaxConns(t *testing.T) {
 		{1<<64 - 1, 0, 1<<30 - 320}, // RLIM_INFINITY
 		{428, 0, 108},
 		{427, 0, 107},
-		{426, 0, 106}, // from here on a quarter is more
+		{426, 0, 106}, // below this limit, a quarter is more
 		{400, 0, 100},
 		{400, 40, 90},
 		{321, 0, 80},
 		{320, 0, 80},
 		{64, 0, 16},
-		{64, 128, 1}, // the loops alone do not fit
+		{64, 128, 1}, // the loops alone need more
 		{0, 0, 1},
 	} {
 		if got := maxConns(tt.limit, tt.loopFiles); got != tt.want {
@@ -278,7 +330,8 @@ func TestMaxConns(t *testing.T) {
 	}
 }
 
-// The descriptors of the event loops are no connections' (128 of them need 256).
+// TestMaxConnsOfAStage checks that connections do not use the descriptors of the event loops:
+// 128 loops need 256.
 func TestMaxConnsOfAStage(t *testing.T) {
 	all := maxConns(descriptors(), 0)
 	for _, tt := range []struct {
@@ -319,29 +372,30 @@ func TestStop(t *testing.T) {
 		_, err := l.Accept(0)
 		woken <- err
 		if !s.Stopping() {
-			t.Error("the acceptor wakes up before the stop")
+			t.Error("the acceptor woke up before the stop")
 		}
 	}()
 	if s.Stopping() || readable(t, s.FD()) {
-		t.Fatal("stops before it began")
+		t.Fatal("the stop began too early")
 	}
 	select {
 	case <-s.Done():
-		t.Fatal("is done before it began")
+		t.Fatal("Done was closed too early")
 	case <-time.After(20 * time.Millisecond):
 	}
 	s.Begin(l)
 	s.Begin(l)
 	if !s.Stopping() || !readable(t, s.FD()) {
-		t.Error("does not stop")
+		t.Error("the stop did not begin")
 	}
 	<-s.Done()
 	if err := <-woken; sock.ClassifyAcceptError(err) != sock.ListenerClosed {
-		t.Errorf("accept says %v", err)
+		t.Errorf("accept returned %v", err)
 	}
 }
 
-// Who wakes up because his listener was shut down asks why.
+// TestListenerClosed checks that a listener that was shut down is an error, except during a
+// stop.
 func TestListenerClosed(t *testing.T) {
 	for _, stopping := range []bool{true, false} {
 		s, err := NewStop()
@@ -364,11 +418,11 @@ func TestListenerClosed(t *testing.T) {
 			}
 			continue
 		}
-		want := "listen on " + l.Addr().String() + ": accept4: invalid argument: somebody else has shut this socket down; start the server again"
+		want := "listen on " + l.Addr().String() + ": accept4: invalid argument: another program has shut this socket down; start the server again"
 		if s.Err() == nil || s.Err().Error() != want {
 			t.Errorf("the error is %v, want %s", s.Err(), want)
 		}
-		go s.OnSignal([]*sock.Listener{l, other}) // it sleeps for the grace, after Begin
+		go s.OnSignal([]*sock.Listener{l, other}) // after Begin, it waits for the grace
 		if _, err := other.Accept(0); sock.ClassifyAcceptError(err) != sock.ListenerClosed {
 			t.Errorf("the other listener: %v", err)
 		}
@@ -397,7 +451,7 @@ func TestConnLimit(t *testing.T) {
 	case <-time.After(2 * askAgain):
 	}
 	if s.RoomWanted() {
-		t.Error("room is wanted where nobody can make any")
+		t.Error("room is wanted, but no thread can make room")
 	}
 	s.Release()
 	if !<-third {
@@ -417,7 +471,8 @@ func TestConnLimit(t *testing.T) {
 	}
 }
 
-// An acceptor that finds no slot asks for room, again and again, and one thread is told so each time.
+// TestRoomWanted checks that an acceptor asks for room until it gets a slot, and that only
+// one thread makes room each time.
 func TestRoomWanted(t *testing.T) {
 	stop, err := NewStop()
 	if err != nil {
@@ -425,21 +480,21 @@ func TestRoomWanted(t *testing.T) {
 	}
 	defer unix.Close(stop.FD())
 	s := NewConnLimit(1, stop)
-	// The acceptor is held in its call for as long as the test looks.
+	// The function that asks for room returns only when the test has checked the state.
 	asks, looked := make(chan struct{}), make(chan struct{})
 	s.OnFull(func() { asks <- struct{}{}; <-looked })
 	if !s.Acquire() || s.RoomWanted() {
-		t.Fatal("a slot is free: nobody needs room")
+		t.Fatal("room is wanted, but a slot was free")
 	}
 	acquired := make(chan bool)
 	go func() { acquired <- s.Acquire() }()
-	for i := range 3 { // nobody makes room at first
+	for i := range 3 { // no thread makes room at first
 		<-asks
 		if !s.RoomWanted() {
-			t.Errorf("call %d, and no room is wanted", i)
+			t.Errorf("call %d: no room is wanted", i)
 		}
 		if s.RoomWanted() {
-			t.Errorf("call %d: two threads are told to make room for one", i)
+			t.Errorf("call %d: two threads must make room for one client", i)
 		}
 		if i == 2 {
 			s.Release()
@@ -449,15 +504,15 @@ func TestRoomWanted(t *testing.T) {
 	if !<-acquired {
 		t.Error("the slot that was released was not acquired")
 	}
-	// A client that leaves of its own accord makes room, too.
+	// A client that leaves by itself makes room, too.
 	go func() { acquired <- s.Acquire() }()
 	<-asks
 	s.Release()
 	looked <- struct{}{}
 	if !<-acquired || s.RoomWanted() {
-		t.Error("an acceptor that has its slot wants room")
+		t.Error("room is wanted, but the acceptor has its slot")
 	}
-	// And a stop ends the wait.
+	// A stop ends the wait.
 	go func() { acquired <- s.Acquire() }()
 	<-asks
 	stop.Begin()

@@ -8,11 +8,13 @@ import (
 	"time"
 )
 
-// errHelp is what parse returns for -h.
-var errHelp = errors.New("help is wanted")
+// parse returns these errors for --help and --version.
+var (
+	errHelp    = errors.New("help requested")
+	errVersion = errors.New("version requested")
+)
 
-// BadFlag is the error for a command line that cannot be understood, in words for the
-// person who typed it.
+// BadFlag is the error for a bad command line. Its text is for the user who typed it.
 type BadFlag struct{ text string }
 
 func (e *BadFlag) Error() string { return e.text }
@@ -21,18 +23,18 @@ func badFlag(format string, args ...any) error {
 	return &BadFlag{fmt.Sprintf(format, args...)}
 }
 
-// flag is one flag of the command line. All stages know all of them, so that a
-// flag that only a later stage has can be refused with a word on which one that is.
+// A flag is one flag of the command line. All stages know all flags, so that the error for
+// a flag of a later stage can name that stage.
 type flag struct {
-	short byte   // 0 if it has none
+	short byte   // 0 if the flag has no short form
 	long  string // without the dashes
-	value string // what the help calls its value; empty if it takes none
+	value string // the name of the value in the help; empty if the flag takes none
 	help  string
 	set   func(o *options, value string) error
-	lacks func(s Stage) string // why this stage does not have it; empty if it does; nil: all have it
+	lacks func(s Stage) string // why the stage does not have the flag; empty if it does; nil if all do
 }
 
-// options is the command line, checked.
+// options holds the values of the flags.
 type options struct {
 	port     uint16
 	root     string
@@ -41,12 +43,12 @@ type options struct {
 	silent   bool
 	workers  int
 	bind     string
-	maxConns int // 0: by the limit on descriptors
+	maxConns int // 0 to compute it from the limit on descriptors
 
 	idle, header, body, write time.Duration
 }
 
-// names is how the flag is spelled in the help and in errors: -p, --port.
+// names returns both forms of the flag for the help: "-p, --port".
 func (f *flag) names() string {
 	if f.short == 0 {
 		return "--" + f.long
@@ -55,38 +57,39 @@ func (f *flag) names() string {
 }
 
 const (
-	// maxWorkers is far below the 10,000 threads at which the Go runtime gives up.
+	// maxWorkers is far below 10,000, the number of threads at which the Go runtime ends the
+	// process.
 	maxWorkers = 4096
-	// A time-out has at least what the kernel's clocks can tell apart, and at most
-	// what fits poll(2)'s int of milliseconds many times over.
+	// minTimeout is the resolution of poll(2). maxTimeout is far below its maximum, an int
+	// of milliseconds.
 	minTimeout, maxTimeout = time.Millisecond, 24 * time.Hour
 )
 
-// flags in the order of the help.
+// flags lists all flags, in the order of the help.
 var flags = []flag{
 	{
-		short: 'p', long: "port", value: "PORT", help: "TCP port; 0 picks a free one (8080)",
-		set: number(0, 1<<16-1, "a port is a number", func(o *options, n int) { o.port = uint16(n) }),
+		short: 'p', long: "port", value: "PORT", help: "TCP port to listen on; 0 picks a free one (8080)",
+		set: number(0, 1<<16-1, "a number", func(o *options, n int) { o.port = uint16(n) }),
 	},
 	{
 		short: 'R', long: "root", value: "ROOT", help: "folder to serve (.)",
 		set: func(o *options, v string) error { o.root = v; return nil },
 	},
 	{
-		short: 'a', long: "fallback", help: "HTML5 fallback: PATH.html, /200.html or /index.html for no file",
+		short: 'a', long: "fallback", help: "HTML5 fallback: PATH.html, /200.html or /index.html if PATH is no file",
 		set: func(o *options, _ string) error { o.fallback = true; return nil },
 	},
 	{
 		short: 'e', long: "expire", value: "SECONDS", help: "life of a login token (86400)",
-		set: number(1, 1<<31-1, "a token lives for whole seconds", func(o *options, n int) { o.expire = time.Duration(n) * time.Second }),
+		set: number(1, 1<<31-1, "a number of seconds", func(o *options, n int) { o.expire = time.Duration(n) * time.Second }),
 	},
 	{
-		short: 's', long: "silent", help: "no access log",
+		short: 's', long: "silent", help: "write no access log",
 		set: func(o *options, _ string) error { o.silent = true; return nil },
 	},
 	{
-		short: 'n', long: "workers", value: "WORKERS", help: "threads that serve",
-		set: number(1, maxWorkers, "the workers are a number", func(o *options, n int) { o.workers = n }),
+		short: 'n', long: "workers", value: "WORKERS", help: "number of threads that serve connections",
+		set: number(1, maxWorkers, "a number", func(o *options, n int) { o.workers = n }),
 		lacks: func(s Stage) string {
 			if s.Workers == 0 {
 				return "this stage serves one connection at a time; stage2-threadpool adds the pool"
@@ -102,7 +105,7 @@ var flags = []flag{
 				o.bind = v
 				return nil
 			}
-			return errors.New("choose auto, dual, separate, 4 or 6")
+			return errors.New("want auto, dual, separate, 4 or 6")
 		},
 		lacks: func(s Stage) string {
 			if !s.Bind {
@@ -112,51 +115,62 @@ var flags = []flag{
 		},
 	},
 	{
-		long: "idle-timeout", value: "TIME", help: "no request begun: closed",
+		long: "idle-timeout", value: "TIME", help: "close a connection on which no request begins",
 		set: timeout(func(o *options, d time.Duration) { o.idle = d }),
 	},
 	{
-		long: "header-timeout", value: "TIME", help: "a request's first byte to the end of its head (10s)",
+		long: "header-timeout", value: "TIME", help: "time limit for the head of a request, from its first byte (10s)",
 		set: timeout(func(o *options, d time.Duration) { o.header = d }),
 	},
 	{
-		long: "body-timeout", value: "TIME", help: "the end of a head to the end of its body (30s)",
+		long: "body-timeout", value: "TIME", help: "time limit for the body of a request, from the end of its head (30s)",
 		set: timeout(func(o *options, d time.Duration) { o.body = d }),
 	},
 	{
-		long: "write-timeout", value: "TIME", help: "no byte of a response accepted by the client (30s)",
+		long: "write-timeout", value: "TIME", help: "close a connection whose client takes no byte of a response (30s)",
 		set: timeout(func(o *options, d time.Duration) { o.write = d }),
 	},
 	{
-		long: "max-conns", value: "N", help: "open connections; more wait",
-		set: number(1, 1<<30, "the connections are a number", func(o *options, n int) { o.maxConns = n }),
+		long: "max-conns", value: "N", help: "open connections",
+		set: number(1, 1<<30, "a number", func(o *options, n int) { o.maxConns = n }),
+	},
+	{
+		short: 'h', long: "help", help: "print this help and exit",
+		set: func(*options, string) error { return errHelp },
+	},
+	{
+		long: "version", help: "print the name and the version and exit",
+		set: func(*options, string) error { return errVersion },
 	},
 }
 
+// number returns a set function for a flag whose value is a whole number. The error names
+// the value as what.
 func number(least, most int, what string, set func(*options, int)) func(*options, string) error {
 	return func(o *options, v string) error {
 		n, err := strconv.ParseUint(v, 10, 31)
 		if err != nil || int(n) < least || int(n) > most {
-			return fmt.Errorf("%s, from %d to %d", what, least, most)
+			return fmt.Errorf("want %s from %d to %d", what, least, most)
 		}
 		set(o, int(n))
 		return nil
 	}
 }
 
+// timeout returns a set function for a flag whose value is a time-out.
 func timeout(set func(*options, time.Duration)) func(*options, string) error {
 	return func(o *options, v string) error {
 		d, err := time.ParseDuration(v)
 		if err != nil || d < minTimeout || d > maxTimeout {
-			return errors.New("a time-out is written like 60s or 500ms, from 1ms to 24h")
+			return errors.New("want a time such as 60s or 500ms, from 1ms to 24h")
 		}
 		set(o, d)
 		return nil
 	}
 }
 
-// parse reads the command line as getopt_long(3) does: -p8080, -p 8080, --port=8080,
-// --port 8080, -as for -a -s. Of a flag given twice the last counts.
+// parse reads the command line like getopt_long(3): -p8080, -p 8080, --port=8080,
+// --port 8080, and -as for -a -s. If a flag is given twice, the last value counts.
 func parse(stage Stage, args []string) (options, error) {
 	o := options{
 		port: 8080, root: ".", expire: 24 * time.Hour, workers: stage.workers(), bind: "auto",
@@ -169,18 +183,15 @@ func parse(stage Stage, args []string) (options, error) {
 		case arg == "--" && len(args) == 0:
 			return o, nil
 		case arg == "--":
-			return o, badFlag("%q: not a flag, and nothing but flags is expected; -h lists them", args[0])
+			return o, badFlag("%q: not a flag, and the program takes no other arguments; -h lists the flags", args[0])
 		case strings.HasPrefix(arg, "--"):
 			name, value, given := strings.Cut(arg[2:], "=")
-			if name == "help" {
-				return o, errHelp
-			}
 			f := find(func(f *flag) bool { return f.long == name })
 			if f == nil {
-				return o, badFlag("%q: no such flag; -h lists them", "--"+name)
+				return o, badFlag("%q: no such flag; -h lists the flags", "--"+name)
 			}
 			if given && f.value == "" {
-				return o, badFlag("--%s: takes no value; leave out %q", name, "="+value)
+				return o, badFlag("--%s: this flag takes no value; leave out %q", name, "="+value)
 			}
 			if f.value != "" && !given {
 				if len(args) == 0 {
@@ -193,16 +204,13 @@ func parse(stage Stage, args []string) (options, error) {
 			}
 		case len(arg) > 1 && arg[0] == '-':
 			for i := 1; i < len(arg); i++ {
-				if arg[i] == 'h' {
-					return o, errHelp
-				}
 				f := find(func(f *flag) bool { return f.short == arg[i] })
 				if f == nil {
-					return o, badFlag("%q: no such flag; -h lists them", "-"+arg[i:i+1])
+					return o, badFlag("%q: no such flag; -h lists the flags", "-"+arg[i:i+1])
 				}
 				value, name := "", "-"+arg[i:i+1]
 				if f.value != "" {
-					value, i = arg[i+1:], len(arg) // the rest of this word, or the next one
+					value, i = arg[i+1:], len(arg) // the rest of this argument, or the next argument
 					if value == "" {
 						if len(args) == 0 {
 							return o, f.missing(name)
@@ -215,12 +223,13 @@ func parse(stage Stage, args []string) (options, error) {
 				}
 			}
 		default:
-			return o, badFlag("%q: not a flag, and nothing but flags is expected; -h lists them", arg)
+			return o, badFlag("%q: not a flag, and the program takes no other arguments; -h lists the flags", arg)
 		}
 	}
 	return o, nil
 }
 
+// find returns the flag for which is returns true, or nil.
 func find(is func(*flag) bool) *flag {
 	for i := range flags {
 		if is(&flags[i]) {
@@ -230,24 +239,26 @@ func find(is func(*flag) bool) *flag {
 	return nil
 }
 
-// missing is the error for a flag without its value, at the end of the line.
+// missing returns the error for a flag without its value at the end of the command line.
 func (f *flag) missing(name string) error {
-	return badFlag("%s: its %s is missing; -h explains", name, f.value)
+	return badFlag("%s: the %s is missing; -h explains the flag", name, f.value)
 }
 
+// apply sets the option of the flag. name is the form that the user typed.
 func (f *flag) apply(stage Stage, o *options, name, value string) error {
 	if f.lacks != nil {
 		if why := f.lacks(stage); why != "" {
 			return badFlag("%s: %s", name, why)
 		}
 	}
-	if err := f.set(o, value); err != nil {
-		return badFlag("%s %q: %v", name, value, err)
+	err := f.set(o, value)
+	if err == nil || err == errHelp || err == errVersion {
+		return err
 	}
-	return nil
+	return badFlag("%s %q: %v", name, value, err)
 }
 
-// usage is what -h prints.
+// usage returns the help.
 func usage(stage Stage) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "usage: %s [flags]\n\n", stage.Name)
@@ -272,16 +283,18 @@ func usage(stage Stage) string {
 		case "max-conns":
 			help += fmt.Sprintf(" (descriptors less %d", cacheFiles+otherFiles)
 			if stage.LoopFiles > 0 {
-				help += fmt.Sprintf(" and %d a worker", stage.LoopFiles)
+				help += fmt.Sprintf(" and %d for each worker", stage.LoopFiles)
 			}
 			help += ")"
 		}
 		fmt.Fprintf(&b, "  %-25s %s\n", names, help)
 	}
-	fmt.Fprintf(&b, "  %-25s %s\n", "-h, --help", "this")
 	b.WriteString(`
-A TIME is written like 60s or 500ms. The environment names the one account, USER_NAME
-and USER_PASS (without them nobody can log in), and SECRET, which signs its tokens.
+The defaults are in parentheses. A TIME is written like 60s or 500ms.
+
+The environment variables USER_NAME and USER_PASS define the only account; without them
+nobody can log in. SECRET is the key that signs the login tokens; without it the server
+makes up a random one.
 `)
 	return b.String()
 }

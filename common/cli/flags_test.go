@@ -9,7 +9,7 @@ import (
 	"time"
 )
 
-// stages as the four main.go have them, or near enough.
+// The stages are similar to those of the four main.go.
 var (
 	stage1 = Stage{Name: "stage1-iterative", Idle: 5 * time.Second}
 	stage2 = Stage{Name: "stage2-threadpool", Workers: 64, Idle: 5 * time.Second}
@@ -97,17 +97,17 @@ func TestFlags(t *testing.T) {
 	}
 }
 
-// What is wrong is named as it was typed, and followed by what to do.
+// TestBadFlags checks that an error names the flag as the user typed it and says what to do.
 func TestBadFlags(t *testing.T) {
 	const (
-		none     = `no such flag; -h lists them`
-		nothing  = `not a flag, and nothing but flags is expected; -h lists them`
-		port     = `a port is a number, from 0 to 65535`
-		seconds  = `a token lives for whole seconds, from 1 to 2147483647`
-		workers  = `the workers are a number, from 1 to 4096`
-		timeouts = `a time-out is written like 60s or 500ms, from 1ms to 24h`
-		conns    = `the connections are a number, from 1 to 1073741824`
-		bind     = `choose auto, dual, separate, 4 or 6`
+		none     = `no such flag; -h lists the flags`
+		nothing  = `not a flag, and the program takes no other arguments; -h lists the flags`
+		port     = `want a number from 0 to 65535`
+		seconds  = `want a number of seconds from 1 to 2147483647`
+		workers  = `want a number from 1 to 4096`
+		timeouts = `want a time such as 60s or 500ms, from 1ms to 24h`
+		conns    = `want a number from 1 to 1073741824`
+		bind     = `want auto, dual, separate, 4 or 6`
 		pool     = `this stage serves one connection at a time; stage2-threadpool adds the pool`
 		dual     = `this stage listens on IPv4 alone; stage3-dualstack adds IPv6 and the choice`
 	)
@@ -125,10 +125,11 @@ func TestBadFlags(t *testing.T) {
 		{stage4, "-a|--|x", `"x": ` + nothing},
 		{stage4, "-", `"-": ` + nothing},
 		{stage4, "", `"": ` + nothing},
-		{stage4, "-p", `-p: its PORT is missing; -h explains`},
-		{stage4, "-ap", `-p: its PORT is missing; -h explains`},
-		{stage4, "--bind", `--bind: its HOW is missing; -h explains`},
-		{stage4, "--silent=yes", `--silent: takes no value; leave out "=yes"`},
+		{stage4, "-p", `-p: the PORT is missing; -h explains the flag`},
+		{stage4, "-ap", `-p: the PORT is missing; -h explains the flag`},
+		{stage4, "--bind", `--bind: the HOW is missing; -h explains the flag`},
+		{stage4, "--silent=yes", `--silent: this flag takes no value; leave out "=yes"`},
+		{stage4, "--version=1", `--version: this flag takes no value; leave out "=1"`},
 		{stage4, "-p|65536", `-p "65536": ` + port},
 		{stage4, "-p|-1", `-p "-1": ` + port},
 		{stage4, "-p|http", `-p "http": ` + port},
@@ -167,13 +168,18 @@ func TestHelp(t *testing.T) {
 			t.Errorf("%s: %v", args, err)
 		}
 	}
+	for _, args := range []string{"--version", "-p|80|--version"} {
+		if _, err := parse(stage1, strings.Split(args, "|")); !errors.Is(err, errVersion) {
+			t.Errorf("%s: %v", args, err)
+		}
+	}
 	for _, tt := range []struct {
 		stage    Stage
 		has, not []string
 	}{
-		{stage1, []string{"usage: stage1-iterative [flags]\n", "-p, --port PORT ", "(5s)", "(descriptors less 320)"}, []string{"workers", "--bind"}},
+		{stage1, []string{"usage: stage1-iterative [flags]\n", "-p, --port PORT ", "(5s)", "(descriptors less 320)", "-h, --help ", "    --version "}, []string{"workers", "--bind"}},
 		{stage2, []string{"-n, --workers WORKERS ", "(64)"}, []string{"--bind"}},
-		{stage4, []string{"--bind HOW", "(1m0s)", fmt.Sprintf("(%d)", runtime.GOMAXPROCS(0)), "(descriptors less 320 and 2 a worker)"}, nil},
+		{stage4, []string{"--bind HOW", "(1m0s)", fmt.Sprintf("(%d)", runtime.GOMAXPROCS(0)), "(descriptors less 320 and 2 for each worker)"}, nil},
 	} {
 		text := usage(tt.stage)
 		for _, s := range tt.has {
@@ -191,7 +197,7 @@ func TestHelp(t *testing.T) {
 				t.Errorf("%d characters: %s", len(line), line)
 			}
 			if i := strings.Index(line, "--"); i >= 0 && i != len("  -p, ") {
-				t.Errorf("a long name at column %d: %s", i, line)
+				t.Errorf("the long form is at column %d: %s", i, line)
 			}
 		}
 	}

@@ -10,35 +10,34 @@ import (
 )
 
 const (
-	// memoryTick is how often ReturnMemory looks at the heap. A look takes some 15 µs.
+	// memoryTick is the time between two checks of the heap. A check takes some 15 µs.
 	memoryTick = 3 * time.Second
-	// memorySlack is how many bytes more than at its smallest, and a quarter of that, the
-	// heap may hold before they are worth a collection.
+	// memorySlack is, in bytes, how much the heap may hold in addition to five quarters of
+	// its smallest size. Less than that is not worth a collection.
 	memorySlack = 256 << 10
-	// busyTime is how much CPU time shows that the server has done something since memory
-	// was last returned. Closing a connection, which makes garbage, takes some 20 µs.
+	// busyTime is the CPU time after which the server counts as busy since memory was last
+	// returned. Closing a connection, which makes garbage, takes some 20 µs.
 	busyTime = time.Millisecond
-	// quietTicks is after how many looks memory is returned even if nothing seems to have
-	// happened: within 30 s of the end of a load, all of it is gone.
+	// quietTicks is the number of checks after which memory is returned even if the server
+	// was not busy. It makes sure that within 30 s of the end of a load all of it is returned.
 	quietTicks = 7
 )
 
-// ReturnMemory gives memory that a load has left behind back to the system, until the
-// server stops. Each stage starts it as a goroutine of its own, so no thread that serves
-// does this work.
+// ReturnMemory returns memory to the system after a load, until the server stops. Each
+// stage starts it in a goroutine of its own, so that no thread that serves does this work.
 //
-// Go keeps such memory: garbage is collected when the heap grows, and the heap of a server
-// that has nothing more to do does not grow. A server that has served a flood of
-// slow uploads would hold 100 MB for the rest of the day.
+// Without it, Go would keep the memory: it collects garbage when the heap grows, and the
+// heap of a server without requests does not grow. After many slow uploads, a server would
+// hold 100 MB for the rest of the day.
 //
-// Returning memory costs a collection: with 10,000 idle connections 5 to 14 ms of CPU time,
-// every 21 s at most while they stay idle, which is 0.07 % of a CPU. Under load, with 3,000
-// bodies and 100 MB held, it was 8 to 16 ms every 3 s. A server whose heap is about as small as it
-// ever was pays for the looks alone.
+// Returning memory costs a garbage collection. With 10,000 idle connections, this takes 5 to
+// 14 ms of CPU time, at most every 21 s, which is 0.07 % of a CPU. Under load, with 3,000
+// bodies and 100 MB, it takes 8 to 16 ms every 3 s. While the heap is about as small as it
+// ever was, only the checks cost time.
 func (c *Config) ReturnMemory() {
 	tick := time.NewTicker(memoryTick)
 	defer tick.Stop()
-	for m := newMemory(); ; m.look() {
+	for m := newMemory(); ; m.check() {
 		select {
 		case <-tick.C:
 		case <-c.Stop.Done():
@@ -47,12 +46,12 @@ func (c *Config) ReturnMemory() {
 	}
 }
 
-// memory is what ReturnMemory knows. It belongs to that goroutine.
+// memory is the state of ReturnMemory. Only its goroutine uses it.
 type memory struct {
 	samples [3]metrics.Sample
-	least   uint64        // the fewest bytes that the heap held: at the start, or after a return
+	least   uint64        // the smallest size of the heap so far, in bytes, at the start or after a return
 	used    time.Duration // CPU time of the process at the last return
-	quiet   int           // looks since then
+	quiet   int           // checks since the last return
 }
 
 func newMemory() *memory {
@@ -64,20 +63,21 @@ func newMemory() *memory {
 	return m
 }
 
-// look returns memory if there is some to return. It tells whether it did.
-func (m *memory) look() bool {
+// check returns memory to the system if this is worth a collection, and reports whether it
+// was.
+func (m *memory) check() bool {
 	m.quiet++
 	if m.heap() <= m.least+m.least/4+memorySlack || cpuTime()-m.used < busyTime && m.quiet < quietTicks {
 		return false
 	}
-	runtime.GC() // one collection moves what is in a sync.Pool aside, the next one frees it
+	runtime.GC() // the first collection moves the content of a sync.Pool aside, the second frees it
 	debug.FreeOSMemory()
 	m.least = min(m.least, m.heap())
 	m.used, m.quiet = cpuTime(), 0
 	return true
 }
 
-// heap is how many bytes of the system's memory the heap holds, garbage included.
+// heap returns how many bytes of memory the heap holds, including garbage.
 func (m *memory) heap() (bytes uint64) {
 	metrics.Read(m.samples[:])
 	for _, s := range m.samples {
@@ -86,7 +86,7 @@ func (m *memory) heap() (bytes uint64) {
 	return bytes
 }
 
-// cpuTime is the CPU time that the process has used.
+// cpuTime returns the CPU time that the process has used.
 func cpuTime() time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {

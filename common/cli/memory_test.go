@@ -11,8 +11,8 @@ func TestMemory(t *testing.T) {
 	debug.FreeOSMemory() // what earlier tests have left behind
 	debug.FreeOSMemory()
 	m := newMemory()
-	if m.look() {
-		t.Errorf("a heap of %d bytes is returned, and there is nothing to return", m.least)
+	if m.check() {
+		t.Errorf("memory of a heap of %d bytes was returned, but there was no load", m.least)
 	}
 	const load = 32 << 20
 	body := make([]byte, load)
@@ -22,35 +22,36 @@ func TestMemory(t *testing.T) {
 	runtime.KeepAlive(body)
 	full := m.heap()
 	if full < load {
-		t.Fatalf("the heap is %d bytes with %d bytes in it", full, load)
+		t.Fatalf("the heap is %d bytes, but %d bytes are allocated", full, load)
 	}
 	m.used = 0 // as after a request
-	if !m.look() {
-		t.Error("garbage is not returned")
+	if !m.check() {
+		t.Error("the garbage was not returned")
 	}
 	if left := m.heap(); left > full-load*9/10 {
-		t.Errorf("%d bytes are left of %d", left, full)
+		t.Errorf("the heap is still %d bytes of %d", left, full)
 	}
 }
 
-// Where nothing ran nothing is free, or little: memory is returned now and then.
+// TestMemoryWithoutLoad checks that memory is returned now and then even if the server was
+// not busy.
 func TestMemoryWithoutLoad(t *testing.T) {
 	body := make([]byte, 32<<20)
 	m := newMemory()
-	m.least = 0                          // a load came
-	m.used = cpuTime() + 100*time.Minute // and does nothing
+	m.least = 0                          // the heap has grown
+	m.used = cpuTime() + 100*time.Minute // and no CPU time is used
 	for n := 1; n < quietTicks; n++ {
-		if m.look() {
-			t.Fatalf("returned at look %d, want %d", n, quietTicks)
+		if m.check() {
+			t.Fatalf("memory was returned at check %d, want %d", n, quietTicks)
 		}
 	}
-	if !m.look() {
-		t.Errorf("not returned at look %d", quietTicks)
+	if !m.check() {
+		t.Errorf("memory was not returned at check %d", quietTicks)
 	}
 	runtime.KeepAlive(body)
 }
 
-func TestReturnMemoryEnds(t *testing.T) {
+func TestReturnMemoryEndsWithTheStop(t *testing.T) {
 	c, _, _ := config(t, stage1, nil)
 	ended := make(chan struct{})
 	go func() {
@@ -61,6 +62,6 @@ func TestReturnMemoryEnds(t *testing.T) {
 	select {
 	case <-ended:
 	case <-time.After(10 * time.Second):
-		t.Error("goes on after the stop")
+		t.Error("ReturnMemory goes on after the stop")
 	}
 }

@@ -20,8 +20,9 @@ import (
 	"fourways.example/common/sock"
 )
 
-// The test binary is also a little server, so that exits, signals and pipes can be
-// tested from outside. It serves nothing, but it logs and waits like one.
+// TestMain makes the test binary a small server if CLI_TEST_SERVER is set, so that tests can
+// observe exits, signals and pipes from outside. The server logs and waits like a stage, but
+// answers no requests.
 func TestMain(m *testing.M) {
 	if os.Getenv("CLI_TEST_SERVER") == "" {
 		os.Exit(m.Run())
@@ -43,16 +44,16 @@ func TestMain(m *testing.M) {
 	}
 	go cfg.Stop.OnSignal([]*sock.Listener{l})
 	cfg.Started([]*sock.Listener{l})
-	for range 3 { // a log whose reader may have left
+	for range 3 { // the reader of the log may have left
 		cfg.HTTP.Log.Log(&h1.Entry{Time: time.Now(), Status: 200})
 		time.Sleep(30 * time.Millisecond)
 	}
 	if os.Getenv("CLI_TEST_SERVER") == "lost" {
-		_ = l.Shutdown() // as if it were somebody else
+		_ = l.Shutdown() // as another program would do
 		_, err := l.Accept(0)
 		cfg.Stop.ListenerClosed(l, err)
 		<-cfg.Stop.Done()
-		time.Sleep(time.Minute) // a response that does not end
+		time.Sleep(time.Minute) // the test ends it earlier, like a response that does not end
 	}
 	_, err = l.Accept(0)
 	if sock.ClassifyAcceptError(err) != sock.ListenerClosed || !cfg.Stop.Stopping() {
@@ -60,7 +61,7 @@ func TestMain(m *testing.M) {
 	}
 	cfg.HTTP.Log.Log(&h1.Entry{Time: time.Now(), Status: 299}) // flushed by Exit
 	switch os.Getenv("CLI_TEST_SERVER") {
-	case "stuck": // a response that does not end
+	case "stuck": // like a response that does not end
 		cfg.Warn("stopping")
 		time.Sleep(time.Minute)
 	case "error":
@@ -69,7 +70,7 @@ func TestMain(m *testing.M) {
 	cfg.Exit(nil)
 }
 
-// server is the little server's command.
+// server returns the command that starts the small server.
 func server(t *testing.T, how string, args ...string) (cmd *exec.Cmd, stdout, stderr *bytes.Buffer) {
 	t.Helper()
 	cmd = exec.Command(os.Args[0], args...)
@@ -102,10 +103,11 @@ func TestEndsAtOnce(t *testing.T) {
 		stderr string
 	}{
 		{"-h", 0, `(?s)usage: stage4-epoll \[flags\]\n.*`, ``},
-		{"--frob", 2, ``, `stage4-epoll: "--frob": no such flag; -h lists them\n`},
+		{"--version", 0, `stage4-epoll \S+\n`, ``},
+		{"--frob", 2, ``, `stage4-epoll: "--frob": no such flag; -h lists the flags\n`},
 		{"-R|/dev/null", 1, ``, `stage4-epoll: root "/dev/null": not a folder; choose the folder to serve with -R\n`},
 		{"-p|" + port, 1, ``, `stage4-epoll: listen on 127\.0\.0\.1:` + port +
-			`: bind: address already in use; choose another port with -p, or see who has this one: ss -ltnp\n`},
+			`: bind: address already in use; choose another port with -p, or find the program that uses this one with ss -ltnp\n`},
 	} {
 		cmd, stdout, stderr := server(t, "yes", strings.Split(tt.args, "|")...)
 		cmd.Stdout = stdout
@@ -122,19 +124,19 @@ func TestEndsAtOnce(t *testing.T) {
 	}
 }
 
-// An idle connection must not cost more in garbage than in what it holds; whoever says
-// otherwise is right.
+// TestGarbage checks that garbage is collected when the heap has grown by a quarter, unless
+// GOGC is set.
 func TestGarbage(t *testing.T) {
 	for env, want := range map[string]string{"GOGC=": "25\n", "GOGC=50": "50\n"} {
 		cmd, _, _ := server(t, "gc")
 		cmd.Env = append(cmd.Env, env)
 		if out, err := cmd.Output(); err != nil || string(out) != want {
-			t.Errorf("%s: collects at %q (%v), want %q", env, out, err, want)
+			t.Errorf("%s: the percentage is %q (%v), want %q", env, out, err, want)
 		}
 	}
 }
 
-// started starts the little server and waits for its start line and first log line.
+// started starts the small server and waits for its start line.
 func started(t *testing.T, how string, args ...string) (cmd *exec.Cmd, stdout *bufio.Reader, stderr *bytes.Buffer) {
 	t.Helper()
 	cmd, _, stderr = server(t, how, append(args, "-p0", "-n2")...)
@@ -148,13 +150,13 @@ func started(t *testing.T, how string, args ...string) (cmd *exec.Cmd, stdout *b
 	t.Cleanup(func() { _ = cmd.Process.Kill() })
 	stdout = bufio.NewReader(pipe)
 	line, err := stdout.ReadString('\n')
-	if err != nil || !regexp.MustCompile(`^stage4-epoll: serving /.* on http://127\.0\.0\.1:\d+ with 2 workers; login is off.*\n$`).MatchString(line) {
+	if err != nil || !regexp.MustCompile(`^stage4-epoll: serving /.* on http://127\.0\.0\.1:\d+ with 2 workers; open http://127\.0\.0\.1:\d+/; login is off.*\n$`).MatchString(line) {
 		t.Fatalf("start line %q, %v, stderr %s", line, err, stderr)
 	}
 	return cmd, stdout, stderr
 }
 
-// ends waits for the end of the little server.
+// ends waits for the end of the small server.
 func ends(t *testing.T, cmd *exec.Cmd, stdout *bufio.Reader) (status int, rest string, took time.Duration) {
 	t.Helper()
 	start := time.Now()
@@ -174,7 +176,7 @@ func TestGracefulStop(t *testing.T) {
 		if status != 0 || took > 2*time.Second || stderr.Len() > 0 {
 			t.Errorf("%v: status %d after %v, stderr %q", sig, status, took, stderr)
 		}
-		if strings.Count(log, "\n") != 4 || !strings.HasSuffix(log, `"-" 299 0 0.000000`+"\n") {
+		if strings.Count(log, "\n") != 5 || !strings.HasSuffix(log, `"-" 299 0 0.000000`+"\nstage4-epoll: stopped\n") {
 			t.Errorf("%v: the log is %q", sig, log)
 		}
 	}
@@ -184,7 +186,7 @@ func TestExitWithAnError(t *testing.T) {
 	cmd, stdout, stderr := started(t, "error")
 	_ = cmd.Process.Signal(unix.SIGTERM)
 	status, log, _ := ends(t, cmd, stdout)
-	if status != 1 || stderr.String() != "stage4-epoll: the ground gave way\n" || !strings.Contains(log, " 299 ") {
+	if status != 1 || stderr.String() != "stage4-epoll: the ground gave way\n" || !strings.Contains(log, " 299 ") || strings.Contains(log, "stopped") {
 		t.Errorf("status %d, stderr %q, log %q", status, stderr, log)
 	}
 }
@@ -194,8 +196,8 @@ func TestSecondSignal(t *testing.T) {
 	_ = cmd.Process.Signal(unix.SIGINT)
 	time.Sleep(200 * time.Millisecond)
 	_ = cmd.Process.Signal(unix.SIGINT)
-	if status, _, took := ends(t, cmd, stdout); status != 1 || took > time.Second {
-		t.Errorf("status %d after %v", status, took)
+	if status, log, took := ends(t, cmd, stdout); status != 1 || took > time.Second || strings.Contains(log, "stopped") {
+		t.Errorf("status %d after %v, log %q", status, took, log)
 	}
 }
 
@@ -204,24 +206,25 @@ func TestEndOfTheGrace(t *testing.T) {
 	cmd, stdout, _ := started(t, "stuck")
 	_ = cmd.Process.Signal(unix.SIGTERM)
 	status, log, took := ends(t, cmd, stdout)
-	if status != 0 || took < 4*time.Second || took > 5500*time.Millisecond || !strings.Contains(log, " 299 ") {
+	if status != 0 || took < 4*time.Second || took > 5500*time.Millisecond || !strings.Contains(log, " 299 ") || !strings.HasSuffix(log, "\nstage4-epoll: stopped\n") {
 		t.Errorf("status %d after %v, log %q", status, took, log)
 	}
 }
 
-// A listener that somebody else has shut down ends the server with an error, also where a response
-// takes longer than the grace.
+// TestListenerLost checks that the server ends with an error if another program has shut its
+// listener down, even if a response takes longer than the grace.
 func TestListenerLost(t *testing.T) {
 	t.Parallel()
 	cmd, stdout, stderr := started(t, "lost")
-	status, _, took := ends(t, cmd, stdout)
-	if status != 1 || took < 4*time.Second || took > 5500*time.Millisecond ||
+	status, log, took := ends(t, cmd, stdout)
+	if status != 1 || took < 4*time.Second || took > 5500*time.Millisecond || strings.Contains(log, "stopped") ||
 		!regexp.MustCompile(`^stage4-epoll: listen on 127\.0\.0\.1:\d+: accept4: .*; start the server again\n$`).Match(stderr.Bytes()) {
-		t.Errorf("status %d after %v, stderr %q", status, took, stderr)
+		t.Errorf("status %d after %v, stderr %q, log %q", status, took, stderr, log)
 	}
 }
 
-// `server | head -1` goes on serving.
+// TestStdoutClosed checks that the server goes on when the reader of its stdout has left, as
+// in `server | head -1`.
 func TestStdoutClosed(t *testing.T) {
 	cmd, _, stderr := server(t, "yes", "-p0")
 	r, w, err := os.Pipe()
@@ -243,11 +246,12 @@ func TestStdoutClosed(t *testing.T) {
 	}
 }
 
-// Without the log panics are still reported.
+// TestSilent checks that -s turns off only the access log. The stop and panics are still
+// reported.
 func TestSilent(t *testing.T) {
 	cmd, stdout, stderr := started(t, "yes", "-s")
 	_ = cmd.Process.Signal(unix.SIGTERM)
-	if status, log, _ := ends(t, cmd, stdout); status != 0 || log != "" || stderr.Len() > 0 {
+	if status, log, _ := ends(t, cmd, stdout); status != 0 || log != "stage4-epoll: stopped\n" || stderr.Len() > 0 {
 		t.Errorf("status %d, log %q, stderr %q", status, log, stderr)
 	}
 	c, out, errs := config(t, stage1, nil, "-s")

@@ -12,27 +12,26 @@ import (
 	"fourways.example/common/sock"
 )
 
-// grace is how long responses under way may take after a signal. The five seconds of
-// the contract are for the whole end, with the last lines of the log.
+// grace is how long responses under way may take after a signal. The rest of the five
+// seconds (stop-five-seconds in docs/spec.md) is for the last lines of the log.
 const grace = 4800 * time.Millisecond
 
-// Stop is how everybody learns that the server stops, however they wait: threads in
-// poll(2) or epoll_wait(2) by FD, goroutines by Done, and who does not wait asks Stopping.
-// It is an h1.Stop.
+// A Stop announces that the server stops. Threads that wait in poll(2) or epoll_wait(2) use
+// FD, goroutines use Done, and code that does not wait calls Stopping. A Stop is an h1.Stop.
 type Stop struct {
 	stopping    atomic.Bool
 	once        sync.Once
 	done        chan struct{}
-	read, write int // a pipe into which nothing is written: the end of write is what read sees
+	read, write int // a pipe without data: closing write makes read readable
 
-	signals chan os.Signal // SIGTERM and SIGINT, from before there is a listener
-	exit    func(error)    // writes what is left for stdout and stderr, and ends the process
+	signals chan os.Signal // SIGTERM and SIGINT, since before the server listens
+	exit    func(error)    // writes the remaining lines and ends the process
 
-	err    atomic.Pointer[error] // why the server stops, if that is no signal
+	err    atomic.Pointer[error] // why the server stops; nil after a signal
 	failed chan struct{}         // closed when err is set
 }
 
-// NewStop makes a Stop that has not begun.
+// NewStop returns a Stop that has not begun.
 func NewStop() (*Stop, error) {
 	var fds [2]int
 	if err := unix.Pipe2(fds[:], unix.O_CLOEXEC|unix.O_NONBLOCK); err != nil {
@@ -41,43 +40,44 @@ func NewStop() (*Stop, error) {
 	return &Stop{done: make(chan struct{}), read: fds[0], write: fds[1], exit: func(error) {}, failed: make(chan struct{})}, nil
 }
 
-// Stopping tells whether the stop has begun.
+// Stopping reports whether the stop has begun.
 func (s *Stop) Stopping() bool { return s.stopping.Load() }
 
-// FD is a descriptor that becomes readable, for everyone who waits for it and for good,
-// when the stop begins. One closed pipe wakes them all; a byte in it would wake one.
+// FD returns a descriptor that becomes readable when the stop begins, and stays readable.
+// Closing the pipe wakes all threads that wait for it; a byte in the pipe would wake only
+// one.
 func (s *Stop) FD() int { return s.read }
 
-// Done is closed when the stop begins.
+// Done returns a channel that is closed when the stop begins.
 func (s *Stop) Done() <-chan struct{} { return s.done }
 
-// Begin begins the stop, the first time that it is called. Stopping is true before the
-// first acceptor wakes up: ListenerClosed asks for it.
+// Begin begins the stop when it is called for the first time. It sets Stopping before it
+// wakes the acceptors, because they call ListenerClosed, which checks Stopping.
 func (s *Stop) Begin(listeners ...*sock.Listener) {
 	s.once.Do(func() {
 		s.stopping.Store(true)
 		for _, l := range listeners {
-			_ = l.Shutdown() // it can fail only where nothing listens any more
+			_ = l.Shutdown() // fails only if the socket does not listen any more
 		}
 		close(s.done)
 		unix.Close(s.write)
 	})
 }
 
-// ListenerClosed is called by an acceptor whose listener has been shut down. During a
-// stop that is how it wakes up. Otherwise somebody else has done it (ss -K, or shutdown(2) on
-// the same socket): the server stops as after a signal, but with an error, which Err returns.
+// ListenerClosed must be called by an acceptor whose listener was shut down. During a stop,
+// Begin did that. Otherwise another program did (ss -K, or shutdown(2) on the same socket):
+// the server then stops as after a signal, but with an error, which Err returns.
 func (s *Stop) ListenerClosed(l *sock.Listener, cause error) {
 	if s.Stopping() {
 		return
 	}
-	err := fmt.Errorf("listen on %v: %w: somebody else has shut this socket down; start the server again", l.Addr(), cause)
+	err := fmt.Errorf("listen on %v: %w: another program has shut this socket down; start the server again", l.Addr(), cause)
 	if s.err.CompareAndSwap(nil, &err) {
 		close(s.failed)
 	}
 }
 
-// Err is why the server stops: nil after a signal.
+// Err returns the reason of the stop, which is nil after a signal.
 func (s *Stop) Err() error {
 	if err := s.err.Load(); err != nil {
 		return *err
@@ -85,10 +85,10 @@ func (s *Stop) Err() error {
 	return nil
 }
 
-// OnSignal waits for SIGTERM or SIGINT, or until a listener is lost, and then stops the
-// server: Serve returns when the responses under way are out. A signal after that, or the
-// end of the grace, ends the process here. The stage starts it as a goroutine, so that
-// every goroutine but the log's is started in sight.
+// OnSignal waits for SIGTERM, SIGINT or the loss of a listener, and then begins the stop:
+// Serve returns when the responses under way are sent. At a second signal, or at the end of
+// the grace, OnSignal ends the process. Each stage starts it as a goroutine, so that its
+// main function shows every goroutine except the writers of stdout and stderr.
 func (s *Stop) OnSignal(listeners []*sock.Listener) {
 	select {
 	case <-s.signals:

@@ -130,6 +130,7 @@ func hot(tb testing.TB) (s *Site, requests map[string][]byte, want map[string]st
 		"loadavg":     all("GET /loadavg"),
 		"meminfo":     all("GET /meminfo"),
 		"video":       all("GET /api/video"),
+		"server":      all("GET /api/server"),
 		"no claims":   request("GET /api/login HTTP/1.1", "Host: x", "Cookie: a=b"),
 		"claims":      request("GET /api/login HTTP/1.1", "Host: x", "Cookie: auth_jwt="+token),
 		"options":     all("OPTIONS /"),

@@ -13,7 +13,7 @@ import (
 )
 
 func TestAPI(t *testing.T) {
-	f := serveSite(t, Config{}, map[string]string{"index.html": "i"})
+	f := serveSite(t, Config{Stage: "stage4-epoll", Version: `1"2`}, map[string]string{"index.html": "i"})
 	for target, want := range map[string]string{
 		"/healthz":     `^ok$`,
 		"/loadavg":     `^\{"loadavg":\["[0-9.]+","[0-9.]+","[0-9.]+"\],"running_threads":"\d+","total_threads":"\d+"\}$`,
@@ -22,6 +22,7 @@ func TestAPI(t *testing.T) {
 		"/api/meminfo": `^\{"MemTotal":\d+,`,
 		"/api/video":   `^\[\]$`,
 		"/api/login":   `^\{\}$`,
+		"/api/server":  `^\{"stage":"stage4-epoll","version":"1\\"2"\}$`,
 	} {
 		for range 2 { // the second request reads the same descriptors of /proc again
 			r := f.get(target)

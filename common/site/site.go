@@ -1,6 +1,7 @@
 package site
 
 import (
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -22,6 +23,9 @@ type Config struct {
 	Secret     []byte
 	TokenLife  time.Duration // in whole seconds; zero or less means 24 hours
 
+	// Stage and Version name the server in the answer of /api/server.
+	Stage, Version string
+
 	now func() time.Time // for tests; nil means time.Now
 }
 
@@ -38,6 +42,7 @@ type Site struct {
 	loadavg  *os.File // /proc/loadavg, kept open; nil if it cannot be opened
 	meminfo  *os.File // /proc/meminfo, kept open; nil if it cannot be opened
 	video    videoList
+	server   []byte // the answer of /api/server
 }
 
 // New opens the folder that c names.
@@ -53,6 +58,7 @@ func New(c Config) (*Site, error) {
 	s.start = s.now()
 	s.cache = newCache(maxOpen, s.load)
 	s.account = newAccount(c)
+	s.server = serverJSON(c.Stage, c.Version)
 	if s.dir, err = root.Open("."); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("site: cannot read %q: %w; give a folder that this user may read with --root", c.Root, reason(err))
@@ -153,6 +159,11 @@ func (s *Site) api(w *h1.Response, r *h1.Request) bool {
 		if allowRead(w, r) {
 			s.serveVideo(w)
 		}
+	case "/api/server":
+		if allowRead(w, r) {
+			w.RawFields(jsonLines)
+			w.Bytes(s.server)
+		}
 	default:
 		if !within(r.Path, "/api") {
 			return false
@@ -160,6 +171,15 @@ func (s *Site) api(w *h1.Response, r *h1.Request) bool {
 		w.Error(404, "")
 	}
 	return true
+}
+
+// serverJSON returns the answer of /api/server.
+func serverJSON(stage, version string) []byte {
+	b, _ := json.Marshal(struct { // strings cannot fail
+		Stage   string `json:"stage"`
+		Version string `json:"version"`
+	}{stage, version})
+	return b
 }
 
 // allowRead reports whether the method is GET or HEAD. It answers a request with any other

@@ -2,7 +2,8 @@
 
 const $ = (id) => document.getElementById(id);
 
-// ask fetches a path and throws an Error in words for the reader unless the answer is good.
+// ask fetches a path. If there is no answer, or its status is an error, ask throws an Error
+// with a message for the reader.
 async function ask(path, options) {
   let answer;
   try {
@@ -19,10 +20,10 @@ async function ask(path, options) {
 
 const json = async (path, options) => (await ask(path, options)).json();
 
-// attempt does something and shows in the named box why it failed, if it did.
-async function attempt(box, what) {
+// attempt calls action. If it fails, attempt shows the message of the Error in the box.
+async function attempt(box, action) {
   try {
-    await what();
+    await action();
     $(box).hidden = true;
   } catch (err) {
     $(box).textContent = err.message;
@@ -30,8 +31,17 @@ async function attempt(box, what) {
   }
 }
 
-// Account: the token is in a cookie that scripts cannot read; the claims are what
-// the server says about it.
+// The server.
+
+// showServer names the stage that has sent the page, and marks it in the list.
+function showServer({ stage, version }) {
+  $("server").textContent = `This page was sent by ${stage}, version ${version}.`;
+  const number = /^stage(\d)/.exec(stage)?.[1];
+  document.querySelector(`.stages [data-stage="${number}"]`)?.setAttribute("aria-current", "true");
+}
+
+// The account. Scripts cannot read the cookie with the token, so the page asks the server
+// for the claims in it.
 
 function showClaims(claims) {
   const known = "sub" in claims;
@@ -45,7 +55,7 @@ function showClaims(claims) {
   }
 }
 
-const account = (what) => attempt("account-error", what);
+const account = (action) => attempt("account-error", action);
 
 $("login").addEventListener("submit", (event) => {
   event.preventDefault();
@@ -79,8 +89,9 @@ const machine = () => attempt("machine-error", async () => {
 });
 
 $("refresh").addEventListener("click", machine);
-// Stage 1 serves one connection at a time and closes it after 5 idle seconds. Asking
-// more often than that would keep it to this page for ever.
+// Stage 1 serves one connection at a time and closes it when it is idle for 5 seconds. With
+// more frequent requests, this page would keep its connection and stage 1 would serve no
+// other client.
 setInterval(() => { if (!document.hidden) machine(); }, 10_000);
 
 // Videos.
@@ -98,7 +109,7 @@ function choose(name, button) {
 }
 
 $("video").addEventListener("error", () => attempt("videos-error", () => {
-  throw new Error(`This video does not play: ${$("video").error?.message || "the browser does not say why"}`);
+  throw new Error(`The browser cannot play this video: ${$("video").error?.message || "it gives no reason"}`);
 }));
 
 for (const button of document.querySelectorAll("[data-jump]")) {
@@ -107,7 +118,7 @@ for (const button of document.querySelectorAll("[data-jump]")) {
     const jump = () => { video.currentTime = video.duration * Number(button.dataset.jump); };
     if (video.readyState >= HTMLMediaElement.HAVE_METADATA) {
       jump();
-    } else { // nothing was fetched yet: how long the video is, is not known
+    } else { // the duration is not known before the player has fetched the metadata
       video.addEventListener("loadedmetadata", jump, { once: true });
       video.preload = "metadata";
       video.load();
@@ -135,18 +146,24 @@ const videos = () => attempt("videos-error", async () => {
     return item;
   }));
   if (all.length === 0) {
-    $("list").textContent = "There is no .mp4 beneath the root.";
+    $("list").textContent = "There is no .mp4 file in the root.";
   } else {
     $("list").querySelector("button").click();
   }
 });
 
-// One after another, so that a server with one connection at a time does not see six.
+// The requests follow one another, so that a browser needs only one connection: stage 1
+// serves no more at a time.
 (async () => {
   await account(async () => {
     $("login").hidden = false;
     showClaims(await json("/api/login"));
   });
+  try {
+    showServer(await json("/api/server"));
+  } catch {
+    // another server may not have this resource; the page is complete without it
+  }
   await machine();
   await videos();
 })();

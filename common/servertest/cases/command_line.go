@@ -84,8 +84,8 @@ func cliCases() []Case {
 				if err := s.Stop(); err != nil {
 					t.Errorf("%v", err)
 				}
-				if out := s.Stdout.String(); strings.Count(out, "\n") != 1 {
-					t.Errorf("%s: want only the start line on stdout after three requests, got:%s", flag, process.Indent(out))
+				if out := s.Stdout.String(); strings.Count(out, "\n") != 2 { // the start and the stop
+					t.Errorf("%s: want only the lines of the start and the stop on stdout after three requests, got:%s", flag, process.Indent(out))
 				}
 			}
 		}},
@@ -303,6 +303,18 @@ func cliCases() []Case {
 				}
 			}
 		}},
+		{Name: "cli-version", IDs: []string{"cli-version"}, NoServer: true, Run: func(t *T) {
+			status, stdout, stderr := t.Exec("--version")
+			if status != 0 || stderr != "" {
+				t.Errorf("--version: exit status %d, on stderr:%s", status, process.Indent(stderr))
+			}
+			if !regexp.MustCompile(fmt.Sprintf(`^stage%d\S* \S+\n$`, t.Stage())).MatchString(stdout) {
+				t.Errorf("--version: want the name of the stage and a version on stdout, got:%s", process.Indent(stdout))
+			}
+			if _, help, _ := t.Exec("-h"); !strings.Contains(help, "--version") {
+				t.Errorf("-h does not list --version:%s", process.Indent(help))
+			}
+		}},
 		{Name: "cli-backlog", IDs: []string{"cli-backlog"}, Run: func(t *T) {
 			want := 4096
 			if data, err := os.ReadFile("/proc/sys/net/core/somaxconn"); err == nil {
@@ -424,8 +436,26 @@ func cliCases() []Case {
 			if err := s.Stop(); err != nil {
 				t.Errorf("%v", err)
 			}
-			if out := s.Stdout.String(); strings.Count(out, "\n") != 1 {
-				t.Errorf("a root with a line end in its name: want one line on stdout, got:%s", process.Indent(out))
+			if out := s.Stdout.String(); strings.Count(out, "\n") != 2 { // the start and the stop
+				t.Errorf("a root with a line end in its name: want one line at the start and one at the stop, got:%s", process.Indent(out))
+			}
+		}},
+		{Name: "start-line-open", IDs: []string{"start-line-open"}, NoServer: true, Run: func(t *T) {
+			flags := [][]string{nil}
+			if t.Stage() >= 3 && haveIPv6() {
+				for _, bind := range []string{"dual", "separate", "4", "6"} {
+					flags = append(flags, []string{"--bind", bind})
+				}
+			}
+			for _, flags := range flags {
+				s := t.Begin(Config{Flags: flags})
+				m := regexp.MustCompile(`\bopen http://(127\.0\.0\.1|\[::1\]|localhost):(\d+)/(?:[;,. ]|$)`).FindStringSubmatch(s.Start)
+				if m == nil || m[2] != strconv.Itoa(s.Port) {
+					t.Errorf("%q: it starts with %q, want a URL to open in it", flags, s.Start)
+					continue
+				}
+				// A browser takes localhost for both loopback addresses (RFC 6761 §6.3).
+				t.DialTo(s, DialOptions{IPv6: m[1] == "[::1]"}).Request("GET", "/healthz").WantBody(200, "ok")
 			}
 		}},
 		{Name: "start-accepts", IDs: []string{"start-accepts"}, NoServer: true, Run: func(t *T) {
@@ -461,6 +491,26 @@ func cliCases() []Case {
 			refusedStart(t, 1, []string{"-p", "0", "-R", t.Root.Path("plain.txt")}, t.Root.Path("plain.txt"))
 			refusedStart(t, 1, []string{"-p", "0", "-R", t.Root.Path("nothing-there")}, t.Root.Path("nothing-there"))
 			refusedStart(t, 1, []string{"-p", "0", "-R", t.Root.Path("fifo")}, t.Root.Path("fifo"))
+		}},
+		{Name: "start-unreadable-root", IDs: []string{"start-bad-root"}, NoServer: true, Run: func(t *T) {
+			wrap, ok := withoutPrivileges(t)
+			if !ok {
+				t.Logf("root cannot give up its right to read everything: nothing to see")
+				return
+			}
+			r := t.Folder(map[string]string{"folder/index.html": "x"})
+			folder := r.Path("folder")
+			t.OnEnd(func() { _ = os.Chmod(folder, 0o755) }) // so that it can be removed
+			for _, mode := range []os.FileMode{0, 0o311, 0o644} {
+				t.Must(os.Chmod(folder, mode))
+				status, stdout, stderr, err := t.Program.Exec(Config{Wrap: wrap}, "-p", "0", "-R", folder)
+				t.Must(err)
+				if status != 1 || stdout != "" || strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, folder) ||
+					!strings.Contains(stderr, "read") {
+					t.Errorf("a root with the mode %04o: exit status %d, want 1 and one line on stderr that names it and says what to do%s%s",
+						mode, status, process.Indent(stdout), process.Indent(stderr))
+				}
+			}
 		}},
 	}
 }

@@ -179,6 +179,20 @@ func dataCases() []Case {
 				ask{target: "/healthz.txt", want: 200, body: docroot.FileTexts["healthz.txt"]},
 			)
 		}},
+		{Name: "api-server", IDs: []string{"api-server", "api-head"}, Run: func(t *T) {
+			want := fmt.Sprint("stage", t.Stage())
+			c := t.Dial()
+			for _, target := range []string{"/api/server", "/api/server?x"} {
+				resp := askOne(c, ask{target: target, want: 200, has: asJSON})
+				var server map[string]string
+				if err := json.Unmarshal(resp.Body, &server); err != nil || !strings.HasPrefix(server["stage"], want) || server["version"] == "" || len(server) != 2 {
+					t.Errorf("%s answers %s, want the name of the stage and its version", target, wire.Quote(string(resp.Body)))
+				}
+			}
+			askOne(c, ask{target: "/api/server/", want: 404})
+			askOne(c, ask{target: "/api/serverx", want: 404})
+			c.WantKept()
+		}},
 		{Name: "api-unknown", IDs: []string{"api-unknown"}, Run: func(t *T) {
 			for _, target := range []string{
 				"/api", "/api/", "/api/x", "/api/login/", "/api/login/x", "/api/Login", "/api/video/", "/api/videos", "/api/video/a.mp4", "/api/a.mp4", "/api/healthz", "/api/echo",
@@ -198,7 +212,7 @@ func dataCases() []Case {
 			c.WantKept()
 		}},
 		{Name: "api-methods", IDs: []string{"method-405", "method-options", "keep-405"}, Run: func(t *T) {
-			for _, target := range []string{"/healthz", "/loadavg", "/meminfo", "/api/loadavg", "/api/meminfo", "/api/video"} {
+			for _, target := range []string{"/healthz", "/loadavg", "/meminfo", "/api/loadavg", "/api/meminfo", "/api/video", "/api/server"} {
 				methods(t, target, "GET", "HEAD")
 			}
 			methods(t, "/echo", "POST")
@@ -206,7 +220,7 @@ func dataCases() []Case {
 		{Name: "api-head", IDs: []string{"api-head"}, Env: account, Run: func(t *T) {
 			cookie := "Cookie: " + loggedIn(t, t.Server)
 			for _, fields := range [][]string{nil, {cookie}} {
-				for _, target := range []string{"/api/login", "/healthz", "/api/video"} {
+				for _, target := range []string{"/api/login", "/healthz", "/api/video", "/api/server"} {
 					t.Sub(fmt.Sprint(target, fields), func(t *T) {
 						c := t.Dial()
 						get := c.Request("GET", target, fields...).Want(200)

@@ -18,7 +18,7 @@ import (
 
 // These cases shut down a listening socket of the server from another process.
 
-const lostListener = `listen on .*: accept4: invalid argument: somebody else has shut this socket down`
+const lostListener = `listen on .*: accept4: invalid argument: another program has shut this socket down`
 
 func lostCases() []Case {
 	return []Case{

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -59,6 +60,25 @@ func stopCases() []Case {
 					}
 					s.Signal(sig)
 					exits(t, s, atOnce)
+				}
+			}
+		}},
+		{Name: "stop-line", IDs: []string{"stop-line"}, NoServer: true, Run: func(t *T) {
+			for _, flags := range [][]string{nil, {"-s"}} {
+				for _, sig := range []syscall.Signal{syscall.SIGTERM, syscall.SIGINT} {
+					s := t.Begin(Config{Flags: flags})
+					c := underWay(t, s)
+					s.Signal(sig)
+					stopsListening(t, s)
+					if _, err := c.Stream(wire.Digest(t.Root.BigSum)); err != nil {
+						t.Errorf("the response under way: %v", err)
+					}
+					c.WantEnd()
+					exits(t, s, process.StopPatience)
+					out := s.Stdout.String()
+					if !regexp.MustCompile(fmt.Sprintf(`\nstage%d\S*: stopped\n$`, t.Stage())).MatchString(out) || strings.Count(out, ": stopped\n") != 1 {
+						t.Errorf("%q, %v: want the stop as the last line on stdout, got:%s", flags, sig, process.Indent(out))
+					}
 				}
 			}
 		}},

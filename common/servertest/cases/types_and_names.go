@@ -249,15 +249,12 @@ func nameCases() []Case {
 			t.Must(os.Chmod(r.Path("secret.txt"), 0))
 			t.Must(os.Chmod(r.Path("closed"), 0))
 			t.Must(os.Chmod(r.Path("unread/index.html"), 0))
-			c := Config{Root: r.Dir}
-			if os.Geteuid() == 0 { // without these capabilities root cannot read every file
-				c.Wrap = []string{"setpriv", "--bounding-set=-dac_override,-dac_read_search"}
-				if _, status := try(t, c.Wrap, "true"); status != 0 {
-					t.Logf("skipped: root cannot give up its right to read every file")
-					return
-				}
+			wrap, ok := withoutPrivileges(t)
+			if !ok {
+				t.Logf("skipped: root cannot give up its right to read every file")
+				return
 			}
-			s := t.Begin(c)
+			s := t.Begin(Config{Root: r.Dir, Wrap: wrap})
 			client := t.DialTo(s, DialOptions{})
 			for _, target := range []string{"/secret.txt", "/closed/x.txt", "/closed/", "/closed", "/closed/nothing-there", "/unread/"} {
 				resp := client.Request("GET", target).Read()
@@ -290,4 +287,16 @@ func nameCases() []Case {
 			}
 		}},
 	}
+}
+
+// withoutPrivileges returns the command that takes from root its right to read everything. It is empty
+// for any other user; ok is false if root cannot give up the right.
+func withoutPrivileges(t *T) (wrap []string, ok bool) {
+	t.Helper()
+	if os.Geteuid() != 0 {
+		return nil, true
+	}
+	wrap = []string{"setpriv", "--bounding-set=-dac_override,-dac_read_search"}
+	_, status := try(t, wrap, "true")
+	return wrap, status == 0
 }

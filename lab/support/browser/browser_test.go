@@ -56,7 +56,7 @@ func TestStartPage(t *testing.T) {
 			ctx, cancel := context.WithTimeout(ctx, visit)
 			defer cancel()
 			p := open(t, ctx, "http://"+server.Addr())
-			p.frontPage()
+			p.frontPage(stage)
 			if stage == 1 {
 				p.oneConnection("/", "/style.css", "/script.js", "/api/login")
 			}

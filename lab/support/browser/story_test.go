@@ -11,13 +11,16 @@ import (
 // private is a page that is refused without a token.
 const private = "/private/hello.html"
 
-// frontPage opens the start page: the form is there, the machine's load, the videos.
-func (p *page) frontPage() {
+// frontPage opens the start page. It shows the stage, the login form, the load of the machine
+// and the videos.
+func (p *page) frontPage(stage int) {
 	p.t.Helper()
 	if status := p.visit("/"); status != 200 {
 		p.t.Fatalf("GET /: %d", status)
 	}
 	p.do("start page",
+		says("#server", fmt.Sprintf("stage%d-", stage)),
+		visible(fmt.Sprintf(`[data-stage="%d"][aria-current=true]`, stage)),
 		visible("#login"),
 		gone("#claims"),
 		until(`/\d/.test(document.querySelector("#load").innerText)`),
