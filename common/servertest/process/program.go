@@ -185,7 +185,13 @@ func (s *Server) await() error {
 	if s.Exited() {
 		return errAtStart
 	}
-	s.Stdout.Await(100*time.Millisecond, func(out string) bool { return strings.Contains(out, "\n") })
+	// The start line goes through a queue, so it may come after the socket listens. A guest need
+	// not print one, and neither does a server whose stdout is somewhere else.
+	bound = 100 * time.Millisecond
+	if s.Guest == nil && s.Cmd.Stdout == s.Stdout {
+		bound = Patience
+	}
+	s.Stdout.Await(bound, func(out string) bool { return strings.Contains(out, "\n") })
 	s.Start, _, _ = strings.Cut(s.Stdout.String(), "\n")
 	return nil
 }
