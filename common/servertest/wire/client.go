@@ -190,7 +190,7 @@ func (p *patientReader) Read(b []byte) (int, error) {
 func (c *Client) AwaitAnswer() {
 	c.T.Helper()
 	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
-	if _, err := c.R.Peek(100); err != nil {
+	if _, err := c.R.Peek(1); err != nil {
 		c.T.Fatalf("no response: %v%s", err, c.About(nil))
 	}
 }

@@ -39,7 +39,7 @@ type Command struct {
 	Doc     string        `placeholder:"FILE" help:"The contract, for the words of the claims. If not given, docs/spec.md above the working directory or above this program."`
 	Limit   time.Duration `name:"time-limit" default:"2m" help:"When this time is over what has not been tried is lost."`
 
-	out io.Writer // for tests; nil is stdout
+	out, warn io.Writer // for tests; nil is stdout and stderr
 }
 
 // Run grades. It returns an error, which makes the exit status 1, if a case fails.
@@ -47,6 +47,10 @@ func (c *Command) Run(ctx context.Context) error {
 	out := c.out
 	if out == nil {
 		out = os.Stdout
+	}
+	warn := c.warn
+	if warn == nil {
+		warn = os.Stderr
 	}
 	weights, err := readWeights(c.Weights)
 	if err != nil {
@@ -71,6 +75,11 @@ func (c *Command) Run(ctx context.Context) error {
 	}
 	if report.Program, err = executable(c.Exec); err != nil {
 		return err
+	}
+	for _, name := range []string{c.Exec, os.Getenv("SERVER")} {
+		if note := staleNote(name); note != "" {
+			fmt.Fprintf(warn, "lab: warning: %s\n", note)
+		}
 	}
 	guest := &process.Guest{}
 	if c.Output != "" {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"fourways.example/common/servertest/stages"
 	"fourways.example/common/servertest/suite"
 )
 
@@ -86,12 +87,10 @@ func graded(t *testing.T, c Command) (Report, error) {
 	return r, err
 }
 
-var stages = []string{"stage1-iterative", "stage2-threadpool", "stage3-dualstack", "stage4-epoll"}
-
 // TestStages gives each stage full marks for what it claims. Every stage is graded by a sample of each
 // category; all cases against all stages are what the stages' own tests are, and GRADE=all here.
 func TestStages(t *testing.T) {
-	for i, name := range stages {
+	for i, name := range stages.Dirs[1:] {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			c := Command{Exec: build(t, name), Case: []string{
@@ -166,6 +165,70 @@ func TestBadPrograms(t *testing.T) {
 			t.Errorf("the report is\n%s", text)
 		}
 	})
+}
+
+// TestBriefAnswer grades a server whose whole answer is 21 bytes. The answer is wrong, but it shows that the
+// server is alive.
+func TestBriefAnswer(t *testing.T) {
+	t.Parallel()
+	r, err := graded(t, Command{Exec: bad(t, "brief"), Case: []string{"conn-first-eof", "conn-reset-in-response", "conn-persistent"}})
+	if !errors.Is(err, errFailed) {
+		t.Errorf("the exit status would be 0: %v", err)
+	}
+	if len(r.Findings) != 1 || !strings.Contains(r.Findings[0], `"HTTP/1.0 200 OK" is not of HTTP/1.1`) {
+		t.Errorf("findings: %q", r.Findings)
+	}
+	for name, want := range map[string]string{"conn-first-eof": passed, "conn-reset-in-response": passed, "conn-persistent": failed} {
+		if e := r.entry(name); e == nil || e.Outcome != want || strings.Contains(e.Log, "a fresh client is not served") {
+			t.Errorf("%s: got %+v, want %s", name, e, want)
+		}
+	}
+}
+
+// TestStaleServer warns about a server in bin/ that is older than its sources.
+func TestStaleServer(t *testing.T) {
+	t.Parallel()
+	root := t.TempDir()
+	server := filepath.Join(root, "bin", "stage4-epoll")
+	program, err := os.ReadFile(bad(t, "exits"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	sources := []string{"common/h1/conn.go", "stage4-epoll/server.go", "stage3-dualstack/server.go", "common/h1/conn_test.go", "common/servertest/wire/client.go"}
+	built := time.Now().Add(-time.Hour)
+	for _, name := range append(sources, "bin/stage4-epoll") {
+		file := filepath.Join(root, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, program, 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chtimes(file, built, built); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for i, source := range sources {
+		file := filepath.Join(root, source)
+		if err := os.Chtimes(file, built, built.Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		want := ""
+		if i < 2 {
+			want = "lab: warning: " + server + " is older than " + source + "; rebuild it with `make build`\n"
+		}
+		var warned strings.Builder
+		_, err := graded(t, Command{Exec: server, Case: []string{"host-missing"}, warn: &warned})
+		if !errors.Is(err, errFailed) {
+			t.Errorf("%s: %v", source, err)
+		}
+		if warned.String() != want {
+			t.Errorf("%s is newer: got the warning %q, want %q", source, warned.String(), want)
+		}
+		if err := os.Chtimes(file, built, built); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // TestSingleCase plays a case even where the whole is hopeless, and teaches.
