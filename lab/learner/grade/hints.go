@@ -12,17 +12,17 @@ import (
 //go:embed hints.txt
 var hintsText string
 
-// A hint says what a failure usually means.
+// A hint is the usual cause of a failure.
 type hint struct {
-	patterns []string       // of claims and pitfall/ID
-	log      *regexp.Regexp // what the failure must say; nil is anything
+	patterns []string       // match the names of claims
+	log      *regexp.Regexp // matches the log of the failure; nil matches any log
 	words    string
 }
 
-// hints are those of hints.txt, the most special ones first. A test sees to it that the file can be read.
+// hints are the hints of hints.txt, in its order. The first one that matches is used.
 var hints = parseHints(hintsText)
 
-// parseHints reads paragraphs: a line of patterns, perhaps a line "/regexp/", and the words.
+// parseHints reads paragraphs: a line of patterns, an optional line /regexp/, and the text.
 func parseHints(text string) []hint {
 	var all []hint
 	var h hint
@@ -51,7 +51,7 @@ func parseHints(text string) []hint {
 	return all
 }
 
-// hintFor finds what a failure usually means, or "".
+// hintFor returns the first hint for a failure of these claims with this log, or "" if there is none.
 func hintFor(subjects []string, log string) string {
 	for _, h := range hints {
 		if h.log != nil && !h.log.MatchString(log) {
