@@ -402,7 +402,7 @@ func TestHintForOwnFailure(t *testing.T) {
 	if err := r.print(&out, false, true); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(out.String(), "close(2): look at"); n != 1 || !strings.Contains(out.String(), "see conn-") {
+	if n := strings.Count(out.String(), "close(2): look at"); n != 1 || !strings.Contains(out.String(), "the same as in conn-") {
 		t.Errorf("the hint is printed %d times, want once:\n%s", n, out.String())
 	}
 }

@@ -384,14 +384,15 @@ func (r *Report) failures(p *printer, c *category, all bool) {
 		switch before := r.hinted[e.Hint]; {
 		case e.Hint == "":
 		case before != "":
-			p.printf("  This usually means: see %s\n", before)
+			p.printf("  This usually means: the same as in %s\n", before)
 		default:
 			r.hinted[e.Hint] = e.Name
 			p.printf("  %s\n", strings.ReplaceAll(wrap(usually(e.Hint), 100), "\n", "\n  "))
 		}
 	}
 	if len(rest) > 0 {
-		p.printf("\n%s more of %q fail: %s\n  (-t NAME runs one of them, --all shows all)\n", count(len(rest), "case"), c.Name, shortList(rest, 12))
+		p.printf("\n%s\n", strings.ReplaceAll(wrap(fmt.Sprintf("%s of %q failed: %s (-t NAME runs one of them, --all shows all)",
+			count(len(rest), "more case"), c.Name, shortList(rest, 12)), 100), "\n", "\n  "))
 	}
 }
 
@@ -450,8 +451,17 @@ func block(text string) string {
 	return b.String()
 }
 
+// bullet returns a finding as an item of a list. Only the lines of a program's output, which begin with |, are not
+// wrapped.
 func bullet(text string) string {
-	return "  * " + strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(text), "\t", ""), "\n", "\n    ") + "\n"
+	var lines []string
+	for line := range strings.SplitSeq(strings.ReplaceAll(strings.TrimSpace(text), "\t", ""), "\n") {
+		if !strings.HasPrefix(line, "|") {
+			line = wrap(line, 100)
+		}
+		lines = append(lines, strings.Split(line, "\n")...)
+	}
+	return "  * " + strings.Join(lines, "\n    ") + "\n"
 }
 
 // wrap breaks text between words into lines of at most width characters.

@@ -365,7 +365,7 @@ func (g *page) bug(repo *variants.Repo, p *pitfalls.Pitfall) {
 }
 
 // fold breaks a line of code that is longer than width, at a space if possible. The lines after the first are
-// indented further. If width is 0, fold does not break the line.
+// indented further, and a broken comment begins with // again. If width is 0, fold does not break the line.
 func fold(line string, width int) []string {
 	r := []rune(line)
 	if width <= 0 || len(r) == 0 {
@@ -383,6 +383,9 @@ func fold(line string, width int) []string {
 		}
 		lines = append(lines, strings.TrimRight(string(r[:at]), " "))
 		rest := strings.TrimLeft(string(r[at:]), " ")
+		if strings.Contains(string(r[:at]), "// ") {
+			rest = "// " + rest
+		}
 		r = []rune(strings.Repeat(" ", indent) + rest)
 	}
 	return append(lines, string(r))

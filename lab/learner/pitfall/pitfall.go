@@ -115,7 +115,7 @@ func (c *Command) show(ctx context.Context, repo *variants.Repo, p *pitfalls.Pit
 		fmt.Fprintln(page.out)
 	}
 	if page.colour {
-		fmt.Fprint(os.Stderr, "\n", page.dim("building and running both servers …"))
+		fmt.Fprint(os.Stderr, page.dim("building and running both servers …"))
 	}
 	broken, fixed, err := run(ctx, repo, p)
 	if page.colour {

@@ -72,6 +72,7 @@ func TestFold(t *testing.T) {
 		{"+    if a && b {", 40, []string{"+    if a && b {"}},
 		{"+  first second third fourth", 24, []string{"+  first second third", "           fourth"}},
 		{"+  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 24, []string{"+  aaaaaaaaaaaaaaaaaaaaa", "           aaaaaaaaa"}},
+		{"+  f() // first second third", 24, []string{"+  f() // first second", "           // third"}},
 		{"", 24, []string{""}},
 	} {
 		if d := cmp.Diff(tt.want, fold(tt.line, tt.width)); d != "" {
