@@ -25,12 +25,12 @@ type commands struct {
 	Pitfall pitfall.Command `cmd:"" help:"Show a common mistake: run a server with the bug and one without it, side by side."`
 	Matrix  pitfall.Matrix  `cmd:"" help:"Run every pitfall against the server with its bug and against the four stages, and write docs/pitfalls.md."`
 	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
-	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests are skipped for it."`
+	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
 	Mutants mutants.Command `cmd:"" help:"Change the sources in one small place at a time, and report the changes that no test notices."`
 }
 
 func main() {
-	netns.Enter() // a scenario may start this program again, to run a server without IPv4 or IPv6
+	netns.Enter() // a scenario may start a server through this program, to take IPv4 or IPv6 from the server
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var c commands

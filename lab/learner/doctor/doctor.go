@@ -1,4 +1,4 @@
-// Package doctor checks what this machine has, what it lacks, and which tests and commands are skipped for it.
+// Package doctor checks what this machine has, what it lacks, and which tests and commands it must skip.
 //
 // It tries each feature where it can instead of relying on a name or a version: strace may be installed but not
 // permitted, and a kernel may have namespaces but refuse to create one.

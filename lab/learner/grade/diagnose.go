@@ -24,8 +24,8 @@ var greetings = []string{
 	"nonsense\r\n\r\n",
 }
 
-// diagnose describes what is wrong with the program as a whole. The result hopeless says that testing it further
-// is of no use. If single is set, a user asked for some cases by name, and a program that answers is tested.
+// diagnose describes what is wrong with the program as a whole. hopeless is true if further tests are of no
+// use. If the user asked for single cases, they are of use for any program that answers.
 func diagnose(g *suite.Greeting, single bool) (findings []string, hopeless bool) {
 	say := func(format string, args ...any) { findings = append(findings, fmt.Sprintf(format, args...)) }
 	switch {

@@ -1,6 +1,6 @@
 // Package grade grades a server that somebody else wrote, in any language, and explains each lost point.
 //
-// It runs the same tests as the four stages pass: the cases of common/servertest/cases and the scenarios of
+// It runs the tests that the four stages pass: the cases of common/servertest/cases and the scenarios of
 // the pitfalls. A test suite may assume that the server works, but a grader must not: the program may exit at
 // once, never listen, hang or crash. The report then names that one cause instead of hundreds of failed cases.
 package grade

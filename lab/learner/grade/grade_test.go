@@ -115,14 +115,14 @@ func TestStages(t *testing.T) {
 				}
 			}
 			if r.Stage != i+1 {
-				t.Errorf("graded as stage %d", r.Stage)
+				t.Errorf("graded as stage %d, want %d", r.Stage, i+1)
 			}
 			if len(r.Findings) > 0 || r.Points != r.Max || r.Points == 0 {
-				t.Errorf("%v of %v points; %q", r.Points, r.Max, r.Findings)
+				t.Errorf("%v of %v points, findings %q; want all points and no findings", r.Points, r.Max, r.Findings)
 			}
 			for _, c := range r.Categories {
 				if c.Passed != c.Cases || c.Cases == 0 {
-					t.Errorf("%+v", *c)
+					t.Errorf("not every case of the category passed: %+v", *c)
 				}
 			}
 		})
@@ -147,7 +147,7 @@ func TestBadPrograms(t *testing.T) {
 				t.Errorf("the exit status would be 0: %v", err)
 			}
 			if r.Points > r.Max/20 || r.Max < 50 {
-				t.Errorf("%v of %v points", r.Points, r.Max)
+				t.Errorf("%v of %v points, want at most 5 %%", r.Points, r.Max)
 			}
 			if n := strings.Count(strings.Join(r.Findings, "\n"), tt.reason); n != 1 {
 				t.Errorf("%q occurs %d times in %q, want once", tt.reason, n, r.Findings)
@@ -163,7 +163,7 @@ func TestBadPrograms(t *testing.T) {
 	t.Run("stderr is shown", func(t *testing.T) {
 		text, _ := grade(t, Command{Exec: badServer(t, "exits")})
 		if !strings.Contains(text, "cannot find my configuration") || strings.Contains(text, "\nFAIL ") {
-			t.Errorf("the report is\n%s", text)
+			t.Errorf("the report lacks the stderr of the program, or has failed cases:\n%s", text)
 		}
 	})
 }
@@ -266,7 +266,7 @@ func TestCrash(t *testing.T) {
 	r.finish()
 	if len(r.Findings) != 1 || !strings.Contains(r.Findings[0], "It crashed, and ended with signal: segmentation fault") ||
 		!strings.Contains(r.Findings[0], "2 cases") {
-		t.Errorf("%q", r.Findings)
+		t.Errorf("findings %q, want one about the crash", r.Findings)
 	}
 	var out strings.Builder
 	if err := r.print(&out, false, true); err != nil || !strings.Contains(out.String(), "CRASHED") || !strings.Contains(out.String(), "| the last line") {
@@ -371,7 +371,7 @@ func TestHints(t *testing.T) {
 	for _, h := range hints {
 		for _, p := range h.patterns {
 			if p != "*" && !slices.ContainsFunc(ids, func(id string) bool { return hintMatches(p, id) }) {
-				t.Errorf("the pattern %s matches no claim: %s", p, h.words)
+				t.Errorf("the pattern %s matches no claim: %s", p, h.text)
 			}
 		}
 	}
@@ -402,7 +402,7 @@ func TestHintForOwnFailure(t *testing.T) {
 	if err := r.print(&out, false, true); err != nil {
 		t.Fatal(err)
 	}
-	if n := strings.Count(out.String(), "close(2): look at"); n != 1 || !strings.Contains(out.String(), "the same as in conn-") {
+	if n := strings.Count(out.String(), "without close(2)"); n != 1 || !strings.Contains(out.String(), "the same as in conn-") {
 		t.Errorf("the hint is printed %d times, want once:\n%s", n, out.String())
 	}
 }

@@ -16,7 +16,7 @@ var hintsText string
 type hint struct {
 	patterns []string       // match the names of claims
 	log      *regexp.Regexp // matches the log of the failure; nil matches any log
-	words    string
+	text     string
 }
 
 // hints are the hints of hints.txt, in its order. The first one that matches is used.
@@ -27,7 +27,7 @@ func parseHints(text string) []hint {
 	var all []hint
 	var h hint
 	flush := func() {
-		if h.words != "" {
+		if h.text != "" {
 			all = append(all, h)
 		}
 		h = hint{}
@@ -41,10 +41,10 @@ func parseHints(text string) []hint {
 			flush()
 		case h.patterns == nil:
 			h.patterns = strings.Fields(line)
-		case h.words == "" && h.log == nil && len(line) > 1 && line[0] == '/' && line[len(line)-1] == '/':
+		case h.text == "" && h.log == nil && len(line) > 1 && line[0] == '/' && line[len(line)-1] == '/':
 			h.log = regexp.MustCompile(line[1 : len(line)-1])
 		default:
-			h.words = strings.TrimSpace(h.words + " " + line)
+			h.text = strings.TrimSpace(h.text + " " + line)
 		}
 	}
 	flush()
@@ -60,7 +60,7 @@ func hintFor(subjects []string, log string) string {
 		if slices.ContainsFunc(h.patterns, func(p string) bool {
 			return slices.ContainsFunc(subjects, func(s string) bool { return hintMatches(p, s) }) || p == "*"
 		}) {
-			return h.words
+			return h.text
 		}
 	}
 	return ""

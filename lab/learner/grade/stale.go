@@ -21,7 +21,7 @@ func staleNote(program string) string {
 	}
 	stage, bin := filepath.Base(file), filepath.Dir(file)
 	root := filepath.Dir(bin)
-	if filepath.Base(bin) != "bin" || stage == "" || !slices.Contains(stages.Dirs, stage) {
+	if filepath.Base(bin) != "bin" || !slices.Contains(stages.Dirs, stage) {
 		return ""
 	}
 	info, err := os.Stat(file)

@@ -17,7 +17,7 @@ import (
 	"fourways.example/common/servertest/variants"
 )
 
-// A page prints what there is to see about one pitfall.
+// A page prints the question and the results of one pitfall.
 type page struct {
 	out       io.Writer
 	width     int

@@ -255,7 +255,7 @@ func chosen(answer string, choices []string) string {
 	return ""
 }
 
-// unknownID returns an error for an ID that no played pitfall has. It suggests similar ones.
+// unknownID returns an error for an ID without a scenario. It points to the page of a note, or suggests similar IDs.
 func unknownID(repo *variants.Repo, id string, all []pitfalls.Pitfall) error {
 	toRead, err := notes(repo)
 	if err != nil {

@@ -43,7 +43,7 @@ func TestAskInterrupted(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := (&page{out: io.Discard, width: 80}).ask(ctx, in, question); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+		t.Errorf("got the error %v, want %v", err, context.Canceled)
 	}
 }
 

@@ -79,7 +79,7 @@ func (c *Command) filter() (func(suite.Case) bool, error) {
 	}, nil
 }
 
-// A claim is one line of docs/spec.md.
+// A claim is one claim of docs/spec.md.
 type claim struct{ id, text string }
 
 // readClaims reads the claims in the order of the document. If the document does not exist, it returns no claims.

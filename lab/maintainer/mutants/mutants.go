@@ -29,14 +29,14 @@
 // tests are run in this order until one fails:
 //
 //  1. the tests of the mutant's own package,
-//  2. those of the packages of common/ that import it,
+//  2. the tests of the packages in common/ that import it,
 //  3. the conformance suite, against the stages of --stages that contain the package,
 //  4. the scenarios of the pitfalls, against the stages that contain the package.
 //
-// A mutant of a stage's server.go is tested with all tests of that stage instead. All tests are run once without a
-// mutant first, and the command fails if they fail. A test that takes more than four times as long as without a
-// mutant, plus 20 s, is killed, and the mutant counts as killed. The suites in 3 and 4 depend on processes and clocks,
-// so a failure there must happen twice.
+// A mutant of a stage's server.go is tested with all tests of that stage instead. Before its first
+// mutant, each set of tests runs without a mutant; if it fails, the command fails. A set of tests that takes more than
+// four times as long as without a mutant, plus 20 s, is ended, and the mutant counts as killed. The tests in 3 and 4
+// depend on processes and clocks, so a failure there must happen twice.
 //
 // # Equivalent mutants
 //

@@ -14,7 +14,7 @@ import (
 // operators are the kinds of changes, in the order of the columns of the report.
 var operators = []string{"negate", "drop", "boundary", "constant", "swap", "equal", "logic", "nil-error"}
 
-// A mutant is one small change: it replaces the bytes from from to to of a file by text.
+// A mutant is one small change: it replaces src[from:to] by text.
 type mutant struct {
 	File string // from the root, with slashes
 	Line int

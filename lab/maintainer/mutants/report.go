@@ -28,7 +28,7 @@ type result struct {
 	Before  string  `json:"before"`
 	After   string  `json:"after"`
 	Status  status  `json:"status"`
-	By      string  `json:"by,omitempty"`  // the tests that failed
+	By      string  `json:"by,omitempty"`  // the set of tests that failed
 	Why     string  `json:"why,omitempty"` // the test that failed, or the reason in equivalent.txt
 	Seconds float64 `json:"seconds"`
 	Kept    bool    `json:"kept,omitempty"` // from an earlier run

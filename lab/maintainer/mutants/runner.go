@@ -21,7 +21,7 @@ import (
 
 // Limits for a mutant.
 const (
-	slower   = 4               // times as long as without a mutant, plus world.grace, may a suite take
+	slower   = 4               // a suite may take 4 times as long as without a mutant, plus world.grace
 	building = 5 * time.Minute // for one build, on a busy machine
 	data     = 4 << 20         // KiB of data (4 GiB): an endless loop that appends must not use up all memory
 	kept     = 64 << 10        // bytes from the end of the output are kept

@@ -26,8 +26,7 @@ type record struct {
 	Result *result
 }
 
-// openState reads the results of earlier runs. It ignores an incomplete line, which a run leaves that was killed while
-// it wrote.
+// openState reads the results of earlier runs. It ignores an incomplete line, which a killed run may leave.
 func openState(path string, w *world) (*state, error) {
 	if path == "" {
 		return nil, nil

@@ -51,7 +51,7 @@ type suite struct {
 	own       bool   // only for mutants of this package
 }
 
-// A listed has what go list prints about a package.
+// A listed is a package as go list describes it.
 type listed struct {
 	ImportPath, Dir, Name, Export string
 	GoFiles, TestGoFiles          []string
@@ -67,8 +67,8 @@ type unit struct {
 	info  *types.Info
 }
 
-// repoWorld returns the world of this repository. The stages in numbers test mutants of common/ with the conformance
-// suite.
+// repoWorld returns the world of this repository. The conformance suites of the stages in numbers test the mutants of
+// common/.
 func repoWorld(root string, numbers []int) *world {
 	const module = "fourways.example"
 	path := func(stage int) string { return module + "/" + stages.Dirs[stage] }

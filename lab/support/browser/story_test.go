@@ -164,7 +164,7 @@ func run(script string) chromedp.Action[chromedp.Void] {
 	return chromedp.Evaluate[chromedp.Void](script)
 }
 
-// ranged reports whether a 206 arrived whose range begins at first or later.
+// ranged reports whether a 206 for name arrived with a range that begins at first or later.
 func (p *page) ranged(name string, first int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
