@@ -1,6 +1,6 @@
-// Lab is everything that looks at the servers from outside. The commands for learners are in the folder
-// learner, those for people who work on this repository in maintainer. What is no command is in support:
-// wrappers to put around a server, and tests in a browser.
+// Lab examines running servers from outside. The folder learner has the commands for learners, and maintainer has
+// those for people who work on this repository. The folder support has no commands: it has wrapper scripts for a
+// server, and tests that run a browser.
 package main
 
 import (
@@ -19,30 +19,30 @@ import (
 	"fourways.example/lab/maintainer/mutants"
 )
 
-// commands is the command line: a folder of lab/learner or lab/maintainer for each.
+// commands is the command line. Each command has a package in lab/learner or lab/maintainer.
 type commands struct {
-	Spec    spec.Command    `cmd:"" help:"Hold a server against the contract and print the table of claims and cases."`
-	Pitfall pitfall.Command `cmd:"" help:"Show a pitfall: a server that has the bug and one that has not, side by side."`
-	Matrix  pitfall.Matrix  `cmd:"" help:"Play every pitfall against its broken server and the four stages, and write docs/pitfalls.md."`
-	Grade   grade.Command   `cmd:"" help:"Give points to any program with the command line of docs/spec.md, and say what each lost point means."`
-	Doctor  doctor.Command  `cmd:"" help:"Say what this machine offers, what it lacks, and which tests that skips."`
-	Mutants mutants.Command `cmd:"" help:"Change one small thing in the sources at a time, and say which changes no test notices."`
+	Spec    spec.Command    `cmd:"" help:"Test a server against docs/spec.md, and print a table of claims and test cases."`
+	Pitfall pitfall.Command `cmd:"" help:"Show a common mistake: run a server with the bug and one without it, side by side."`
+	Matrix  pitfall.Matrix  `cmd:"" help:"Run every pitfall against the server with its bug and against the four stages, and write docs/pitfalls.md."`
+	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
+	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
+	Mutants mutants.Command `cmd:"" help:"Change the sources in one small place at a time, and report the changes that no test notices."`
 }
 
 func main() {
-	netns.Enter() // a scenario may have it take a family of addresses from a server
+	netns.Enter() // a scenario may start a server through this program, to take IPv4 or IPv6 from the server
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
 	defer stop()
 	var c commands
 	k := kong.Parse(
 		&c,
 		kong.Name("lab"),
-		kong.Description("Looks at the four servers from outside."),
+		kong.Description("Tests, grades and explains HTTP servers from outside."),
 		kong.UsageOnError(),
 		kong.BindTo(ctx, (*context.Context)(nil)),
 	)
 	err := k.Run()
-	if err != nil && ctx.Err() != nil { // Ctrl-C is no error, and needs no words
+	if err != nil && ctx.Err() != nil { // after Ctrl-C an error message says nothing new
 		os.Exit(130)
 	}
 	k.FatalIfErrorf(err)

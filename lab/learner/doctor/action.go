@@ -2,5 +2,5 @@ package doctor
 
 import "unsafe"
 
-// actionAt is the address that seccomp(2) reads the action from.
+// actionAt returns the address of action for seccomp(2).
 func actionAt(action *uint32) uintptr { return uintptr(unsafe.Pointer(action)) }

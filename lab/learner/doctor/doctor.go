@@ -1,7 +1,7 @@
-// Package doctor says what this machine offers, what it lacks, and which tests and commands that costs.
+// Package doctor checks what this machine has, what it lacks, and which tests and commands it must skip.
 //
-// Nothing is concluded from a name or a version where it can be tried: strace may be installed and
-// forbidden, a kernel may know namespaces and refuse them.
+// It tries each feature where it can instead of relying on a name or a version: strace may be installed but not
+// permitted, and a kernel may have namespaces but refuse to create one.
 package doctor
 
 import (
@@ -25,10 +25,10 @@ import (
 
 // Command is `lab doctor`.
 type Command struct {
-	JSON bool `name:"json" help:"Print the findings for programs."`
+	JSON bool `name:"json" help:"Print the findings as JSON."`
 }
 
-// Run looks and prints. It returns an error only if something is missing without which nothing works.
+// Run examines the machine and prints the findings. It returns an error only if something essential is missing.
 func (c *Command) Run(ctx context.Context) error {
 	findings := examine(thisMachine(ctx))
 	if c.JSON {
@@ -40,13 +40,13 @@ func (c *Command) Run(ctx context.Context) error {
 	} else if err := show(os.Stdout, findings); err != nil {
 		return err
 	}
-	return verdict(findings)
+	return essential(findings)
 }
 
-// State is how much there is of something.
+// State is the state of a tool or a feature.
 type State string
 
-// The states. Without what is needed nothing works; without the rest something is skipped.
+// The states. If something is Needed, nothing works without it. Limited and Missing only skip some tests or commands.
 const (
 	OK      State = "ok"
 	Limited State = "limited"
@@ -59,20 +59,20 @@ type Finding struct {
 	What  string `json:"what"`
 	State State  `json:"state"`
 	Found string `json:"found"`
-	Costs string `json:"costs,omitempty"` // which tests and commands are skipped
-	Help  string `json:"help,omitempty"`  // what to install or to do
+	Costs string `json:"costs,omitempty"` // the tests and commands that are skipped or restricted
+	Help  string `json:"help,omitempty"`  // what to install or change
 }
 
-// A machine is what is asked; a test has one of its own.
+// A machine answers the questions of the checks. Tests replace its functions.
 type machine struct {
 	system  string
 	release func() string
-	look    func(name string) (string, error)
-	read    func(name string) string // a file, without blanks around it; "" if it cannot be read
-	try     func(argv ...string) (string, error)
+	look    func(name string) (string, error)    // finds a program in $PATH
+	read    func(name string) string             // reads a file, trimmed; "" if it cannot be read
+	try     func(argv ...string) (string, error) // runs a command and returns its output
 	limit   func() (soft, hard uint64)
 	listen  func(network, addr string) error
-	filter  func() error // seccomp(2) knows the filter's actions
+	filter  func() error // an error if seccomp(2) has no filters
 }
 
 func thisMachine(ctx context.Context) machine {
@@ -97,8 +97,8 @@ func thisMachine(ctx context.Context) machine {
 			return strings.TrimSpace(string(out)), err
 		},
 		limit: func() (soft, hard uint64) {
-			// Go raises the soft limit of its own process; a child is given the one from before, and a
-			// shell is a child.
+			// Go raises the soft limit of this process, but restores it for a child: a shell knows the
+			// original limit.
 			var l unix.Rlimit
 			_ = unix.Getrlimit(unix.RLIMIT_NOFILE, &l)
 			soft = l.Cur
@@ -127,13 +127,13 @@ func thisMachine(ctx context.Context) machine {
 	}
 }
 
-// manyFiles is what the largest test needs: 10,000 connections and some more.
+// manyFiles is how many descriptors the largest test needs: 10,000 connections, and some for everything else.
 const manyFiles = 10_500
 
-// wantBacklog is what the servers give listen(2).
+// wantBacklog is the backlog that the servers pass to listen(2).
 const wantBacklog = 4096
 
-// examine goes through everything, the essential things first.
+// examine runs all checks, the essential ones first.
 func examine(m machine) []Finding {
 	all := []Finding{system(m), golang(m), loopback(m), ipv6(m), files(m), backlog(m), strace(m), namespaces(m), seccomp(m)}
 	return append(all, tools(m)...)
@@ -145,9 +145,9 @@ func system(m machine) Finding {
 	n, _ := fmt.Sscanf(m.release(), "%d.%d", &major, &minor)
 	switch {
 	case m.system != "linux":
-		f.State, f.Costs, f.Help = Needed, "everything: the servers are built on Linux system calls", "a Linux machine, or a virtual one"
+		f.State, f.Costs, f.Help = Needed, "everything: the servers use Linux system calls", "use Linux, on a machine or a virtual machine"
 	case n == 2 && (major < 5 || major == 5 && minor < 6):
-		f.State, f.Costs, f.Help = Limited, "links out of the root are checked by os.Root without openat2(2), which is slower", "Linux 5.6 or later"
+		f.State, f.Costs, f.Help = Limited, "without openat2(2), os.Root needs more system calls to keep links inside the root", "install Linux 5.6 or later"
 	}
 	return f
 }
@@ -155,14 +155,14 @@ func system(m machine) Finding {
 func golang(m machine) Finding {
 	f := Finding{What: "Go", State: OK}
 	if _, err := m.look("go"); err != nil {
-		f.State, f.Found, f.Costs, f.Help = Needed, "no go in $PATH", "make build, make test; built programs run", "Go 1.26 or later, from go.dev/dl, and its bin in $PATH"
+		f.State, f.Found, f.Costs, f.Help = Needed, "no go in $PATH", "make build, make test; programs that are already built run", "install Go 1.26 or later from go.dev/dl, and add its bin folder to $PATH"
 		return f
 	}
 	out, err := m.try("go", "env", "GOVERSION")
 	f.Found = out
 	var major, minor int
 	if n, _ := fmt.Sscanf(out, "go%d.%d", &major, &minor); err != nil || n == 2 && (major < 1 || major == 1 && minor < 26) {
-		f.State, f.Costs, f.Help = Limited, "go.mod asks for Go 1.26: an older one must download it first", "Go 1.26 or later, from go.dev/dl"
+		f.State, f.Costs, f.Help = Limited, "go.mod requires Go 1.26, which an older Go must download first", "install Go 1.26 or later from go.dev/dl"
 	}
 	return f
 }
@@ -179,8 +179,8 @@ func ipv6(m machine) Finding {
 	f := Finding{What: "IPv6 on loopback", State: OK, Found: "::1"}
 	if err := m.listen("tcp6", "[::1]:0"); err != nil {
 		f.State, f.Found = Missing, why(err)
-		f.Costs = "conn-ipv6, cli-bind-*: stages 3 and 4 serve IPv4 alone here"
-		f.Help = "sysctl net.ipv6.conf.lo.disable_ipv6=0; in a container, a network with IPv6"
+		f.Costs = "conn-ipv6, cli-bind-*: stages 3 and 4 serve only IPv4 here"
+		f.Help = "sysctl net.ipv6.conf.lo.disable_ipv6=0; in a container, use a network with IPv6"
 	}
 	return f
 }
@@ -190,8 +190,8 @@ func files(m machine) Finding {
 	f := Finding{What: "descriptor limit", State: OK, Found: fmt.Sprintf("soft %s, hard %s", number(soft), number(hard))}
 	if hard < manyFiles {
 		f.State = Limited
-		f.Costs = fmt.Sprintf("idle-10000 needs %d; others need 1500", manyFiles)
-		f.Help = "nofile in /etc/security/limits.conf, or LimitNOFILE= of the service (Go raises soft to hard by itself)"
+		f.Costs = fmt.Sprintf("idle-10000 needs %d descriptors; other tests need 1500", manyFiles)
+		f.Help = "raise the hard limit: nofile in /etc/security/limits.conf, or LimitNOFILE= in the service file"
 	}
 	return f
 }
@@ -208,17 +208,17 @@ func backlog(m machine) Finding {
 	n, err := strconv.Atoi(strings.TrimPrefix(f.Found, "somaxconn "))
 	switch {
 	case err != nil:
-		f.State, f.Found, f.Costs = Limited, "unknown", "cli-backlog cannot tell what the kernel leaves of 4096"
+		f.State, f.Found, f.Costs = Limited, "unknown", "cli-backlog cannot check the backlog that the kernel really uses"
 	case n < wantBacklog:
 		f.State = Limited
-		f.Costs = fmt.Sprintf("the kernel cuts the backlog of %d to %d: bursts of clients wait in SYN retries", wantBacklog, n)
+		f.Costs = fmt.Sprintf("the kernel reduces the backlog from %d to %d: in a burst, some clients must repeat their SYN", wantBacklog, n)
 		f.Help = fmt.Sprintf("sysctl net.core.somaxconn=%d", wantBacklog)
 	}
 	return f
 }
 
 func strace(m machine) Finding {
-	f := Finding{What: "strace", State: OK, Costs: "pitfalls that count system calls; lab/support/wrappers/strace-wrapper"}
+	f := Finding{What: "strace", State: OK, Costs: "pitfalls that count system calls or stop a thread; lab/support/wrappers/strace-wrapper"}
 	path, err := m.look("strace")
 	if err != nil {
 		f.State, f.Found, f.Help = Missing, "not installed", "apt-get install strace"
@@ -226,11 +226,11 @@ func strace(m machine) Finding {
 	}
 	f.Found = path + ", ptrace permitted"
 	if out, err := m.try("strace", "-D", "-qq", "-o", os.DevNull, "true"); err != nil {
-		f.State, f.Found = Limited, path+", but it may not trace: "+firstLine(out, err)
+		f.State, f.Found = Limited, path+", but it is not permitted to trace: "+firstLine(out, err)
 		f.Costs = "pitfalls that count system calls or stop a thread; lab/support/wrappers/strace-wrapper, lab/support/wrappers/dlv-wrapper"
 		f.Help = "in a container: --cap-add SYS_PTRACE"
 		if scope := m.read("/proc/sys/kernel/yama/ptrace_scope"); scope != "" && scope != "0" {
-			f.Help = "sysctl kernel.yama.ptrace_scope=0 (it is " + scope + ")"
+			f.Help = "sysctl kernel.yama.ptrace_scope=0 (now " + scope + ")"
 		}
 		return f
 	}
@@ -238,11 +238,11 @@ func strace(m machine) Finding {
 	return f
 }
 
-// namespaces tries what the tests do: as root, and without privileges by a user namespace.
+// namespaces tries both ways that the tests use: as root, and unprivileged with a user namespace.
 func namespaces(m machine) Finding {
-	f := Finding{What: "network namespaces", State: OK, Costs: "TestFamilies: machines with one address family alone"}
+	f := Finding{What: "network namespaces", State: OK, Costs: "TestFamilies: machines with only one address family"}
 	if _, err := m.look("unshare"); err != nil {
-		f.State, f.Found, f.Help = Limited, "cannot tell without unshare(1); the tests try by themselves", "apt-get install util-linux"
+		f.State, f.Found, f.Help = Limited, "unknown without unshare(1); the tests find out by themselves", "apt-get install util-linux"
 		return f
 	}
 	outRoot, errRoot := m.try("unshare", "--net", "true")
@@ -256,7 +256,7 @@ func namespaces(m machine) Finding {
 		f.Found = "yes, as root; not unprivileged: " + firstLine(outUser, errUser)
 	default:
 		f.State, f.Found = Missing, firstLine(outRoot, errRoot)
-		f.Help = "run as root, or sysctl kernel.unprivileged_userns_clone=1 (Debian), user.max_user_namespaces=10000; in a container: --cap-add SYS_ADMIN"
+		f.Help = "run as root; or sysctl kernel.unprivileged_userns_clone=1 (Debian), user.max_user_namespaces=10000; in a container: --cap-add SYS_ADMIN"
 		return f
 	}
 	f.Costs = ""
@@ -267,12 +267,12 @@ func seccomp(m machine) Finding {
 	f := Finding{What: "seccomp filters", State: OK, Found: "yes"}
 	if err := m.filter(); err != nil {
 		f.State, f.Found = Missing, why(err)
-		f.Costs, f.Help = "TestFamilies: a kernel without an address family", "a kernel with CONFIG_SECCOMP_FILTER"
+		f.Costs, f.Help = "TestFamilies: a kernel without an address family", "use a kernel with CONFIG_SECCOMP_FILTER"
 	}
 	return f
 }
 
-// tools are programs that need only be there.
+// tools checks for programs that only have to be installed.
 func tools(m machine) []Finding {
 	var all []Finding
 	for _, tool := range []struct {
@@ -280,8 +280,8 @@ func tools(m machine) []Finding {
 		names             []string
 	}{
 		{"a C compiler", "make race, make check (the race detector needs one)", "apt-get install gcc libc6-dev", []string{"gcc", "cc", "clang"}},
-		{"curl", "trying things by hand, as the pages do", "apt-get install curl", []string{"curl"}},
-		{"wrk", "measuring throughput", "apt-get install wrk", []string{"wrk"}},
+		{"curl", "the examples in the documentation", "apt-get install curl", []string{"curl"}},
+		{"wrk", "throughput measurements", "apt-get install wrk", []string{"wrk"}},
 		{"nginx", "the comparison with nginx", "apt-get install nginx-light", []string{"nginx", "/usr/sbin/nginx"}},
 		{"Chromium", "the tests in lab/support/browser", "apt-get install chromium", []string{"chromium", "chromium-browser", "google-chrome"}},
 		{"dlv", "lab/support/wrappers/dlv-wrapper", "go install github.com/go-delve/delve/cmd/dlv@latest", []string{"dlv"}},
@@ -299,7 +299,7 @@ func tools(m machine) []Finding {
 	return all
 }
 
-// firstLine is what a program said, or else the error.
+// firstLine returns the first line of a program's output, or the error if there is no output.
 func firstLine(out string, err error) string {
 	line, _, _ := strings.Cut(out, "\n")
 	if line == "" {
@@ -308,7 +308,7 @@ func firstLine(out string, err error) string {
 	return line
 }
 
-// why is the last part of an error, which is the kernel's.
+// why returns the kernel's message for the errno in an error, or the whole error if it has none.
 func why(err error) string {
 	var errno syscall.Errno
 	if errors.As(err, &errno) {
@@ -317,7 +317,7 @@ func why(err error) string {
 	return err.Error()
 }
 
-// show prints the table, and below it what is missing, with what to do.
+// show prints the table, then what each missing thing costs and how to get it.
 func show(out io.Writer, findings []Finding) error {
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(w, "WHAT\tSTATE\tFOUND")
@@ -338,19 +338,19 @@ func show(out io.Writer, findings []Finding) error {
 		complete = false
 		fmt.Fprintf(out, "%s (%s)\n  costs: %s\n", f.What, f.State, f.Costs)
 		if f.Help != "" {
-			fmt.Fprintf(out, "  do:    %s\n", f.Help)
+			fmt.Fprintf(out, "  fix:   %s\n", f.Help)
 		}
 	}
 	if complete {
-		fmt.Fprintln(out, "\nNothing is missing: no test is skipped here.")
+		fmt.Fprintln(out, "\nNothing is missing: no test is skipped on this machine.")
 		return nil
 	}
-	fmt.Fprintln(out, "\nTests that lack something are skipped and say so; with CI=true they fail instead.")
+	fmt.Fprintln(out, "\nTests that need something missing are skipped, and their output says why. With CI=true they fail instead.")
 	return nil
 }
 
-// verdict is an error if something essential is missing.
-func verdict(findings []Finding) error {
+// essential returns an error that names the essential things that are missing.
+func essential(findings []Finding) error {
 	var needed []string
 	for _, f := range findings {
 		if f.State == Needed {

@@ -9,7 +9,7 @@ import (
 	"testing"
 )
 
-// good is a machine that lacks nothing.
+// good returns a machine that lacks nothing.
 func good() machine {
 	return machine{
 		system:  "linux",
@@ -33,7 +33,7 @@ func good() machine {
 	}
 }
 
-// TestGoodMachine has nothing to complain of, and says so.
+// TestGoodMachine checks that the report says that nothing is missing.
 func TestGoodMachine(t *testing.T) {
 	findings := examine(good())
 	for _, f := range findings {
@@ -45,13 +45,13 @@ func TestGoodMachine(t *testing.T) {
 	if err := show(&out, findings); err != nil || !strings.Contains(out.String(), "Nothing is missing") {
 		t.Errorf("%v:\n%s", err, out.String())
 	}
-	if err := verdict(findings); err != nil {
+	if err := essential(findings); err != nil {
 		t.Error(err)
 	}
 }
 
-// TestLacks takes one thing away at a time: that line alone changes, it says what this costs and
-// what to do, and only what is essential is an error.
+// TestLacks removes one thing at a time. Only the finding about it changes, the report says what to do, and only a
+// missing essential thing is an error.
 func TestLacks(t *testing.T) {
 	without := func(names ...string) func(m *machine) {
 		return func(m *machine) {
@@ -78,7 +78,7 @@ func TestLacks(t *testing.T) {
 		name, what string
 		change     func(m *machine)
 		state      State
-		says       string // in the table or below it
+		says       string // must be in the report
 	}{
 		{"another system", "Linux", func(m *machine) { m.system = "darwin" }, Needed, "Linux system calls"},
 		{"an old kernel", "Linux", func(m *machine) { m.release = func() string { return "5.4.0" } }, Limited, "5.6"},
@@ -134,14 +134,14 @@ func TestLacks(t *testing.T) {
 			if err := show(&out, findings); err != nil || !strings.Contains(out.String(), tt.says) {
 				t.Errorf("no %q in (%v):\n%s", tt.says, err, out.String())
 			}
-			if err := verdict(findings); (err != nil) != (tt.state == Needed) {
-				t.Errorf("the verdict is %v", err)
+			if err := essential(findings); (err != nil) != (tt.state == Needed) {
+				t.Errorf("the error is %v", err)
 			}
 		})
 	}
 }
 
-// TestRootNamespaces is a machine where root may what others may not.
+// TestRootNamespaces has a machine where only root may create namespaces.
 func TestRootNamespaces(t *testing.T) {
 	m := good()
 	m.try = func(argv ...string) (string, error) {
@@ -155,15 +155,15 @@ func TestRootNamespaces(t *testing.T) {
 	}
 }
 
-// TestThisMachine looks at the machine that the tests run on: it runs tests, so it has what is needed.
+// TestThisMachine examines the machine that runs the tests. It must have everything essential.
 func TestThisMachine(t *testing.T) {
 	findings := examine(thisMachine(context.Background()))
-	if err := verdict(findings); err != nil {
+	if err := essential(findings); err != nil {
 		t.Error(err)
 	}
 	for _, f := range findings {
 		if f.Found == "" || f.State != OK && f.Costs == "" {
-			t.Errorf("%+v says too little", f)
+			t.Errorf("incomplete finding: %+v", f)
 		}
 	}
 }

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// claims are the sentences of docs/spec.md by the names of the claims.
+// claims maps the name of each claim in docs/spec.md to its sentence.
 type claims map[string]string
 
-// A claim runs on in lines that are indented.
+// claimLine matches a claim with its further lines, which are indented.
 var claimLine = regexp.MustCompile("(?m)^- `([a-z0-9-]+)`: (.*(?:\n  .*)*)")
 
-// readClaims reads the contract. Without a name it is looked for above the working directory, and
-// above the folder that this program lies in: whoever grades a server is seldom in this repository.
-// A contract that is not found leaves the report with the names of the claims alone.
+// readClaims reads the claims from the named file. If name is empty, it looks for docs/spec.md above the working
+// directory and above the folder of this program, because few users grade a server from inside this repository.
+// If there is no such file, the report has only the names of the claims.
 func readClaims(name string) (claims, error) {
 	if name != "" {
 		return parseClaims(name)

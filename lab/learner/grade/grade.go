@@ -1,10 +1,8 @@
-// Package grade gives points to a server that somebody else wrote, in whatever language, and says what to
-// do about each point that it does not get.
+// Package grade grades a server that somebody else wrote, in any language, and explains each lost point.
 //
-// It asks what the four stages are asked: the cases of common/servertest/cases, and the scenarios of
-// the pitfalls. Where a test suite may assume that the server works, a grader must not: the program
-// may exit at once, never listen, hang or crash in the middle. Then what is said is that, once, instead
-// of hundreds of cases that fail for it.
+// It runs the tests that the four stages pass: the cases of common/servertest/cases and the scenarios of
+// the pitfalls. A test suite may assume that the server works, but a grader must not: the program may exit at
+// once, never listen, hang or crash. The report then names that one cause instead of hundreds of failed cases.
 package grade
 
 import (
@@ -28,42 +26,46 @@ import (
 
 // Command is `lab grade`.
 type Command struct {
-	Exec    string        `placeholder:"PROGRAM" help:"The server, or a wrapper around it: an executable with the command line of docs/spec.md (-p PORT -R ROOT …). What it prints at its start is its own affair, but for the cases about that."`
-	Stage   int           `placeholder:"N" help:"What the program claims to be, 1 to 4: cases that this stage does not claim do not count. If not given, the digit behind \"stage\" in the name of the program (or in $$SERVER's), or 4."`
-	Case    []string      `short:"t" placeholder:"CASE" help:"Only these cases: names of cases, claims, categories or pitfalls, or patterns with * in them. May be given several times."`
-	List    bool          `short:"l" help:"List the cases with their points, and run none."`
-	Output  string        `short:"o" placeholder:"FILE" help:"Write what the program says (stdout and stderr, behind the number of the process) to a file."`
-	JSON    bool          `name:"json" help:"Print the report for programs."`
-	All     bool          `help:"Show every failure; else only the first ones of a category."`
-	Weights string        `placeholder:"FILE" help:"Points per category; see lab/learner/grade/weights.txt."`
-	Doc     string        `placeholder:"FILE" help:"The contract, for the words of the claims. If not given, docs/spec.md above the working directory or above this program."`
-	Limit   time.Duration `name:"time-limit" default:"2m" help:"When this time is over what has not been tried is lost."`
+	Exec    string        `placeholder:"PROGRAM" help:"The server, or a wrapper around it: an executable with the command line of docs/spec.md (-p PORT -R ROOT …)."`
+	Stage   int           `placeholder:"N" help:"The stage that the program implements, 1 to 4. Cases that this stage does not claim do not count. The default is the digit after \"stage\" in the name of the program, or of $$SERVER; otherwise 4."`
+	Case    []string      `short:"t" placeholder:"CASE" help:"Run only this case, claim, category or pitfall. * matches any letters. The flag may be repeated."`
+	List    bool          `short:"l" help:"List the cases with their points, without running them."`
+	Output  string        `short:"o" placeholder:"FILE" help:"Write the stdout and stderr of the program to a file, each line after the process ID."`
+	JSON    bool          `name:"json" help:"Print the report as JSON."`
+	All     bool          `help:"Show every failure instead of the first three of each category."`
+	Weights string        `placeholder:"FILE" help:"A file with the points for each category, in the format of lab/learner/grade/weights.txt."`
+	Doc     string        `placeholder:"FILE" help:"The document with the text of the claims. The default is docs/spec.md in a folder above the working directory or above this program."`
+	Limit   time.Duration `name:"time-limit" default:"2m" help:"Stop after this time. Cases that have not run by then get no points."`
 
-	out io.Writer // for tests; nil is stdout
+	out, warn io.Writer // for tests; nil is stdout and stderr
 }
 
-// Run grades. It returns an error, which makes the exit status 1, if a case fails.
+// Run grades the program and prints the report. It returns an error, which makes the exit status 1, if a case fails.
 func (c *Command) Run(ctx context.Context) error {
 	out := c.out
 	if out == nil {
 		out = os.Stdout
 	}
+	warn := c.warn
+	if warn == nil {
+		warn = os.Stderr
+	}
 	weights, err := readWeights(c.Weights)
 	if err != nil {
 		return err
 	}
-	words, err := readClaims(c.Doc)
+	claims, err := readClaims(c.Doc)
 	if err != nil {
-		return fmt.Errorf("the contract: %w", err)
+		return fmt.Errorf("reading the claims: %w", err)
 	}
 	if c.Stage == 0 {
 		c.Stage = stageOf(c.Exec)
 	}
 	if c.Stage < 1 || c.Stage > 4 {
-		return fmt.Errorf("--stage %d: there are the stages 1 to 4", c.Stage)
+		return fmt.Errorf("--stage %d: the stages are 1 to 4", c.Stage)
 	}
-	report := newReport(c.Stage, weights, words)
-	if err := report.pick(c.Case); err != nil {
+	report := newReport(c.Stage, weights, claims)
+	if err := report.selectCases(c.Case); err != nil {
 		return err
 	}
 	if c.List {
@@ -71,6 +73,11 @@ func (c *Command) Run(ctx context.Context) error {
 	}
 	if report.Program, err = executable(c.Exec); err != nil {
 		return err
+	}
+	for _, name := range []string{c.Exec, os.Getenv("SERVER")} {
+		if note := staleNote(name); note != "" {
+			fmt.Fprintf(warn, "lab: warning: %s\n", note)
+		}
 	}
 	guest := &process.Guest{}
 	if c.Output != "" {
@@ -88,13 +95,13 @@ func (c *Command) Run(ctx context.Context) error {
 	if err := report.print(out, c.JSON, c.All); err != nil {
 		return err
 	}
-	return report.verdict()
+	return report.failure()
 }
 
-// measure fills the report.
+// measure runs the tests and fills the report.
 func (c *Command) measure(ctx context.Context, prog *process.Program, report *Report) error {
 	limit := cmp.Or(c.Limit, 2*time.Minute)
-	timely, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the time limit of %v was over (--time-limit)", limit))
+	timely, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the time limit of %v was reached (--time-limit)", limit))
 	defer cancel()
 	start := time.Now()
 	defer func() { report.Seconds = time.Since(start).Round(10 * time.Millisecond).Seconds() }()
@@ -106,10 +113,10 @@ func (c *Command) measure(ctx context.Context, prog *process.Program, report *Re
 	why, hopeless := diagnose(greeting, len(c.Case) > 0)
 	report.Findings = append(report.Findings, why...)
 	if hopeless {
-		report.loseAll(notTried)
+		report.skipAll()
 		return nil
 	}
-	results, err := suite.RunProgram(timely, prog, cases.All(), func(k suite.Case) bool { return report.wants(k.Name) })
+	results, err := suite.RunProgram(timely, prog, cases.All(), func(k suite.Case) bool { return report.includes(k.Name) })
 	if err != nil && ctx.Err() != nil {
 		return fmt.Errorf("interrupted: %w", ctx.Err())
 	}
@@ -117,7 +124,7 @@ func (c *Command) measure(ctx context.Context, prog *process.Program, report *Re
 		return err
 	}
 	for _, r := range results {
-		report.take(r)
+		report.addResult(r)
 	}
 	if err := playPitfalls(timely, prog, report); err != nil {
 		return err
@@ -125,11 +132,11 @@ func (c *Command) measure(ctx context.Context, prog *process.Program, report *Re
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted: %w", ctx.Err())
 	}
-	report.settle()
+	report.finish()
 	return nil
 }
 
-// stageOf reads the stage off a program's name, or off that of the server behind a wrapper.
+// stageOf finds the stage in the name of the program, or in the name of the server that a wrapper starts.
 func stageOf(program string) int {
 	for _, name := range []string{program, os.Getenv("SERVER")} {
 		if m := regexp.MustCompile(`stage-?([1-4])`).FindStringSubmatch(path.Base(name)); m != nil {
@@ -139,11 +146,11 @@ func stageOf(program string) int {
 	return 4
 }
 
-// executable finds the program, and says why it cannot be started where that is known beforehand: the
-// kernel's words for a script without a first line are "exec format error".
+// executable finds the program. If the program cannot be executed, the error says what to do: for a script
+// without a #! line the kernel says only "exec format error".
 func executable(name string) (string, error) {
 	if name == "" {
-		return "", errors.New("--exec PROGRAM is missing: which server is to be graded? (-l lists the cases without one)")
+		return "", errors.New("--exec PROGRAM is missing; -l lists the cases without a program")
 	}
 	file, err := filepath.Abs(name)
 	if err != nil {
@@ -155,28 +162,29 @@ func executable(name string) (string, error) {
 		if found, err := exec.LookPath(name); err == nil {
 			return filepath.Abs(found)
 		}
-		return "", fmt.Errorf("--exec %s: there is no such file here, nor a command of that name", name)
+		return "", fmt.Errorf("--exec %s: there is no such file, and no such command in $PATH", name)
 	case err != nil:
 		return "", fmt.Errorf("--exec %s: %w", name, err)
 	case info.IsDir():
-		return "", fmt.Errorf("--exec %s is a folder: build the server, and name the program", name)
+		return "", fmt.Errorf("--exec %s is a folder; give it the program that was built there", name)
 	case info.Mode()&0o111 == 0:
-		return "", fmt.Errorf("--exec %s is not executable: chmod +x %s", name, name)
+		return "", fmt.Errorf("--exec %s is not executable; run `chmod +x %s`", name, name)
 	}
 	f, err := os.Open(file)
 	if err != nil {
-		return file, nil // a program may be executed that cannot be read
+		return file, nil // execve(2) needs no read permission
 	}
 	defer func() { _ = f.Close() }()
 	magic := make([]byte, 4)
 	n, _ := io.ReadFull(f, magic)
 	if m := string(magic[:n]); m != "\x7fELF" && !strings.HasPrefix(m, "#!") {
-		return "", fmt.Errorf("--exec %s is neither an ELF program nor a script: a script's first line must name its interpreter, as in #!/usr/bin/env python3", name)
+		return "", fmt.Errorf("--exec %s is neither an ELF program nor a script; the first line of a script names its interpreter, as in #!/usr/bin/env python3", name)
 	}
 	return file, nil
 }
 
-// wrapperEnv makes the files absolute that a wrapper is told of: some cases start the server in another folder.
+// wrapperEnv returns the variables that a wrapper reads, with absolute paths: some cases start the server in another
+// folder.
 func wrapperEnv() []string {
 	var env []string
 	for _, name := range []string{"SERVER", "TRACE", "DLV_INIT"} {
@@ -185,7 +193,7 @@ func wrapperEnv() []string {
 			value = "trace"
 		}
 		if value == "" || name == "SERVER" && !strings.Contains(value, "/") {
-			continue // to be looked for in $PATH
+			continue // the shell finds a bare name in $PATH
 		}
 		if abs, err := filepath.Abs(value); err == nil {
 			env = append(env, name+"="+abs)

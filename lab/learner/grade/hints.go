@@ -12,22 +12,22 @@ import (
 //go:embed hints.txt
 var hintsText string
 
-// A hint says what a failure usually means.
+// A hint is the usual cause of a failure.
 type hint struct {
-	patterns []string       // of claims and pitfall/ID
-	log      *regexp.Regexp // what the failure must say; nil is anything
-	words    string
+	patterns []string       // match the names of claims
+	log      *regexp.Regexp // matches the log of the failure; nil matches any log
+	text     string
 }
 
-// hints are those of hints.txt, the most special ones first. A test sees to it that the file can be read.
+// hints are the hints of hints.txt, in its order. The first one that matches is used.
 var hints = parseHints(hintsText)
 
-// parseHints reads paragraphs: a line of patterns, perhaps a line "/regexp/", and the words.
+// parseHints reads paragraphs: a line of patterns, an optional line /regexp/, and the text.
 func parseHints(text string) []hint {
 	var all []hint
 	var h hint
 	flush := func() {
-		if h.words != "" {
+		if h.text != "" {
 			all = append(all, h)
 		}
 		h = hint{}
@@ -41,17 +41,17 @@ func parseHints(text string) []hint {
 			flush()
 		case h.patterns == nil:
 			h.patterns = strings.Fields(line)
-		case h.words == "" && h.log == nil && len(line) > 1 && line[0] == '/' && line[len(line)-1] == '/':
+		case h.text == "" && h.log == nil && len(line) > 1 && line[0] == '/' && line[len(line)-1] == '/':
 			h.log = regexp.MustCompile(line[1 : len(line)-1])
 		default:
-			h.words = strings.TrimSpace(h.words + " " + line)
+			h.text = strings.TrimSpace(h.text + " " + line)
 		}
 	}
 	flush()
 	return all
 }
 
-// hintFor finds what a failure usually means, or "".
+// hintFor returns the first hint for a failure of these claims with this log, or "" if there is none.
 func hintFor(subjects []string, log string) string {
 	for _, h := range hints {
 		if h.log != nil && !h.log.MatchString(log) {
@@ -60,7 +60,7 @@ func hintFor(subjects []string, log string) string {
 		if slices.ContainsFunc(h.patterns, func(p string) bool {
 			return slices.ContainsFunc(subjects, func(s string) bool { return hintMatches(p, s) }) || p == "*"
 		}) {
-			return h.words
+			return h.text
 		}
 	}
 	return ""

@@ -13,18 +13,18 @@ import (
 	"fourways.example/common/servertest/scenario"
 )
 
-// pitfallsAtOnce is how many scenarios are played side by side, each with a server of its own.
+// pitfallsAtOnce is how many scenarios run at the same time, each with a server of its own. They mostly wait.
 const pitfallsAtOnce = 4
 
-// playPitfalls plays the scenarios that are wanted. This is all that grade knows about them.
+// playPitfalls plays the scenarios of the report.
 func playPitfalls(ctx context.Context, prog *process.Program, report *Report) error {
-	var wanted []scenario.Scenario
+	var included []scenario.Scenario
 	for _, sc := range pitfalls.Scenarios() {
-		if report.wants(pitfallName(sc)) {
-			wanted = append(wanted, sc)
+		if report.includes(pitfallName(sc)) {
+			included = append(included, sc)
 		}
 	}
-	if len(wanted) == 0 {
+	if len(included) == 0 {
 		return nil
 	}
 	top, err := os.MkdirTemp("", "grade-")
@@ -37,25 +37,25 @@ func playPitfalls(ctx context.Context, prog *process.Program, report *Report) er
 		return err
 	}
 	defer prog.Guest.Watch(ctx)()
-	var mu sync.Mutex // of report
+	var mu sync.Mutex // protects report
 	var wg sync.WaitGroup
-	seats := make(chan struct{}, pitfallsAtOnce)
-	for _, sc := range wanted {
+	slots := make(chan struct{}, pitfallsAtOnce)
+	for _, sc := range included {
 		wg.Go(func() {
-			seats <- struct{}{}
-			defer func() { <-seats }()
-			e := &entry{Outcome: lost, Log: "not tried: " + fmt.Sprint(context.Cause(ctx))}
+			slots <- struct{}{}
+			defer func() { <-slots }()
+			e := &entry{Outcome: untried, Log: "not tried: " + fmt.Sprint(context.Cause(ctx))}
 			if err := prog.Guest.Over(); err != nil {
 				e.Log = "not tried: " + err.Error()
 			} else if ctx.Err() == nil {
-				e = played(scenario.Play(sc, prog, root))
-				if e.Outcome == failed && ctx.Err() != nil { // its server may have been taken away from it
-					e = &entry{Outcome: lost, Log: "cut short: " + fmt.Sprint(context.Cause(ctx))}
+				e = playedEntry(scenario.Play(sc, prog, root))
+				if e.Outcome == failed && ctx.Err() != nil { // perhaps only because its server was killed
+					e = &entry{Outcome: untried, Log: "cut short: " + fmt.Sprint(context.Cause(ctx))}
 				}
 			}
 			mu.Lock()
 			defer mu.Unlock()
-			report.put(pitfallName(sc), e)
+			report.setResult(pitfallName(sc), e)
 		})
 	}
 	wg.Wait()
@@ -64,8 +64,8 @@ func playPitfalls(ctx context.Context, prog *process.Program, report *Report) er
 
 func pitfallName(sc scenario.Scenario) string { return "pitfall/" + sc.ID }
 
-// played puts a transcript into the words of a failure.
-func played(tr *scenario.Transcript) *entry {
+// playedEntry turns a transcript into an entry of the report.
+func playedEntry(tr *scenario.Transcript) *entry {
 	e := &entry{Seconds: tr.Took.Seconds()}
 	switch tr.Verdict {
 	case scenario.Free:
@@ -81,7 +81,7 @@ func played(tr *scenario.Transcript) *entry {
 	}
 	var b strings.Builder
 	if tr.Verdict == scenario.Unplayed {
-		b.WriteString("This could not be played to its end, so that nothing is known of the bug:\n")
+		b.WriteString("The scenario could not be completed, so it does not show whether the server has this bug:\n")
 	}
 	for i, s := range tr.Steps {
 		fmt.Fprintf(&b, "%2d. %s", i+1, s.Did)

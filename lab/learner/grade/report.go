@@ -15,30 +15,30 @@ import (
 	"fourways.example/common/servertest/suite"
 )
 
-// How a case went, as it counts.
+// The outcomes of a case.
 const (
 	passed  = "ok"
 	failed  = "FAIL"
-	lost    = "not tried" // counts as failed
-	skipped = "skipped"   // this machine cannot: does not count
+	untried = "not tried" // counts as failed
+	skipped = "skipped"   // this machine cannot run it; does not count
 )
 
-// notTried is the log of all cases of a program that is not worth trying; the findings say why.
-const notTried = "not tried: the findings say why"
+// hopelessLog is the log of every case of a program that is not worth testing.
+const hopelessLog = "not tried: the findings say why"
 
-// A Report is what a program has got, and why not more.
+// A Report has the points of a program, and the reason for each lost point.
 type Report struct {
 	Program    string      `json:"program,omitempty"`
 	Stage      int         `json:"stage"`
 	Points     float64     `json:"points"`
 	Max        float64     `json:"max"`
-	Findings   []string    `json:"findings"` // what is wrong with it as a whole
+	Findings   []string    `json:"findings"` // what is wrong with the program as a whole
 	Categories []*category `json:"categories"`
 	Cases      []*entry    `json:"cases"`
 	Seconds    float64     `json:"seconds"`
 
-	words  claims
-	hinted map[string]string // the hints that are printed already, and with which case
+	claims claims
+	hinted map[string]string // the hints that were printed, and the case of each
 }
 
 type category struct {
@@ -56,19 +56,19 @@ type entry struct {
 	Max      float64  `json:"max"`
 	Points   float64  `json:"points"`
 	Outcome  string   `json:"outcome,omitempty"`
-	Claims   []string `json:"claims"`          // "name: sentence"; of a pitfall what is wrong
-	Log      string   `json:"log,omitempty"`   // what was sent, expected, and came
-	Crash    string   `json:"crash,omitempty"` // how the server ended in it
-	Hint     string   `json:"hint,omitempty"`  // what this usually means
+	Claims   []string `json:"claims"`          // "name: sentence"; for a pitfall, the bug
+	Log      string   `json:"log,omitempty"`   // what was sent, expected and received
+	Crash    string   `json:"crash,omitempty"` // how the server crashed during the case
+	Hint     string   `json:"hint,omitempty"`  // the usual cause of such a failure
 	Seconds  float64  `json:"seconds"`
 
-	ids  []string // the claims
-	left bool     // not picked
+	ids     []string // the names of the claims
+	omitted bool     // not selected with -t
 }
 
-// newReport has all cases that the stage claims, with what each is worth.
-func newReport(stage int, weights []weight, words claims) *Report {
-	r := &Report{Stage: stage, Findings: []string{}, words: words, hinted: map[string]string{}}
+// newReport returns a report with all cases that the stage claims, and the points of each.
+func newReport(stage int, weights []weight, claims claims) *Report {
+	r := &Report{Stage: stage, Findings: []string{}, claims: claims, hinted: map[string]string{}}
 	counts := make([]int, len(weights))
 	var of []int
 	add := func(subject string, e *entry) {
@@ -85,7 +85,7 @@ func newReport(stage int, weights []weight, words claims) *Report {
 		}
 		e := &entry{Name: c.Name, ids: c.IDs}
 		for _, id := range c.IDs {
-			e.Claims = append(e.Claims, strings.TrimSuffix(id+": "+words[id], ": "))
+			e.Claims = append(e.Claims, strings.TrimSuffix(id+": "+claims[id], ": "))
 		}
 		add(c.IDs[0], e)
 	}
@@ -108,14 +108,14 @@ func newReport(stage int, weights []weight, words claims) *Report {
 	return r
 }
 
-// pick leaves only the cases that one of the patterns matches, by name, claim or category.
-func (r *Report) pick(patterns []string) error {
+// selectCases keeps only the cases whose name, claim or category matches one of the patterns.
+func (r *Report) selectCases(patterns []string) error {
 	if len(patterns) == 0 {
 		return nil
 	}
 	found := map[string]bool{}
 	for _, e := range r.Cases {
-		e.left = true
+		e.omitted = true
 		for _, p := range patterns {
 			for _, subject := range slices.Concat([]string{e.Name, strings.TrimPrefix(e.Name, "pitfall/"), e.Category}, e.ids) {
 				ok, err := path.Match(p, subject)
@@ -123,7 +123,7 @@ func (r *Report) pick(patterns []string) error {
 					return fmt.Errorf("-t %s: %w", p, err)
 				}
 				if ok || strings.EqualFold(p, subject) {
-					e.left = false
+					e.omitted = false
 					found[p] = true
 				}
 			}
@@ -131,10 +131,10 @@ func (r *Report) pick(patterns []string) error {
 	}
 	for _, p := range patterns {
 		if !found[p] {
-			return fmt.Errorf("-t %s: stage %d claims no such case, claim, pitfall or category; -l lists what there is, and * stands for any letters", p, r.Stage)
+			return fmt.Errorf("-t %s: stage %d has no such case, claim, pitfall or category; -l lists them, and * matches any letters", p, r.Stage)
 		}
 	}
-	r.Cases = slices.DeleteFunc(r.Cases, func(e *entry) bool { return e.left })
+	r.Cases = slices.DeleteFunc(r.Cases, func(e *entry) bool { return e.omitted })
 	r.Categories = slices.DeleteFunc(r.Categories, func(c *category) bool {
 		return !slices.ContainsFunc(r.Cases, func(e *entry) bool { return e.Category == c.Name })
 	})
@@ -150,41 +150,42 @@ func (r *Report) entry(name string) *entry {
 	return nil
 }
 
-// wants says whether a case counts.
-func (r *Report) wants(name string) bool { return r.entry(name) != nil }
+// includes reports whether a case counts.
+func (r *Report) includes(name string) bool { return r.entry(name) != nil }
 
-// sourceLine is where in the suite something was noticed: of no use to somebody else.
+// sourceLine matches a position in the sources of the suite, which means nothing to the author of another server.
 var sourceLine = regexp.MustCompile(`cases/\w+\.go:\d+: `)
 
-// take puts a result of the suite in.
-func (r *Report) take(res suite.Result) {
+// addResult records a result of the suite.
+func (r *Report) addResult(res suite.Result) {
 	e := &entry{Outcome: failed, Crash: res.Crash, Seconds: res.Took.Seconds()}
 	switch res.Outcome {
 	case suite.Passed:
 		e.Outcome = passed
 	case suite.Untried:
-		e.Outcome = lost
+		e.Outcome = untried
 	case suite.NotHere, suite.ExpectedFailure:
-		return // ClaimedBy has left them out
+		return // newReport omits these cases
 	}
 	e.Log = sourceLine.ReplaceAllString(res.Log, "")
-	r.put(res.Case.Name, e)
+	r.setResult(res.Case.Name, e)
 }
 
-// afterwards begins what the suite says of the server behind a case: the case's own failure is the first cause.
-const afterwards = "after the case: "
+// afterCase begins the suite's remarks about the server after a case. A failure of the case itself is more likely
+// to be the cause.
+const afterCase = "after the case: "
 
-// put completes an entry by how it went.
-func (r *Report) put(name string, how *entry) {
+// setResult copies the outcome of a case into its entry, and finds a hint for a failure.
+func (r *Report) setResult(name string, result *entry) {
 	e := r.entry(name)
 	if e == nil {
 		return
 	}
-	e.Outcome, e.Log, e.Crash, e.Seconds = how.Outcome, how.Log, how.Crash, how.Seconds
+	e.Outcome, e.Log, e.Crash, e.Seconds = result.Outcome, result.Log, result.Crash, result.Seconds
 	if e.Outcome == failed {
-		e.Hint = how.Hint
+		e.Hint = result.Hint
 		if e.Hint == "" {
-			own, _, both := strings.Cut(e.Log, afterwards)
+			own, _, both := strings.Cut(e.Log, afterCase)
 			if both && strings.TrimSpace(own) == "" {
 				own = e.Log
 			}
@@ -193,23 +194,23 @@ func (r *Report) put(name string, how *entry) {
 	}
 }
 
-// loseAll is for a program that is not worth trying.
-func (r *Report) loseAll(why string) {
+// skipAll marks every case of a program that is not worth testing as untried.
+func (r *Report) skipAll() {
 	for _, e := range r.Cases {
-		e.Outcome, e.Log = lost, why
+		e.Outcome, e.Log = untried, hopelessLog
 	}
-	r.settle()
+	r.finish()
 }
 
-// settle adds up, and finds what many failures have in common.
-func (r *Report) settle() {
+// finish adds up the points, and finds causes that many failures have in common.
+func (r *Report) finish() {
 	r.Points, r.Max = 0, 0
 	for _, c := range r.Categories {
 		*c = category{Name: c.Name}
 	}
 	for _, e := range r.Cases {
 		if e.Outcome == "" {
-			e.Outcome, e.Log = lost, "not tried"
+			e.Outcome, e.Log = untried, "not tried"
 		}
 		if e.Outcome == skipped {
 			continue
@@ -233,17 +234,17 @@ func (r *Report) settle() {
 		r.Points += c.Points
 		r.Max += c.Max
 	}
-	r.common()
+	r.addCommonCauses()
 }
 
-// startFailure finds the command line with which a server could not be started.
+// startFailure matches the message about a server that did not start, with its flags.
 var startFailure = regexp.MustCompile(`the server does not start: (?:\S+ -p \d+(?: -R \S+)?) ?([^:\n]*): ((?:.|\n)*)`)
 
-// portNumber is different each time.
+// portNumber matches the port, which differs in every run.
 var portNumber = regexp.MustCompile(`\bport \d+`)
 
-// common adds findings about causes that cost many cases.
-func (r *Report) common() {
+// addCommonCauses adds a finding for each cause of failure, with the cases that it costs.
+func (r *Report) addCommonCauses() {
 	type group struct {
 		what  string
 		names []string
@@ -260,17 +261,17 @@ func (r *Report) common() {
 	}
 	for _, e := range r.Cases {
 		switch m := startFailure.FindStringSubmatch(e.Log); {
-		case e.Outcome == lost && e.Log != notTried:
-			note("Not everything was tried: "+strings.TrimPrefix(strings.TrimPrefix(e.Log, "cut short: "), "not tried: "), e.Name)
+		case e.Outcome == untried && e.Log != hopelessLog:
+			note("Some cases were not tried: "+strings.TrimPrefix(strings.TrimPrefix(e.Log, "cut short: "), "not tried: "), e.Name)
 		case e.Crash != "":
 			first, _, _ := strings.Cut(e.Crash, "\n")
 			note("It crashed, and ended with "+first, e.Name)
 		case m != nil:
-			flags := "without further flags"
+			flags := "with no further flags"
 			if m[1] != "" {
 				flags = "with " + m[1]
 			}
-			note("It does not start "+flags+": "+portNumber.ReplaceAllString(strings.TrimSpace(m[2]), "the port of -p"), e.Name)
+			note("It does not start "+flags+": "+portNumber.ReplaceAllString(strings.TrimSpace(m[2]), "the given port"), e.Name)
 		}
 	}
 	for _, g := range groups {
@@ -292,24 +293,24 @@ func shortList(names []string, n int) string {
 	return strings.Join(names, ", ")
 }
 
-// verdict is an error unless every case went well.
-func (r *Report) verdict() error {
+// failure returns an error if a case failed or was not tried.
+func (r *Report) failure() error {
 	bad, n := 0, 0
 	for _, e := range r.Cases {
 		if e.Outcome != skipped {
 			n++
 		}
-		if e.Outcome == failed || e.Outcome == lost {
+		if e.Outcome == failed || e.Outcome == untried {
 			bad++
 		}
 	}
 	if bad > 0 {
-		return fmt.Errorf("%w: failed %d of %s", errFailed, bad, count(n, "case"))
+		return fmt.Errorf("%w: %d of %s failed", errFailed, bad, count(n, "case"))
 	}
 	return nil
 }
 
-// few is how many failures of a category are shown in full.
+// few is how many failures of a category are printed in full without --all.
 const few = 3
 
 func (r *Report) print(out io.Writer, asJSON, all bool) error {
@@ -328,10 +329,10 @@ func (r *Report) print(out io.Writer, asJSON, all bool) error {
 		}
 	}
 	if len(cannot) > 0 {
-		p.printf("\nDoes not count, because this machine cannot show it: %s\n", strings.Join(cannot, ", "))
+		p.printf("\nNot counted, because this machine cannot run it: %s\n", strings.Join(cannot, ", "))
 	}
 	if len(r.Findings) > 0 {
-		p.printf("\nWhat is wrong as a whole\n")
+		p.printf("\nProblems that affect many cases\n")
 		for _, f := range r.Findings {
 			p.printf("%s", bullet(f))
 		}
@@ -350,12 +351,12 @@ func (r *Report) print(out io.Writer, asJSON, all bool) error {
 		return err
 	}
 	if n < len(cases.All())+len(pitfalls.Scenarios()) {
-		p.printf("(What stage %d does not claim is not in the sums. lab grade -l lists what is.)\n", r.Stage)
+		p.printf("(Only the cases of stage %d count; `lab grade -l` lists them.)\n", r.Stage)
 	}
 	return p.err
 }
 
-// failures prints those of a category. What was not tried is told of as a whole.
+// failures prints the failures of a category. A finding covers the cases that were not tried.
 func (r *Report) failures(p *printer, c *category, all bool) {
 	shown := 0
 	var rest []string
@@ -378,7 +379,7 @@ func (r *Report) failures(p *printer, c *category, all bool) {
 		}
 		p.printf("%s", block(e.Log))
 		if e.Crash != "" {
-			p.printf("  CRASHED  the server ended in this case: %s\n", strings.TrimSpace(e.Crash))
+			p.printf("  CRASHED  the server ended during this case: %s\n", strings.TrimSpace(e.Crash))
 		}
 		switch before := r.hinted[e.Hint]; {
 		case e.Hint == "":
@@ -386,15 +387,24 @@ func (r *Report) failures(p *printer, c *category, all bool) {
 			p.printf("  This usually means: the same as in %s\n", before)
 		default:
 			r.hinted[e.Hint] = e.Name
-			p.printf("  %s\n", strings.ReplaceAll(wrap("This usually means: "+e.Hint, 100), "\n", "\n  "))
+			p.printf("  %s\n", strings.ReplaceAll(wrap(usually(e.Hint), 100), "\n", "\n  "))
 		}
 	}
 	if len(rest) > 0 {
-		p.printf("\n%s more of %q fail: %s\n  (-t NAME runs one, --all shows all)\n", count(len(rest), "case"), c.Name, shortList(rest, 12))
+		p.printf("\n%s\n", strings.ReplaceAll(wrap(fmt.Sprintf("%s of %q failed: %s (-t NAME runs one of them, --all shows all)",
+			count(len(rest), "more case"), c.Name, shortList(rest, 12)), 100), "\n", "\n  "))
 	}
 }
 
-// A printer remembers the first error, so that the lines need not.
+// usually returns the sentence for a hint. A pitfall's hint begins with "that", which takes no colon.
+func usually(hint string) string {
+	if strings.HasPrefix(hint, "that ") {
+		return "This usually means " + hint + "."
+	}
+	return "This usually means: " + hint
+}
+
+// A printer keeps the first error, so that callers check it once at the end.
 type printer struct {
 	out io.Writer
 	err error
@@ -406,7 +416,7 @@ func (p *printer) printf(format string, args ...any) {
 	}
 }
 
-// points has one digit behind the point, and does not round a loss away.
+// points formats points with one decimal, rounded down so that 99.99 is not 100.0. Less than 0.1 gets two decimals.
 func points(x float64) string {
 	if cut := float64(int(x*10+1e-6)) / 10; cut > 0 || x < 1e-6 {
 		return fmt.Sprintf("%.1f", cut)
@@ -421,14 +431,14 @@ func worth(x float64) string {
 	return fmt.Sprintf("%.2f points", x)
 }
 
-// maxLines is how much of a failure is shown.
+// maxLines is how many lines of a failure's log are printed.
 const maxLines = 24
 
-// block indents a failure's text.
+// block indents a failure's log, and cuts lines after 240 characters.
 func block(text string) string {
 	lines := strings.Split(strings.Trim(text, "\n"), "\n")
 	if len(lines) > maxLines {
-		lines = append(lines[:maxLines], fmt.Sprintf("… and %d lines more (--json has them all)", len(lines)-maxLines))
+		lines = append(lines[:maxLines], fmt.Sprintf("… and %d more lines (--json prints all of them)", len(lines)-maxLines))
 	}
 	var b strings.Builder
 	for _, line := range lines {
@@ -441,11 +451,20 @@ func block(text string) string {
 	return b.String()
 }
 
+// bullet returns a finding as an item of a list. Only the lines of a program's output, which begin with |, are not
+// wrapped.
 func bullet(text string) string {
-	return "  * " + strings.ReplaceAll(strings.ReplaceAll(strings.TrimSpace(text), "\t", ""), "\n", "\n    ") + "\n"
+	var lines []string
+	for line := range strings.SplitSeq(strings.ReplaceAll(strings.TrimSpace(text), "\t", ""), "\n") {
+		if !strings.HasPrefix(line, "|") {
+			line = wrap(line, 100)
+		}
+		lines = append(lines, strings.Split(line, "\n")...)
+	}
+	return "  * " + strings.Join(lines, "\n    ") + "\n"
 }
 
-// wrap breaks a line between words.
+// wrap breaks text between words into lines of at most width characters.
 func wrap(text string, width int) string {
 	var b strings.Builder
 	n := 0
@@ -465,7 +484,7 @@ func wrap(text string, width int) string {
 	return b.String()
 }
 
-// list prints what there is.
+// list prints the cases with their points.
 func (r *Report) list(out io.Writer, asJSON bool) error {
 	for _, e := range r.Cases {
 		r.Max += e.Max

@@ -14,28 +14,27 @@ import (
 //go:embed weights.txt
 var standardWeights string
 
-// A weight is a line of weights.txt: a category of cases, and what it counts.
+// A weight is a line of weights.txt: a category of cases and its points.
 type weight struct {
 	points   float64
 	category string
 	patterns []string
 }
 
-// readWeights reads the file, or weights.txt of this package if there is no name.
+// readWeights reads the named file, or the weights.txt of this package if name is empty.
 func readWeights(name string) ([]weight, error) {
 	if name == "" {
 		return parseWeights("weights.txt", strings.NewReader(standardWeights))
 	}
 	f, err := os.Open(name)
 	if err != nil {
-		return nil, fmt.Errorf("the weights: %w", err)
+		return nil, fmt.Errorf("reading the weights: %w", err)
 	}
 	defer func() { _ = f.Close() }()
 	return parseWeights(name, f)
 }
 
-// parseWeights takes the fields of a line apart at two or more blanks, so that the name of a category
-// may be several words.
+// parseWeights splits each line at two or more spaces, so that the name of a category may have several words.
 func parseWeights(name string, in io.Reader) ([]weight, error) {
 	var all []weight
 	scan := bufio.NewScanner(in)
@@ -51,11 +50,11 @@ func parseWeights(name string, in io.Reader) ([]weight, error) {
 			}
 		}
 		if len(f) != 3 {
-			return nil, fmt.Errorf("%s:%d: %q is not a weight, a category and patterns with two blanks between them", name, n, line)
+			return nil, fmt.Errorf("%s:%d: %q is not WEIGHT  CATEGORY  PATTERN…, with two spaces between the parts", name, n, line)
 		}
 		points, err := strconv.ParseFloat(f[0], 64)
-		if err != nil || !(points >= 0 && points <= 1e6) { // NaN neither
-			return nil, fmt.Errorf("%s:%d: %q is no weight: write a number, as in 12 or 2.5", name, n, f[0])
+		if err != nil || !(points >= 0 && points <= 1e6) { // rejects NaN too
+			return nil, fmt.Errorf("%s:%d: %q is not a weight; a weight is a number from 0 to 1000000, such as 12 or 2.5", name, n, f[0])
 		}
 		w := weight{points: points, category: f[1], patterns: strings.Fields(f[2])}
 		for _, p := range w.patterns {
@@ -66,12 +65,12 @@ func parseWeights(name string, in io.Reader) ([]weight, error) {
 		all = append(all, w)
 	}
 	if len(all) == 0 && scan.Err() == nil {
-		return nil, fmt.Errorf("%s: there is no weight in it", name)
+		return nil, fmt.Errorf("%s: the file has no weights", name)
 	}
 	return all, scan.Err()
 }
 
-// categoryOf finds the category with the longest pattern that matches the subject, -1 if there is none.
+// categoryOf returns the index of the category whose matching pattern is the longest, or -1 if no pattern matches.
 func categoryOf(all []weight, subject string) int {
 	best, length := -1, -1
 	for i, w := range all {

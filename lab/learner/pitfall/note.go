@@ -11,18 +11,18 @@ import (
 	"fourways.example/common/servertest/variants"
 )
 
-// A note is a pitfall that no client meets in a server: it is about Go, or about measuring. It has half a page
-// and a test, and nothing to play.
+// A note is a pitfall about Go or about measuring. No client can see it in a server, so it has a page and a test,
+// but no scenario.
 type note struct {
 	ID   string
-	Bug  string // what goes wrong, in a line
-	Dir  string // where its page is, from the root of the repository
-	Test string // the name of the test that proves it
+	Bug  string // what goes wrong, in one line
+	Dir  string // the folder of its page, from the root of the repository
+	Test string // the name of the test that shows it
 }
 
 var testName = regexp.MustCompile("`(Test\\w+)`")
 
-// notes are all there are, folder by folder.
+// notes returns all notes, folder by folder.
 func notes(repo *variants.Repo) ([]note, error) {
 	files, err := filepath.Glob(filepath.Join(repo.Root, "common", "servertest", "pitfalls", "*", "testdata", "pitfalls", "*", "README.md"))
 	if err != nil {
@@ -42,14 +42,14 @@ func notes(repo *variants.Repo) ([]note, error) {
 			return nil, err
 		}
 		if !ok || test == nil || id != filepath.Base(dir) {
-			return nil, fmt.Errorf("%s: the first line is to be \"# ID: what goes wrong\", and a test is to be named", file)
+			return nil, fmt.Errorf("%s: the first line must be \"# ID: what goes wrong\", where ID is the name of the folder, and the text must name a `Test…`", file)
 		}
 		all = append(all, note{ID: id, Bug: bug, Dir: filepath.ToSlash(dir), Test: test[1]})
 	}
 	return all, nil
 }
 
-// module is the folder in which `go test` finds the note's test, and the package in there.
+// module returns the folder of the Go module with the note's test, and the package in that module.
 func (n *note) module() (dir, pkg string) {
 	dir, pkg, _ = strings.Cut(strings.TrimSuffix(n.Dir, "/testdata/pitfalls/"+n.ID), "/")
 	return dir, "./" + path.Clean(pkg)

@@ -17,11 +17,11 @@ import (
 	"fourways.example/common/servertest/variants"
 )
 
-// A page is what is printed about one pitfall.
+// A page prints the question and the results of one pitfall.
 type page struct {
 	out       io.Writer
 	width     int
-	codeWidth int // of code, which is folded to it; 0 does not fold
+	codeWidth int // the width at which code is folded; 0 does not fold
 	colour    bool
 }
 
@@ -30,7 +30,7 @@ func isTerminal(f *os.File) bool {
 	return err == nil
 }
 
-// terminalWidth is 80 where there is no terminal.
+// terminalWidth returns the terminal's width, at least 40, or 80 if there is no terminal.
 func terminalWidth(f *os.File) int {
 	size, err := unix.IoctlGetWinsize(int(f.Fd()), unix.TIOCGWINSZ)
 	if err != nil || size.Col == 0 {
@@ -51,7 +51,7 @@ func (g *page) dim(s string) string   { return g.paint("2", s) }
 func (g *page) red(s string) string   { return g.paint("31", s) }
 func (g *page) green(s string) string { return g.paint("32", s) }
 
-// wrap breaks a text into lines of at most width characters, where there is a blank if it can.
+// wrap breaks text between words into lines of at most width characters. It also breaks a word that is longer.
 func wrap(text string, width int) []string {
 	var lines []string
 	line := ""
@@ -82,7 +82,7 @@ func pad(s string, width int) string {
 	return s + strings.Repeat(" ", max(0, width-utf8.RuneCountInString(s)))
 }
 
-// paragraph prints a text behind a label, and keeps its further lines below its first.
+// paragraph prints a text after a label. Its other lines are indented by the width of the label.
 func (g *page) paragraph(label, text string) {
 	n := utf8.RuneCountInString(label)
 	for i, line := range wrap(text, g.width-n) {
@@ -99,9 +99,9 @@ func (g *page) title(p *pitfalls.Pitfall) {
 	fmt.Fprintln(g.out)
 }
 
-const margin = 5 // for the number of a step
+const margin = 5 // columns for the number of a step
 
-// columns prints two texts beside each other.
+// columns prints two texts side by side.
 func (g *page) columns(mark, left, right string, paintLeft, paintRight func(string) string) {
 	each := (g.width - margin - 3) / 2
 	a, b := wrap(left, each), wrap(right, each)
@@ -130,8 +130,8 @@ func (g *page) rule() {
 
 func plain(s string) string { return s }
 
-// parts is the first step at which two transcripts differ, or -1.
-func parts(broken, fixed *scenario.Transcript) int {
+// firstDifferentStep returns the index of the first step at which the transcripts differ, or -1.
+func firstDifferentStep(broken, fixed *scenario.Transcript) int {
 	for i := range max(len(broken.Steps), len(fixed.Steps)) {
 		switch {
 		case i >= len(broken.Steps) || i >= len(fixed.Steps):
@@ -144,12 +144,12 @@ func parts(broken, fixed *scenario.Transcript) int {
 	return -1
 }
 
-// transcripts prints both, step by step: a line for what the client did, and below it what it saw,
-// on the left with the bug, on the right without.
+// transcripts prints both transcripts, step by step: a line for what the client did, and below it what the client
+// saw, with the bug on the left and without it on the right.
 func (g *page) transcripts(broken, fixed *scenario.Transcript) {
 	g.columns("", "with the bug", "without it", g.bold, g.bold)
 	g.rule()
-	part := parts(broken, fixed)
+	different := firstDifferentStep(broken, fixed)
 	for i := range max(len(broken.Steps), len(fixed.Steps)) {
 		left, right, did, mark := "", "", "", ""
 		if i < len(broken.Steps) {
@@ -164,7 +164,7 @@ func (g *page) transcripts(broken, fixed *scenario.Transcript) {
 		}
 		paintLeft, paintRight := plain, plain
 		switch {
-		case i == part:
+		case i == different:
 			mark, paintLeft, paintRight = " ──▶", g.red, g.green
 		case i >= len(broken.Steps):
 			paintLeft = g.dim
@@ -185,29 +185,29 @@ func (g *page) transcripts(broken, fixed *scenario.Transcript) {
 	fmt.Fprintln(g.out)
 }
 
-// parting says where the two part: at which step, and with which byte.
-func (g *page) parting(broken, fixed *scenario.Transcript) {
-	i := parts(broken, fixed)
+// difference prints the step and the byte at which the two runs first differ.
+func (g *page) difference(broken, fixed *scenario.Transcript) {
+	i := firstDifferentStep(broken, fixed)
 	if i < 0 {
-		fmt.Fprintln(g.out, "They do not part: both servers were seen to do the same.")
+		fmt.Fprintln(g.out, "The two runs do not differ: the clients saw the same from both servers.")
 		fmt.Fprintln(g.out)
 		return
 	}
-	where := fmt.Sprintf("They part at step %d", i+1)
+	where := fmt.Sprintf("The two runs differ at step %d", i+1)
 	name, at, a, b := differ(broken.Streams, fixed.Streams)
 	switch {
 	case name == "":
-		g.paragraph("", where+", and not in what a client received: the bytes are the same in both runs.")
+		g.paragraph("", where+", but the clients received the same bytes in both.")
 	case at == len(a.Bytes) && at == len(b.Bytes):
-		g.paragraph("", fmt.Sprintf("%s. With the bug %s received %d bytes, without it %d.", where, name, a.Total, b.Total))
+		g.paragraph("", fmt.Sprintf("%s. With the bug, %s received %d bytes; without it, %d bytes.", where, name, a.Total, b.Total))
 	case at == len(a.Bytes):
-		g.paragraph("", fmt.Sprintf("%s. With the bug %s received %s; without it they go on:", where, name, bytesSoFar(at)))
+		g.paragraph("", fmt.Sprintf("%s. With the bug, %s received %s. Without it, more bytes follow:", where, name, bytesSoFar(at)))
 		g.bytes("without it", b.Bytes, at, g.green)
 	case at == len(b.Bytes):
-		g.paragraph("", fmt.Sprintf("%s. Without the bug %s received %s; with it they go on:", where, name, bytesSoFar(at)))
+		g.paragraph("", fmt.Sprintf("%s. Without the bug, %s received %s. With it, more bytes follow:", where, name, bytesSoFar(at)))
 		g.bytes("with the bug", a.Bytes, at, g.red)
 	default:
-		g.paragraph("", fmt.Sprintf("%s. The first byte that differs is number %d of those that %s received:", where, at+1, name))
+		g.paragraph("", fmt.Sprintf("%s. The first byte that differs is byte %d of those that %s received:", where, at+1, name))
 		g.bytes("with the bug", a.Bytes, at, g.red)
 		g.bytes("without it", b.Bytes, at, g.green)
 	}
@@ -215,19 +215,20 @@ func (g *page) parting(broken, fixed *scenario.Transcript) {
 		return bytes.Contains(s.Bytes[max(0, min(at-20, len(s.Bytes))):], []byte("****"))
 	}
 	if name != "" && (masked(a) || masked(b)) {
-		g.paragraph(strings.Repeat(" ", margin), "(▸ is the place. Stars stand for what is another one in every run.)")
+		g.paragraph(strings.Repeat(" ", margin), "(▸ marks the first difference. Asterisks replace what changes from run to run.)")
 	}
 	fmt.Fprintln(g.out)
 }
 
 func bytesSoFar(n int) string {
 	if n == 0 {
-		return "not one byte"
+		return "not a single byte"
 	}
-	return fmt.Sprintf("the same %d bytes and then no more", n)
+	return fmt.Sprintf("the same %d bytes and then nothing", n)
 }
 
-// differ finds the first client whose bytes differ, and the first byte that does.
+// differ finds the first client that received different bytes in the two runs, and the position of the first
+// different byte.
 func differ(broken, fixed []scenario.Stream) (name string, at int, a, b scenario.Stream) {
 	for i := range min(len(broken), len(fixed)) {
 		a, b = broken[i], fixed[i]
@@ -242,21 +243,21 @@ func differ(broken, fixed []scenario.Stream) (name string, at int, a, b scenario
 	return "", 0, a, b
 }
 
-// bytes prints some bytes before and behind a place, of which the ones behind are painted.
+// bytes prints some bytes before and after a position, and paints those after it.
 func (g *page) bytes(label string, all []byte, at int, paint func(string) string) {
-	room := g.width - margin - 16
+	space := g.width - margin - 16
 	before := quoted(all[max(0, at-20):at])
 	if at > 20 {
 		before = "…" + before
 	}
-	if r := []rune(before); len(r) > room/2 {
-		before = "…" + string(r[len(r)-room/2+1:])
+	if r := []rune(before); len(r) > space/2 {
+		before = "…" + string(r[len(r)-space/2+1:])
 	}
-	behind := quoted(all[at:min(len(all), at+80)])
-	if r := []rune(behind); len(r) > room-utf8.RuneCountInString(before)-2 {
-		behind = string(r[:room-utf8.RuneCountInString(before)-3]) + "…"
+	after := quoted(all[at:min(len(all), at+80)])
+	if r := []rune(after); len(r) > space-utf8.RuneCountInString(before)-2 {
+		after = string(r[:space-utf8.RuneCountInString(before)-3]) + "…"
 	}
-	fmt.Fprintf(g.out, "%s%s %s%s%s\n", strings.Repeat(" ", margin), pad(label, 13), before, g.bold("▸"), paint(behind))
+	fmt.Fprintf(g.out, "%s%s %s%s%s\n", strings.Repeat(" ", margin), pad(label, 13), before, g.bold("▸"), paint(after))
 }
 
 func quoted(b []byte) string {
@@ -264,10 +265,11 @@ func quoted(b []byte) string {
 	return s[1 : len(s)-1]
 }
 
-// threads says what the server's threads were doing at the step where the two part.
+// threads prints what each server's threads were doing at the step where the runs first differ, or at the end.
 func (g *page) threads(broken, fixed *scenario.Transcript) {
-	left, right := threadsAt(broken, parts(broken, fixed)), threadsAt(fixed, parts(broken, fixed))
-	fmt.Fprintln(g.out, g.bold("What the server's threads were doing then"))
+	step := firstDifferentStep(broken, fixed)
+	left, right := threadsAt(broken, step), threadsAt(fixed, step)
+	fmt.Fprintln(g.out, g.bold("What the server's threads were doing at this point"))
 	g.rule()
 	for i := range max(len(left), len(right)) {
 		l, r := "", ""
@@ -297,10 +299,10 @@ func (g *page) verdict(p *pitfalls.Pitfall, broken, fixed *scenario.Transcript, 
 	case expects == "":
 		g.paragraph("The answer: ", p.Choices[p.Answer])
 	case int(expects[0]-'a') == p.Answer:
-		g.paragraph("You expected: ", p.Choices[p.Answer]+" — so it was.")
+		g.paragraph("You expected: ", p.Choices[p.Answer]+" — correct.")
 	default:
-		g.paragraph("You expected: ", p.Choices[expects[0]-'a'])
-		g.paragraph("It was:       ", p.Choices[p.Answer])
+		g.paragraph("You expected:  ", p.Choices[expects[0]-'a'])
+		g.paragraph("What happened: ", p.Choices[p.Answer])
 	}
 	if len(p.Choices) > 0 || expects != "" {
 		fmt.Fprintln(g.out)
@@ -323,7 +325,7 @@ func outcome(tr *scenario.Transcript) string {
 	return tr.Verdict.String() + ": " + tr.Reason
 }
 
-// bug prints the changed lines of the patch.
+// bug prints the patch that makes the bug, or the stage whose technique is the bug.
 func (g *page) bug(repo *variants.Repo, p *pitfalls.Pitfall) {
 	if n, err := p.PreviousStage(); err == nil && n > 0 {
 		g.paragraph("The bug is the technique of ", stages.Dirs[n]+".")
@@ -362,8 +364,8 @@ func (g *page) bug(repo *variants.Repo, p *pitfalls.Pitfall) {
 	fmt.Fprintln(g.out)
 }
 
-// fold breaks a line of code that is too long, at a blank where there is one; the rest goes below, further to the
-// right. It does nothing where there is no width.
+// fold breaks a line of code that is longer than width, at a space if possible. The lines after the first are
+// indented further, and a broken comment begins with // again. If width is 0, fold does not break the line.
 func fold(line string, width int) []string {
 	r := []rune(line)
 	if width <= 0 || len(r) == 0 {
@@ -381,13 +383,16 @@ func fold(line string, width int) []string {
 		}
 		lines = append(lines, strings.TrimRight(string(r[:at]), " "))
 		rest := strings.TrimLeft(string(r[at:]), " ")
+		if strings.Contains(string(r[:at]), "// ") {
+			rest = "// " + rest
+		}
 		r = []rune(strings.Repeat(" ", indent) + rest)
 	}
 	return append(lines, string(r))
 }
 
 func (g *page) where(repo *variants.Repo, p *pitfalls.Pitfall) {
-	label := "Where it is right  "
+	label := "Correct code       "
 	for _, place := range p.Where {
 		at, err := repo.Find(place, p.Stage)
 		if err != nil {
@@ -396,10 +401,10 @@ func (g *page) where(repo *variants.Repo, p *pitfalls.Pitfall) {
 		if place.Func != "" {
 			at += "  " + place.Func
 		}
-		fmt.Fprintln(g.out, label+at) // to be copied: it is not wrapped
+		fmt.Fprintln(g.out, label+at) // not wrapped, so that a reader can copy it
 		label = strings.Repeat(" ", len(label))
 	}
 	if dir, err := filepath.Rel(repo.Root, p.Dir); err == nil {
-		fmt.Fprintln(g.out, "Half a page on it  "+filepath.ToSlash(dir)+"/README.md")
+		fmt.Fprintln(g.out, "More about it      "+filepath.ToSlash(dir)+"/README.md")
 	}
 }

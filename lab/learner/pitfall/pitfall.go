@@ -1,5 +1,5 @@
-// Package pitfall shows a reader the pitfalls of the catalogue: a server that has the bug and one
-// that has not, side by side.
+// Package pitfall shows the pitfalls of the catalogue: it runs a server with the bug and one without it, and prints
+// what a client sees of both, side by side.
 package pitfall
 
 import (
@@ -27,14 +27,14 @@ import (
 
 // Command is `lab pitfall`.
 type Command struct {
-	ID    string `arg:"" optional:"" help:"Which one; --list names them."`
+	ID    string `arg:"" optional:"" help:"The pitfall to show; without it, the list is printed."`
 	List  bool   `short:"l" help:"List the pitfalls."`
-	Yes   bool   `short:"y" help:"Do not ask what you expect."`
+	Yes   bool   `short:"y" help:"Do not ask for your expectation first."`
 	Renew bool   `help:"Make bug.patch anew for the sources as they are now."`
-	Width int    `placeholder:"COLUMNS" help:"How wide to print; if not given, the terminal's width, but not more than 100."`
+	Width int    `placeholder:"COLUMNS" help:"The width of the output. The default is the width of the terminal, but at most 100."`
 }
 
-// Run shows one pitfall.
+// Run shows one pitfall, or lists all.
 func (c *Command) Run(ctx context.Context) error {
 	repo, err := variants.FindRepo(".")
 	if err != nil {
@@ -90,14 +90,14 @@ func list(out io.Writer, all []pitfalls.Pitfall, notes []note, width int) {
 		one(p.ID, p.Bug)
 	}
 	if len(notes) > 0 {
-		fmt.Fprintln(out, "to read: no server is played")
+		fmt.Fprintln(out, "without a scenario, only to read")
 	}
 	for _, n := range notes {
 		one(n.ID, n.Bug)
 	}
 }
 
-// show asks, runs both servers and prints what was seen.
+// show asks the reader for an expectation, runs both servers, and prints the results.
 func (c *Command) show(ctx context.Context, repo *variants.Repo, p *pitfalls.Pitfall) error {
 	page := &page{out: os.Stdout, width: c.width(), colour: isTerminal(os.Stdout) && os.Getenv("NO_COLOR") == ""}
 	if isTerminal(os.Stdout) {
@@ -115,7 +115,7 @@ func (c *Command) show(ctx context.Context, repo *variants.Repo, p *pitfalls.Pit
 		fmt.Fprintln(page.out)
 	}
 	if page.colour {
-		fmt.Fprint(os.Stderr, "\n", page.dim("building both servers, running them …"))
+		fmt.Fprint(os.Stderr, page.dim("building and running both servers …"))
 	}
 	broken, fixed, err := run(ctx, repo, p)
 	if page.colour {
@@ -128,13 +128,13 @@ func (c *Command) show(ctx context.Context, repo *variants.Repo, p *pitfalls.Pit
 		return fmt.Errorf("%s: %s", p.ID, broken.Reason)
 	}
 	page.transcripts(broken, fixed)
-	page.parting(broken, fixed)
+	page.difference(broken, fixed)
 	page.threads(broken, fixed)
 	page.verdict(p, broken, fixed, expects)
 	page.bug(repo, p)
 	page.where(repo, p)
 	if broken.Verdict != scenario.Caught || fixed.Verdict != scenario.Free {
-		return errors.New("the two runs do not tell the servers apart as they should")
+		return errors.New("the results are not as expected: the assertion should fail with the bug and hold without it")
 	}
 	return nil
 }
@@ -201,17 +201,18 @@ func renew(repo *variants.Repo, p *pitfalls.Pitfall) error {
 	return nil
 }
 
-// ask lets the reader choose, and returns the answer: the letter of a choice, or free text; "" is no answer.
+// ask asks the reader what to expect. It returns the letter of a choice, or the text if there are no choices, or ""
+// for no answer.
 func (g *page) ask(ctx context.Context, in io.Reader, p *pitfalls.Pitfall) (string, error) {
 	for i, choice := range p.Choices {
 		g.paragraph(fmt.Sprintf("  %c  ", 'a'+i), choice)
 	}
-	prompt := "What do you expect to see? (Enter alone shows it) "
+	prompt := "What do you expect to see? (Press Enter to skip the question.) "
 	if n := len(p.Choices); n > 0 {
-		prompt = fmt.Sprintf("What do you expect? (a to %c; Enter alone shows it) ", 'a'+n-1)
+		prompt = fmt.Sprintf("What do you expect? (a to %c, or Enter to skip the question) ", 'a'+n-1)
 	}
 	lines := make(chan string)
-	go func() { // a read of a terminal cannot be called off: it is left behind
+	go func() { // a read from a terminal cannot be cancelled: after Ctrl-C this goroutine stays
 		defer close(lines)
 		for r := bufio.NewReader(in); ; {
 			line, err := r.ReadString('\n')
@@ -229,7 +230,7 @@ func (g *page) ask(ctx context.Context, in io.Reader, p *pitfalls.Pitfall) (stri
 			return "", ctx.Err()
 		case line, more := <-lines:
 			if !more {
-				fmt.Fprintln(g.out) // who says nothing is shown it all the same
+				fmt.Fprintln(g.out) // the end of the input counts as no answer
 			}
 			if len(p.Choices) == 0 || line == "" {
 				return line, nil
@@ -237,13 +238,13 @@ func (g *page) ask(ctx context.Context, in io.Reader, p *pitfalls.Pitfall) (stri
 			if letter := chosen(line, p.Choices); letter != "" {
 				return letter, nil
 			}
-			fmt.Fprintf(g.out, "%q is none of them; a letter, a to %c. Ctrl-C ends this. ", line, 'a'+len(p.Choices)-1)
+			fmt.Fprintf(g.out, "%q is not one of the choices. Type a letter, a to %c, or press Ctrl-C to quit. ", line, 'a'+len(p.Choices)-1)
 		}
 	}
 }
 
-// chosen is the letter of the choice that an answer means: "b", "B)", or the words of the choice. It is "" if the
-// answer means none.
+// chosen returns the letter of the choice that the answer names, as in "b" or "B)", or by its full text. It returns
+// "" if the answer names no choice.
 func chosen(answer string, choices []string) string {
 	answer = strings.ToLower(strings.Trim(answer, " ().:"))
 	for i, choice := range choices {
@@ -254,16 +255,16 @@ func chosen(answer string, choices []string) string {
 	return ""
 }
 
-// unknownID is the error for a name that no pitfall has: it says which ones look like it.
+// unknownID returns an error for an ID without a scenario. It points to the page of a note, or suggests similar IDs.
 func unknownID(repo *variants.Repo, id string, all []pitfalls.Pitfall) error {
-	read, err := notes(repo)
+	toRead, err := notes(repo)
 	if err != nil {
 		return err
 	}
-	for _, n := range read {
+	for _, n := range toRead {
 		if n.ID == id {
 			dir, pkg := n.module()
-			return fmt.Errorf("%s is not about a server, so there is none to play: read %s/README.md; `cd %s && go test -v -run %s %s` proves it",
+			return fmt.Errorf("%s has no scenario to run: read %s/README.md; `cd %s && go test -v -run %s %s` shows it",
 				id, n.Dir, dir, n.Test, pkg)
 		}
 	}
@@ -275,15 +276,15 @@ func unknownID(repo *variants.Repo, id string, all []pitfalls.Pitfall) error {
 			return -1
 		}, s)
 	}
-	var like []string
+	var similar []string
 	for _, p := range all {
 		a, b := letters(p.ID), letters(id)
 		if b != "" && (strings.Contains(a, b) || strings.Contains(b, a)) || levenshtein.ComputeDistance(a, b) <= 2 {
-			like = append(like, p.ID)
+			similar = append(similar, p.ID)
 		}
 	}
-	if len(like) > 0 {
-		return fmt.Errorf("there is no pitfall %q; did you mean %s?", id, strings.Join(like, " or "))
+	if len(similar) > 0 {
+		return fmt.Errorf("there is no pitfall %q; did you mean %s?", id, strings.Join(similar, " or "))
 	}
-	return fmt.Errorf("there is no pitfall %q; `make pitfall` (or `lab pitfall --list`) names them all", id)
+	return fmt.Errorf("there is no pitfall %q; `make pitfall` lists all of them", id)
 }

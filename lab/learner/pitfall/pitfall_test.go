@@ -25,8 +25,8 @@ func TestAsk(t *testing.T) {
 		{"Its page\n", "a", ""},
 		{"\n", "", ""},
 		{"", "", ""},
-		{"quit\nd\n\n", "", `"quit" is none of them`},
-		{"bb\na\n", "a", `"bb" is none of them`},
+		{"quit\nd\n\n", "", `"quit" is not one of the choices`},
+		{"bb\na\n", "a", `"bb" is not one of the choices`},
 	} {
 		var out bytes.Buffer
 		got, err := (&page{out: &out, width: 80}).ask(t.Context(), strings.NewReader(tt.typed), question)
@@ -36,22 +36,22 @@ func TestAsk(t *testing.T) {
 	}
 }
 
-// Ctrl-C ends the question, though a read of a terminal cannot be called off.
+// TestAskInterrupted checks that Ctrl-C ends the question while a read from the terminal still blocks.
 func TestAskInterrupted(t *testing.T) {
 	in, typing := io.Pipe()
 	defer typing.Close()
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	if _, err := (&page{out: io.Discard, width: 80}).ask(ctx, in, question); !errors.Is(err, context.Canceled) {
-		t.Errorf("got %v", err)
+		t.Errorf("got the error %v, want %v", err, context.Canceled)
 	}
 }
 
 func TestVerdict(t *testing.T) {
 	for _, tt := range []struct{ expects, want string }{
 		{"", "The answer: nothing\n\n"},
-		{"b", "You expected: nothing — so it was.\n\n"},
-		{"a", "You expected: its page\nIt was:       nothing\n\n"},
+		{"b", "You expected: nothing — correct.\n\n"},
+		{"a", "You expected:  its page\nWhat happened: nothing\n\n"},
 	} {
 		var out bytes.Buffer
 		tr := &scenario.Transcript{}
@@ -72,6 +72,7 @@ func TestFold(t *testing.T) {
 		{"+    if a && b {", 40, []string{"+    if a && b {"}},
 		{"+  first second third fourth", 24, []string{"+  first second third", "           fourth"}},
 		{"+  aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", 24, []string{"+  aaaaaaaaaaaaaaaaaaaaa", "           aaaaaaaaa"}},
+		{"+  f() // first second third", 24, []string{"+  f() // first second", "           // third"}},
 		{"", 24, []string{""}},
 	} {
 		if d := cmp.Diff(tt.want, fold(tt.line, tt.width)); d != "" {
@@ -102,7 +103,7 @@ func TestUnknownID(t *testing.T) {
 	}
 }
 
-// Every page beside the stages is found, with its test.
+// TestNotes checks that every page without a scenario is found.
 func TestNotes(t *testing.T) {
 	repo, err := variants.FindRepo(".")
 	if err != nil {

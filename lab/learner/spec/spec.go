@@ -1,4 +1,4 @@
-// Package spec prints how a server keeps the contract of docs/spec.md, claim by claim.
+// Package spec tests a server against docs/spec.md, claim by claim.
 package spec
 
 import (
@@ -23,19 +23,19 @@ import (
 // Command is `lab spec`.
 type Command struct {
 	Exec  string `required:"" placeholder:"PROGRAM" help:"The server: a program with the command line of docs/spec.md."`
-	Stage int    `placeholder:"N" help:"Which stage's claims it makes, 1 to 4; if not given, the digit behind \"stage\" in the program's name, or 4."`
-	Only  string `name:"run" placeholder:"REGEXP" help:"Only cases and claims that match."`
-	Doc   string `default:"docs/spec.md" help:"The contract, for the words of the claims."`
+	Stage int    `placeholder:"N" help:"The stage that the program implements, 1 to 4. The default is the digit after \"stage\" in the name of the program; otherwise 4."`
+	Only  string `name:"run" placeholder:"REGEXP" help:"Run only the cases whose name, or the name of a claim, matches."`
+	Doc   string `default:"docs/spec.md" help:"The document with the text of the claims."`
 }
 
-// Run measures and prints. It returns an error if the server fails a case.
+// Run runs the cases and prints the table. It returns an error if a case fails.
 func (c *Command) Run(ctx context.Context) error {
 	path, err := filepath.Abs(c.Exec)
 	if err != nil {
 		return err
 	}
 	if _, err := exec.LookPath(path); err != nil {
-		return fmt.Errorf("--exec: %w: `make build` leaves the servers in bin/", err)
+		return fmt.Errorf("--exec: %w (`make build` puts the servers into bin/)", err)
 	}
 	prog := &process.Program{Path: path, Stage: c.stage()}
 	keep, err := c.filter()
@@ -49,9 +49,9 @@ func (c *Command) Run(ctx context.Context) error {
 	start := time.Now()
 	results, err := suite.RunProgram(ctx, prog, cases.All(), keep)
 	failed := c.print(os.Stdout, claims, results)
-	fmt.Printf("stage %d, %v\n", prog.Stage, time.Since(start).Round(10*time.Millisecond))
+	fmt.Printf("stage %d, in %v\n", prog.Stage, time.Since(start).Round(10*time.Millisecond))
 	if failed > 0 {
-		err = errors.Join(err, fmt.Errorf("%d of %d cases fail", failed, len(results)))
+		err = errors.Join(err, fmt.Errorf("%d of %d cases failed", failed, len(results)))
 	}
 	return err
 }
@@ -79,11 +79,10 @@ func (c *Command) filter() (func(suite.Case) bool, error) {
 	}, nil
 }
 
-// A claim is one line of docs/spec.md.
-type claim struct{ id, words string }
+// A claim is one claim of docs/spec.md.
+type claim struct{ id, text string }
 
-// readClaims reads the claims in the order of the document. Without a document the table has
-// names and no words.
+// readClaims reads the claims in the order of the document. If the document does not exist, it returns no claims.
 func readClaims(path string) ([]claim, error) {
 	doc, err := os.ReadFile(path)
 	if os.IsNotExist(err) {
@@ -93,41 +92,41 @@ func readClaims(path string) ([]claim, error) {
 		return nil, err
 	}
 	var claims []claim
-	// A claim runs on in lines that are indented.
+	// The further lines of a claim are indented.
 	for _, m := range regexp.MustCompile("(?m)^- `([a-z0-9-]+)`: (.*(?:\n  .*)*)").FindAllStringSubmatch(string(doc), -1) {
 		claims = append(claims, claim{m[1], strings.Join(strings.Fields(m[2]), " ")})
 	}
 	return claims, nil
 }
 
-// print writes the table of claims × cases × results, then what went wrong, then the totals. It
-// returns the number of cases that fail.
+// print writes the table of claims, cases and results, then the log of each failure, then the totals. It returns
+// the number of cases that failed.
 func (c *Command) print(out io.Writer, claims []claim, results []suite.Result) (failed int) {
-	proving := map[string][]suite.Result{}
+	casesOf := map[string][]suite.Result{}
 	totals := map[suite.Outcome]int{}
 	for _, r := range results {
 		totals[r.Outcome]++
 		for _, id := range r.Case.IDs {
-			proving[id] = append(proving[id], r)
+			casesOf[id] = append(casesOf[id], r)
 		}
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(w, "CLAIM\tCASE\tRESULT\tTOOK\tIN WORDS")
-	kept := 0
+	fmt.Fprintln(w, "CLAIM\tCASE\tRESULT\tTOOK\tTEXT")
+	held := 0
 	for _, cl := range claims {
-		all := proving[cl.id]
+		all := casesOf[cl.id]
 		if len(all) == 0 {
 			continue
 		}
 		if !slices.ContainsFunc(all, func(r suite.Result) bool { return r.Outcome == suite.Failed }) {
-			kept++
+			held++
 		}
 		for i, r := range all {
-			id, words := cl.id, shorten(cl.words)
+			id, text := cl.id, shorten(cl.text)
 			if i > 0 {
-				id, words = "", ""
+				id, text = "", ""
 			}
-			fmt.Fprintf(w, "%s\t%s\t%v\t%v\t%s\n", id, r.Case.Name, r.Outcome, r.Took.Round(time.Millisecond), words)
+			fmt.Fprintf(w, "%s\t%s\t%v\t%v\t%s\n", id, r.Case.Name, r.Outcome, r.Took.Round(time.Millisecond), text)
 		}
 	}
 	_ = w.Flush()
@@ -136,17 +135,17 @@ func (c *Command) print(out io.Writer, claims []claim, results []suite.Result) (
 			fmt.Fprintf(out, "\nFAIL %s\n%s\n", r.Case.Name, r.Log)
 		}
 	}
-	fmt.Fprintf(out, "\n%d claims, %d without a failing case; %d cases: %d ok, %d fail as they must, %d not in this stage, %d FAIL\n",
-		len(proving), kept, len(results), totals[suite.Passed], totals[suite.ExpectedFailure],
+	fmt.Fprintf(out, "\n%d claims, %d without a failed case; %d cases: %d ok, %d failed as expected, %d not in this stage, %d FAILED\n",
+		len(casesOf), held, len(results), totals[suite.Passed], totals[suite.ExpectedFailure],
 		totals[suite.NotHere], totals[suite.Failed])
 	return totals[suite.Failed]
 }
 
-// shorten keeps a line on a wide terminal.
-func shorten(words string) string {
-	words = strings.ReplaceAll(words, "`", "")
-	if r := []rune(words); len(r) > 80 {
+// shorten cuts the text of a claim so that a row of the table fits on a wide terminal.
+func shorten(text string) string {
+	text = strings.ReplaceAll(text, "`", "")
+	if r := []rune(text); len(r) > 80 {
 		return string(r[:79]) + "…"
 	}
-	return words
+	return text
 }

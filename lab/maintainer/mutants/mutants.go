@@ -1,54 +1,53 @@
-// Package mutants asks whether the tests would notice: it changes one small thing in the sources
-// of common/ or of a stage's server.go and runs the tests, again and again. A mutant that
-// some test fails for is killed. One that survives shows a line that could be wrong without anybody
-// knowing, or a change that changes nothing.
+// Package mutants tests the tests. It makes one small change in the sources of common/ or in a stage's server.go,
+// runs the tests, and repeats this with another change. A changed program is a mutant. If a test fails, the mutant is
+// killed. If a mutant survives, either the tests miss a possible mistake or the change has no effect.
 //
 // # Operators
 //
-// The changes are found on the syntax tree:
+// The operators find the possible changes in the syntax tree:
 //
-//	negate     the condition of an if, a for or a case is turned into its opposite
-//	drop       a statement is left out: an assignment, a call, a defer or go, x++ and x--
-//	boundary   < becomes <=, > becomes >=, and the other way round
-//	constant   an integer is one more, or one less; 16 << 10 is one integer
-//	swap       two neighbouring arguments of the same type change places
-//	equal      == becomes !=, and the other way round, where that is not a whole condition
-//	logic      && becomes ||, and the other way round
-//	nil-error  return …, err becomes return …, nil
+//	negate     negates the condition of an if, a for or a case
+//	drop       removes a statement: an assignment, a call, a defer or go, x++ or x--
+//	boundary   swaps < and <=, or > and >=
+//	constant   adds 1 to an integer or subtracts 1 from it; 16 << 10 is one integer
+//	swap       exchanges two adjacent arguments of the same type
+//	equal      swaps == and != if the comparison is not a whole condition
+//	logic      swaps && and ||
+//	nil-error  returns nil instead of an error
 //
-// A mutant that does not compile proves nothing: each is type-checked before it is taken.
+// A mutant that does not compile says nothing about the tests, so each one is type-checked first.
 //
 // # The sample
 //
-// There are a few thousand mutants; a sample is drawn from them. Each package gets a share by
-// its size, and a few at least. Which ones is decided by a hash of the seed and the mutant's description,
-// so an edit in one function leaves the sample in all others as it was.
+// There are a few thousand mutants, so a run tests a sample. The share of a package is proportional to its number of
+// mutants, with a minimum. A hash of the seed and the mutant's description decides which mutants are in the sample, so
+// an edit in one function does not change the sample in other functions.
 //
 // # Tests
 //
-// A mutant exists only in a temporary folder and in what go build -overlay makes of it: the
-// working tree is read, never written. The tests are built with it and run until one fails:
+// The changed file is in a temporary folder, and go test -overlay uses it: the working tree is never changed. The
+// tests are run in this order until one fails:
 //
 //  1. the tests of the mutant's own package,
-//  2. those of the packages of common/ that import it,
-//  3. docs/spec.md, by the conformance suite of the stages --stages that contain it,
-//  4. the scenarios of the pitfalls, against the stages that contain it.
+//  2. the tests of the packages in common/ that import it,
+//  3. the conformance suite, against the stages of --stages that contain the package,
+//  4. the scenarios of the pitfalls, against the stages that contain the package.
 //
-// A mutant of a stage's server.go is run against all tests of that stage instead. A test that takes four
-// times as long as without a mutant, and 20 s more, is ended, and the mutant counts as killed. The suites
-// of 3 and 4 look at processes and clocks: what fails in them is tried again before it counts. All
-// tests are run once without a mutant first; if they fail then, so does the command.
+// A mutant of a stage's server.go is tested with all tests of that stage instead. Before its first
+// mutant, each set of tests runs without a mutant; if it fails, the command fails. A set of tests that takes more than
+// four times as long as without a mutant, plus 20 s, is ended, and the mutant counts as killed. The tests in 3 and 4
+// depend on processes and clocks, so a failure there must happen twice.
 //
 // # Equivalent mutants
 //
-// Some changes change nothing that a test could see: a buffer that is a byte larger. They are listed in
-// equivalent.txt, each with the reason. They are not run, and not part of the kill rate.
+// Some changes have no effect that a test can see, such as a buffer that is one byte larger. equivalent.txt lists
+// them, each with the reason. They are not run, and they do not count in the kill rate.
 //
-// # Going on
+// # Resuming a run
 //
-// With --state FILE each result is kept. The next run with that file takes over what still holds: a
-// kill as long as the mutated file is the same, a survivor as long as no source and no test has changed.
-// So a run that was interrupted goes on, and after a test was added only the survivors are run again.
+// With --state FILE each result is saved. The next run with the same file reuses the results that are still valid: a
+// kill while the mutated file is unchanged, a survivor while all sources and tests are unchanged. So an interrupted run
+// resumes, and after a new test only the survivors are run again.
 package mutants
 
 import (
@@ -72,42 +71,42 @@ import (
 
 // Command is `lab mutants`.
 type Command struct {
-	Seed    int64         `default:"1" help:"Which sample is drawn."`
-	Sample  int           `default:"200" help:"How many mutants; 0 takes all."`
-	Only    string        `placeholder:"REGEXP" help:"Only mutants whose description matches, as --list prints it: common/h1/, Conn.Next, \" swap: \"."`
-	List    bool          `short:"l" help:"List the sample and run nothing."`
-	Jobs    int           `default:"2" help:"How many mutants are tested at once."`
-	Stages  []int         `default:"4,2" help:"Whose conformance suites a mutant of common/ is tested with."`
-	Min     float64       `default:"90" help:"The kill rate in percent below which the command fails."`
-	Limit   time.Duration `default:"3h" help:"When this time is over the rest is not tried; with --state the next run goes on."`
-	Timeout time.Duration `default:"5m" help:"No test of a mutant may take longer, however long it takes without one."`
-	State   string        `placeholder:"FILE" help:"Keep results in this file, and take over those that still hold."`
-	JSON    string        `name:"json" placeholder:"FILE" help:"Write the report for programs, too."`
+	Seed    int64         `default:"1" help:"The seed of the sample."`
+	Sample  int           `default:"200" help:"The number of mutants to test; 0 is all."`
+	Only    string        `placeholder:"REGEXP" help:"Test only mutants whose description, as --list prints it, matches: common/h1/, Conn.Next, \" swap: \"."`
+	List    bool          `short:"l" help:"List the sample without running it."`
+	Jobs    int           `default:"2" help:"The number of mutants to test at the same time."`
+	Stages  []int         `default:"4,2" help:"The stages whose conformance suites test a mutant of common/."`
+	Min     float64       `default:"90" help:"The smallest kill rate, in percent, with which the command succeeds."`
+	Limit   time.Duration `default:"3h" help:"Stop after this time; with --state the next run resumes."`
+	Timeout time.Duration `default:"5m" help:"The longest time for a test of a mutant, however long the test takes without it."`
+	State   string        `placeholder:"FILE" help:"Save the results in this file, and reuse those that are still valid."`
+	JSON    string        `name:"json" placeholder:"FILE" help:"Also write the report as JSON to this file."`
 }
 
-// Help is what --help says below the flags' summary.
+// Help returns the text that --help prints above the flags.
 func (c *Command) Help() string {
-	return `Changes one small thing in common/ or in a stage's server.go (a negated condition, a dropped
-statement, a boundary, a constant, swapped arguments, …), runs the tests, and says which changes no test
-noticed. The sources are not touched. Killed mutants take 5 s or so each, survivors a minute and more:
---sample 12 gives an impression, --only common/stream all about one package, and --state keeps results
-so that an interrupted run goes on. Mutants that change nothing are listed, with the reason, in
-lab/maintainer/mutants/equivalent.txt.`
+	return `Makes one small change in common/ or in a stage's server.go (negates a condition, drops a statement,
+changes a constant, …), runs the tests, and repeats this with other changes. A mutant survives if no test
+fails. The files of the sources are not changed. A killed mutant takes about 5 s, a survivor more than a
+minute. --sample 12 gives a first impression, --only common/stream tests one package, and --state saves the
+results so that an interrupted run can resume. lab/maintainer/mutants/equivalent.txt lists the mutants
+that no test can kill, with the reasons.`
 }
 
 //go:embed equivalent.txt
 var equivalentText string
 
-// Run draws the sample, tests it and prints. It returns an error if too few mutants are killed.
+// Run draws the sample, tests it and prints the report. It returns an error if too few mutants are killed.
 func (c *Command) Run(ctx context.Context) error {
 	repo, err := variants.FindRepo(".")
 	if err != nil {
 		return err
 	}
-	return c.run(ctx, course(repo.Root, c.Stages), equivalentText, os.Stdout)
+	return c.run(ctx, repoWorld(repo.Root, c.Stages), equivalentText, os.Stdout)
 }
 
-// run is Run for any world.
+// run is Run for any world, so that tests can use a small one.
 func (c *Command) run(ctx context.Context, w *world, equivalent string, out io.Writer) error {
 	start := time.Now()
 	known, err := readEquivalent(equivalent)
@@ -123,12 +122,12 @@ func (c *Command) run(ctx context.Context, w *world, equivalent string, out io.W
 	}
 	all := w.mutants()
 	for _, key := range stale(known, all) {
-		fmt.Fprintf(out, "note: equivalent.txt has a mutant that is no more: %s\n", key)
+		fmt.Fprintf(out, "note: equivalent.txt has a mutant that does not exist any more: %s\n", key)
 	}
 	all = slices.DeleteFunc(all, func(m *mutant) bool { return !pattern.MatchString(m.key()) })
 	sample := w.draw(all, c.Sample, c.Seed)
 	if len(sample) == 0 {
-		return errors.New("there is no such mutant")
+		return errors.New("no mutant matches")
 	}
 	if c.List {
 		for _, m := range sample {
@@ -149,10 +148,10 @@ func (c *Command) run(ctx context.Context, w *world, equivalent string, out io.W
 	if ctx.Err() != nil {
 		return errors.Join(err, errors.New("interrupted"))
 	}
-	return errors.Join(err, rep.verdict(c.Min))
+	return errors.Join(err, rep.failure(c.Min))
 }
 
-// test tests the sample, as many at once as there are jobs.
+// test tests the sample, c.Jobs mutants at a time.
 func (c *Command) test(ctx context.Context, w *world, sample []*mutant, known map[string]string, rep *report, out io.Writer) error {
 	memory, err := openState(c.State, w)
 	if err != nil {
@@ -167,7 +166,7 @@ func (c *Command) test(ctx context.Context, w *world, sample []*mutant, known ma
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	var (
-		mu    sync.Mutex // of rep, fatal and out
+		mu    sync.Mutex // protects rep, fatal and out
 		fatal error
 		wg    sync.WaitGroup
 	)
@@ -200,7 +199,7 @@ func (c *Command) test(ctx context.Context, w *world, sample []*mutant, known ma
 	return fatal
 }
 
-// one is the result for one mutant: known, remembered, or tested.
+// one returns the result for one mutant: from equivalent.txt, from the saved state, or from the tests.
 func (c *Command) one(ctx context.Context, r *runner, m *mutant, known map[string]string, memory *state) (*result, error) {
 	res := m.result()
 	if why, ok := known[m.key()]; ok {
@@ -218,8 +217,8 @@ func (c *Command) one(ctx context.Context, r *runner, m *mutant, known map[strin
 	return res, memory.keep(m, res)
 }
 
-// readEquivalent reads the list: a mutant's description on a line of its own, and the reason on
-// indented lines below it. Lines with a # are for the reader.
+// readEquivalent reads the list of equivalent mutants: a mutant's description on one line, then the reason on indented
+// lines. A line that begins with # is a comment.
 func readEquivalent(text string) (map[string]string, error) {
 	known := map[string]string{}
 	key := ""
@@ -230,7 +229,7 @@ func readEquivalent(text string) (map[string]string, error) {
 		case !strings.HasPrefix(line, "\t") && !strings.HasPrefix(line, " "):
 			key = words
 			if _, ok := known[key]; ok {
-				return nil, fmt.Errorf("equivalent.txt: %s is there twice", key)
+				return nil, fmt.Errorf("equivalent.txt: %s is listed twice", key)
 			}
 			known[key] = ""
 		case key == "":
@@ -241,13 +240,13 @@ func readEquivalent(text string) (map[string]string, error) {
 	}
 	for key, why := range known {
 		if why == "" {
-			return nil, fmt.Errorf("equivalent.txt: no reason for %s", key)
+			return nil, fmt.Errorf("equivalent.txt: %s has no reason", key)
 		}
 	}
 	return known, nil
 }
 
-// stale are the entries that no mutant has.
+// stale returns the entries of equivalent.txt that match no mutant.
 func stale(known map[string]string, all []*mutant) []string {
 	left := map[string]bool{}
 	for key := range known {
@@ -264,7 +263,7 @@ func stale(known map[string]string, all []*mutant) []string {
 	return keys
 }
 
-// write writes the report for programs.
+// write writes the report as JSON.
 func (r *report) write(path string) error {
 	var b bytes.Buffer
 	e := json.NewEncoder(&b)
@@ -276,7 +275,7 @@ func (r *report) write(path string) error {
 	return os.WriteFile(path, b.Bytes(), 0o644)
 }
 
-// byPlace sorts results as a reader of the sources meets them.
+// byPlace orders results by file and line.
 func byPlace(a, b *result) int {
 	return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Mutant, b.Mutant))
 }

@@ -20,19 +20,19 @@ import (
 	"fourways.example/common/servertest/variants"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+var update = flag.Bool("update", false, "write the golden file anew")
 
-// toy is a world in which a run takes seconds.
+// toy returns a world that is small enough to test within seconds.
 func toy(t *testing.T, patterns ...string) *world {
 	t.Helper()
 	root, err := filepath.Abs("testdata/toy")
 	if err != nil {
 		t.Fatal(err)
 	}
-	room := func(p *listed) bool { return p.Name != "main" }
+	quick := func(p *listed) bool { return p.Name != "main" }
 	return &world{
 		root: root, env: []string{"GOWORK=off", "GOFLAGS="}, patterns: patterns, grace: 4 * time.Second,
-		room:    room,
+		quick:   quick,
 		mutable: func(p *listed) []string { return p.GoFiles },
 		suites:  []suite{{name: "conformance", path: "toy/prog", run: "^TestConformance$"}},
 	}
@@ -46,7 +46,7 @@ func load(t *testing.T, w *world) []*mutant {
 	return w.mutants()
 }
 
-// TestOperators compares what is found in testdata/toy/ops, and which of it compiles, with a list.
+// TestOperators compares the mutants of testdata/toy/ops, and whether they compile, with the golden file.
 func TestOperators(t *testing.T) {
 	w := toy(t, "toy/ops")
 	var got strings.Builder
@@ -68,7 +68,7 @@ func TestOperators(t *testing.T) {
 		t.Fatal(err)
 	}
 	if got.String() != string(want) {
-		t.Errorf("not what %s has (-update writes it anew):\n%s", golden, got.String())
+		t.Errorf("not the same as in %s (-update writes it anew):\n%s", golden, got.String())
 	}
 }
 
@@ -84,7 +84,7 @@ func TestSample(t *testing.T) {
 	}
 	one := keys(w.draw(all, 20, 1))
 	if again := keys(w.draw(all, 20, 1)); !slices.Equal(one, again) {
-		t.Errorf("the same seed gives another sample:\n%q\n%q", one, again)
+		t.Errorf("the same seed gives two samples:\n%q\n%q", one, again)
 	}
 	if other := keys(w.draw(all, 20, 2)); slices.Equal(one, other) {
 		t.Error("another seed gives the same sample")
@@ -100,7 +100,7 @@ func TestSample(t *testing.T) {
 	seen := map[string]bool{}
 	for _, m := range all {
 		if seen[m.key()] {
-			t.Errorf("twice: %s", m.key())
+			t.Errorf("two mutants with the description %s", m.key())
 		}
 		seen[m.key()] = true
 	}
@@ -133,7 +133,7 @@ const (
 	dear     = "prog/server.go text negate: shop.Price(4) == 2 → shop.Price(4) != 2"
 )
 
-// TestRun runs the whole command on the toy world, and then again with the state that it left.
+// TestRun runs the whole command on the toy world, and then again with the saved state.
 func TestRun(t *testing.T) {
 	before := tree(t, "testdata/toy")
 	dir := t.TempDir()
@@ -149,7 +149,7 @@ func TestRun(t *testing.T) {
 	var out bytes.Buffer
 	err := c.run(t.Context(), toy(t, "toy/calc", "toy/shop", "toy/prog"), known, &out)
 	if err == nil || !strings.Contains(err.Error(), "80.0 %") {
-		t.Errorf("4 of 5 are killed, and the error is %v", err)
+		t.Errorf("4 of 5 are killed: got the error %v, want one with 80.0 %%", err)
 	}
 	rep := readReport(t, c.JSON)
 	if len(rep.Results) != 6 || rep.Rate != 80 {
@@ -165,7 +165,7 @@ func TestRun(t *testing.T) {
 	} {
 		i := slices.IndexFunc(rep.Results, func(r *result) bool { return r.Mutant == key })
 		if i < 0 {
-			t.Errorf("not there: %s", key)
+			t.Errorf("no result for %s", key)
 			continue
 		}
 		if got := rep.Results[i]; got.Status != want.Status || got.By != want.By || got.Why != want.Why {
@@ -173,7 +173,7 @@ func TestRun(t *testing.T) {
 		}
 	}
 	for _, want := range []string{
-		"note: equivalent.txt has a mutant that is no more: calc/calc.go Gone drop",
+		"note: equivalent.txt has a mutant that does not exist any more: calc/calc.go Gone drop",
 		"\nsurvivor: calc/calc.go:24\n  - func Untested(a, b int) bool { return a < b }\n  + func Untested(a, b int) bool { return a <= b }\n",
 		"\nequivalent: calc/calc.go:20\n",
 	} {
@@ -182,9 +182,9 @@ func TestRun(t *testing.T) {
 		}
 	}
 	if after := tree(t, "testdata/toy"); !maps.Equal(before, after) {
-		t.Error("the sources are not what they were")
+		t.Error("the run has changed the sources")
 	}
-	t.Run("again", func(t *testing.T) {
+	t.Run("with the saved state", func(t *testing.T) {
 		var out bytes.Buffer
 		c.Min = 80
 		if err := c.run(t.Context(), toy(t, "toy/calc", "toy/shop", "toy/prog"), known, &out); err != nil {
@@ -196,17 +196,17 @@ func TestRun(t *testing.T) {
 	})
 }
 
-// TestLimit has no time for any mutant: that is said, and no success.
+// TestLimit checks that the command fails if the time limit is reached before any mutant is tested.
 func TestLimit(t *testing.T) {
 	c := &Command{Seed: 1, Only: "boundary", Jobs: 2, Limit: time.Nanosecond, Timeout: time.Minute}
 	var out bytes.Buffer
 	err := c.run(t.Context(), toy(t, "toy/calc"), "", &out)
-	if err == nil || !strings.Contains(err.Error(), "not tried") {
+	if err == nil || !strings.Contains(err.Error(), "not tested") {
 		t.Errorf("%v", err)
 	}
 }
 
-// TestState shows which results hold.
+// TestState checks which saved results are still valid.
 func TestState(t *testing.T) {
 	w := toy(t, "toy/calc")
 	all := load(t, w)
@@ -222,7 +222,7 @@ func TestState(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := s.file.WriteString("\n{\"Sour"); err != nil { // a run that was killed
+	if _, err := s.file.WriteString("\n{\"Sour"); err != nil { // an incomplete line, from a run that was killed
 		t.Fatal(err)
 	}
 	s.close()
@@ -232,15 +232,15 @@ func TestState(t *testing.T) {
 	defer s.close()
 	recalls := func(i int) bool { return s.recall(all[i], all[i].result()) }
 	if !recalls(0) || !recalls(1) || recalls(2) {
-		t.Errorf("kept are %v, %v, %v; want true, true, false", recalls(0), recalls(1), recalls(2))
+		t.Errorf("got the saved results %v, %v, %v; want true, true, false", recalls(0), recalls(1), recalls(2))
 	}
 	s.tree = "a test was added"
 	if !recalls(0) || recalls(1) {
-		t.Errorf("with another test kept are %v, %v; want the kill only", recalls(0), recalls(1))
+		t.Errorf("after a test was added: got the saved results %v, %v; want only the kill", recalls(0), recalls(1))
 	}
 	all[0].src = append(slices.Clone(all[0].src), "// changed\n"...)
 	if recalls(0) {
-		t.Error("the file is another one, and the kill is kept")
+		t.Error("the mutated file has changed, but the kill is still valid")
 	}
 }
 
@@ -252,12 +252,12 @@ func TestReadEquivalent(t *testing.T) {
 	}
 	for _, bad := range []string{"a\n", "\treason\n", "a\n\tx\na\n\ty\n"} {
 		if _, err := readEquivalent(bad); err == nil {
-			t.Errorf("%q is taken", bad)
+			t.Errorf("no error for %q", bad)
 		}
 	}
 }
 
-// TestKnown keeps equivalent.txt to mutants that there are.
+// TestKnown checks that every entry of equivalent.txt is a mutant.
 func TestKnown(t *testing.T) {
 	known, err := readEquivalent(equivalentText)
 	if err != nil {
@@ -267,23 +267,23 @@ func TestKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := course(repo.Root, []int{4, 2})
+	w := repoWorld(repo.Root, []int{4, 2})
 	all := load(t, w)
 	for _, key := range stale(known, all) {
-		t.Errorf("equivalent.txt has a mutant that is no more; look at the code, then mend or remove it:\n%s", key)
+		t.Errorf("equivalent.txt has a mutant that does not exist any more; look at the code, then correct or remove the entry:\n%s", key)
 	}
 	if len(w.packages) != 12 || len(all) < 1000 {
-		t.Errorf("%d mutants in %d packages: something is not found", len(all), len(w.packages))
+		t.Errorf("%d mutants in %d packages: some were not found", len(all), len(w.packages))
 	}
 }
 
-// TestSteps looks at which tests a mutant meets.
+// TestSteps checks which tests run for a mutant, and in which order.
 func TestSteps(t *testing.T) {
 	repo, err := variants.FindRepo(".")
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := course(repo.Root, []int{4, 2})
+	w := repoWorld(repo.Root, []int{4, 2})
 	load(t, w)
 	for dir, want := range map[string]string{
 		"common/inbox": "tests of common/inbox, conformance of stage 4, pitfalls of stage 4",
@@ -302,8 +302,8 @@ func TestSteps(t *testing.T) {
 	}
 }
 
-// TestRunLeavesNothing starts a process that leaves another one behind.
-func TestRunLeavesNothing(t *testing.T) {
+// TestRunKillsGroup checks that run kills a process that its command has started.
+func TestRunKillsGroup(t *testing.T) {
 	for name, script := range map[string]string{
 		"ends":  "sleep 300 >/dev/null & echo $!",
 		"hangs": "sleep 300 & echo $!; wait",
@@ -314,7 +314,7 @@ func TestRunLeavesNothing(t *testing.T) {
 			said, _ := run(ctx, ".", nil, "sh", "-c", script)
 			pid, err := strconv.Atoi(strings.TrimSpace(said))
 			if err != nil {
-				t.Fatalf("it says %q", said)
+				t.Fatalf("the output is %q, want a process ID", said)
 			}
 			for range 100 {
 				if unix.Kill(pid, 0) == unix.ESRCH || zombie(pid) {
@@ -322,12 +322,12 @@ func TestRunLeavesNothing(t *testing.T) {
 				}
 				time.Sleep(50 * time.Millisecond)
 			}
-			t.Errorf("process %d is still there", pid)
+			t.Errorf("process %d is still running", pid)
 		})
 	}
 }
 
-// zombie tells a process that is dead and that nobody has waited for yet.
+// zombie reports whether a process is gone or has ended without being waited for.
 func zombie(pid int) bool {
 	b, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
 	return err != nil || strings.Contains(string(b), ") Z ")
@@ -371,7 +371,7 @@ func readReport(t *testing.T, path string) *report {
 	return rep
 }
 
-// tree is what is in a folder, by name.
+// tree returns the contents of the files in a folder, by path.
 func tree(t *testing.T, dir string) map[string]string {
 	t.Helper()
 	files := map[string]string{}

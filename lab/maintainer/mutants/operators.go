@@ -11,18 +11,18 @@ import (
 	"strings"
 )
 
-// operators are the kinds of mutants, in the order of the table.
+// operators are the kinds of changes, in the order of the columns of the report.
 var operators = []string{"negate", "drop", "boundary", "constant", "swap", "equal", "logic", "nil-error"}
 
-// A mutant is one small change: the bytes from..to of a file become text.
+// A mutant is one small change: it replaces src[from:to] by text.
 type mutant struct {
 	File string // from the root, with slashes
 	Line int
 	Func string // "Conn.Fill", or "const minSize"
 	Op   string
-	Old  string // what is changed, with some of what is around it, on one line
+	Old  string // the changed code with some context, on one line
 	New  string
-	Nth  int // which one, where a function has several with the same description
+	Nth  int // counts mutants of a function with the same description, from 1
 
 	unit     *unit
 	src      []byte
@@ -30,8 +30,8 @@ type mutant struct {
 	text     string
 }
 
-// key describes a mutant by what it changes. It has no line number: what is written above or in
-// other functions does not matter.
+// key returns the description of the mutant. It has no line number, so that changes elsewhere in the file do not
+// affect it.
 func (m *mutant) key() string {
 	key := fmt.Sprintf("%s %s %s: %s → %s", m.File, m.Func, m.Op, m.Old, m.New)
 	if m.Nth > 1 {
@@ -40,12 +40,12 @@ func (m *mutant) key() string {
 	return key
 }
 
-// source is the file with the change.
+// source returns the file with the change.
 func (m *mutant) source() []byte {
 	return slices.Concat(m.src[:m.from], []byte(m.text), m.src[m.to:])
 }
 
-// lines are the lines of the change, before and after, each squeezed into one.
+// lines returns the changed lines, before and after the change, each joined into one line.
 func (m *mutant) lines() (before, after string) {
 	from := strings.LastIndexByte(string(m.src[:m.from]), '\n') + 1
 	to := len(m.src)
@@ -56,7 +56,7 @@ func (m *mutant) lines() (before, after string) {
 	return squeeze(string(m.src[from:to]), 160), squeeze(after, 160)
 }
 
-// squeeze puts code on one line of at most so many characters.
+// squeeze joins code into one line of at most the given number of characters.
 func squeeze(code string, most int) string {
 	code = strings.Join(strings.Fields(code), " ")
 	if r := []rune(code); len(r) > most {
@@ -65,18 +65,18 @@ func squeeze(code string, most int) string {
 	return code
 }
 
-// A finder walks through one file.
+// A finder finds the mutants of one file.
 type finder struct {
 	set   *token.FileSet
 	unit  *unit
 	name  string
 	file  *token.File
-	stack []ast.Node // from the file down to the node that is looked at
-	conds map[ast.Expr]bool
+	stack []ast.Node        // the path from the file to the current node
+	conds map[ast.Expr]bool // comparisons that are whole conditions
 	found []*mutant
 }
 
-// find finds all mutants of a file.
+// find returns all mutants of a file.
 func find(set *token.FileSet, u *unit, name string) []*mutant {
 	f := &finder{set: set, unit: u, name: name, file: set.File(u.files[name].FileStart), conds: map[ast.Expr]bool{}}
 	ast.Inspect(u.files[name], func(n ast.Node) bool {
@@ -134,10 +134,10 @@ var opposite = map[token.Token]token.Token{
 	token.GTR: token.LEQ, token.LEQ: token.GTR,
 }
 
-// negate turns a condition into its opposite.
+// negate negates a condition.
 func (f *finder) negate(cond ast.Expr) {
 	switch c := cond.(type) {
-	case nil: // for without an end
+	case nil: // for without a condition
 		return
 	case *ast.BinaryExpr:
 		if op, ok := opposite[c.Op]; ok {
@@ -153,8 +153,8 @@ func (f *finder) negate(cond ast.Expr) {
 	}
 }
 
-// dropAll leaves statements out, one at a time. Where a declaration or a jump is missing a program means
-// something else or nothing; where a call or an assignment is missing it is a mistake people make.
+// dropAll drops statements, one at a time. It drops only assignments, calls and similar statements, which people
+// forget. Without a declaration or a jump, most programs do not compile.
 func (f *finder) dropAll(list []ast.Stmt) {
 	for _, s := range list {
 		switch s := s.(type) {
@@ -171,7 +171,7 @@ func (f *finder) dropAll(list []ast.Stmt) {
 			continue
 		}
 		code := f.code(s)
-		// The lines behind it keep their numbers.
+		// Newlines keep the line numbers of the code after the statement.
 		f.add("drop", s.Pos(), s.End(), strings.Repeat("\n", strings.Count(code, "\n")), squeeze(code, 100), "nothing")
 	}
 }
@@ -187,7 +187,7 @@ func (f *finder) binary(x *ast.BinaryExpr) {
 	case token.EQL, token.NEQ:
 		op, kind = opposite[x.Op], "equal"
 		if f.conds[x] {
-			return // negate has it
+			return // negate makes this mutant
 		}
 	case token.LAND:
 		op, kind = token.LOR, "logic"
@@ -210,13 +210,13 @@ func isInteger(x ast.Expr) bool {
 	return ok && l.Kind == token.INT
 }
 
-// literal makes an integer one more and one less.
+// literal makes two mutants of an integer: one more and one less.
 func (f *finder) literal(l *ast.BasicLit) {
 	if l.Kind != token.INT {
 		return
 	}
 	if shift, ok := f.parent().(*ast.BinaryExpr); ok && shift.Op == token.SHL && isInteger(shift.X) && isInteger(shift.Y) {
-		return // both together are one constant
+		return // binary changes the shift as one constant
 	}
 	value, err := strconv.ParseInt(l.Value, 0, 64)
 	if err != nil {
@@ -230,19 +230,19 @@ func (f *finder) literal(l *ast.BasicLit) {
 		form = "0o%o"
 	}
 	f.replace(l, "constant", fmt.Sprintf(form, value+1))
-	if value > 0 { // who writes 0 has no -1 in mind
+	if value > 0 { // -1 instead of 0 is an unlikely mistake
 		f.replace(l, "constant", fmt.Sprintf(form, value-1))
 	}
 }
 
-// either are functions to which the order of two arguments means nothing.
-var either = []string{
+// commutative are functions for which the order of two arguments does not matter.
+var commutative = []string{
 	"min", "max", "bytes.Equal", "slices.Equal", "strings.EqualFold", "bytes.EqualFold", "hmac.Equal", "subtle.ConstantTimeCompare",
 }
 
-// swap exchanges two neighbours of the same type.
+// swap exchanges two adjacent arguments of the same type.
 func (f *finder) swap(call *ast.CallExpr) {
-	if slices.Contains(either, types.ExprString(call.Fun)) {
+	if slices.Contains(commutative, types.ExprString(call.Fun)) {
 		return
 	}
 	for i := range len(call.Args) - 1 {
@@ -260,7 +260,7 @@ func (f *finder) swap(call *ast.CallExpr) {
 	}
 }
 
-// nilError keeps an error from the caller.
+// nilError returns nil instead of an error.
 func (f *finder) nilError(r *ast.ReturnStmt) {
 	if len(r.Results) == 0 {
 		return
@@ -271,7 +271,7 @@ func (f *finder) nilError(r *ast.ReturnStmt) {
 	}
 	results := f.results()
 	if results.NumFields() != len(r.Results) {
-		return // return f(), for several results
+		return // as in return f(), where f has several results
 	}
 	t := f.unit.info.TypeOf(results.List[len(results.List)-1].Type)
 	if t != nil && types.Identical(t, types.Universe.Lookup("error").Type()) {
@@ -279,7 +279,7 @@ func (f *finder) nilError(r *ast.ReturnStmt) {
 	}
 }
 
-// results are those of the innermost function.
+// results returns the results of the innermost function.
 func (f *finder) results() *ast.FieldList {
 	for _, n := range slices.Backward(f.stack) {
 		switch n := n.(type) {
@@ -303,11 +303,11 @@ func (f *finder) parent() ast.Node { return f.stack[len(f.stack)-2] }
 // replace changes a whole expression.
 func (f *finder) replace(x ast.Expr, op, text string) { f.replaceIn(x, op, x.Pos(), x.End(), text) }
 
-// legible is how much code a description shows, in characters.
-const legible = 80
+// maxContext is how much code a description shows, in bytes.
+const maxContext = 80
 
-// replaceIn changes a part of a node. The description shows what is around it, as far as one can
-// take that in: "1 → 2" says little.
+// replaceIn replaces a part of a node. The description shows the enclosing expression or statement if it is short,
+// because "1 → 2" alone says little.
 func (f *finder) replaceIn(n ast.Node, op string, from, to token.Pos, text string) {
 	shown := n
 	for _, up := range slices.Backward(f.stack) {
@@ -316,16 +316,16 @@ func (f *finder) replaceIn(n ast.Node, op string, from, to token.Pos, text strin
 		default:
 			up = nil
 		}
-		if up == nil || up.Pos() > n.Pos() || up.End() < n.End() || strings.Contains(f.code(up), "\n") || len(f.code(up)) > legible {
+		if up == nil || up.Pos() > n.Pos() || up.End() < n.End() || strings.Contains(f.code(up), "\n") || len(f.code(up)) > maxContext {
 			break
 		}
 		shown = up
 	}
 	before, after := f.src()[f.file.Offset(shown.Pos()):f.file.Offset(from)], f.src()[f.file.Offset(to):f.file.Offset(shown.End())]
-	f.add(op, from, to, text, squeeze(f.code(shown), 2*legible), squeeze(string(before)+text+string(after), 2*legible))
+	f.add(op, from, to, text, squeeze(f.code(shown), 2*maxContext), squeeze(string(before)+text+string(after), 2*maxContext))
 }
 
-// add notes a mutant down.
+// add records a mutant.
 func (f *finder) add(op string, from, to token.Pos, text, before, after string) {
 	f.found = append(f.found, &mutant{
 		File: f.unit.dir + "/" + f.name, Line: f.file.Line(from), Func: f.function(), Op: op, Old: before, New: after,
@@ -333,7 +333,7 @@ func (f *finder) add(op string, from, to token.Pos, text, before, after string) 
 	})
 }
 
-// function names the declaration that is looked at.
+// function returns the name of the current declaration.
 func (f *finder) function() string {
 	switch d := f.stack[1].(type) {
 	case *ast.FuncDecl:

@@ -9,17 +9,17 @@ import (
 	"text/tabwriter"
 )
 
-// A status is what became of a mutant.
+// A status is the outcome for a mutant.
 type status string
 
 const (
 	killed     status = "killed"
 	survived   status = "SURVIVED"
 	equivalent status = "equivalent"
-	broken     status = "no program" // it does not compile, and does not count
+	broken     status = "no program" // does not compile; does not count
 )
 
-// A result is a mutant and what became of it.
+// A result is a mutant with its outcome.
 type result struct {
 	Mutant  string  `json:"mutant"` // the description, as in equivalent.txt
 	File    string  `json:"file"`
@@ -28,8 +28,8 @@ type result struct {
 	Before  string  `json:"before"`
 	After   string  `json:"after"`
 	Status  status  `json:"status"`
-	By      string  `json:"by,omitempty"`  // the tests that failed
-	Why     string  `json:"why,omitempty"` // which of them, or the reason in equivalent.txt
+	By      string  `json:"by,omitempty"`  // the set of tests that failed
+	Why     string  `json:"why,omitempty"` // the test that failed, or the reason in equivalent.txt
 	Seconds float64 `json:"seconds"`
 	Kept    bool    `json:"kept,omitempty"` // from an earlier run
 }
@@ -39,7 +39,7 @@ func (m *mutant) result() *result {
 	return &result{Mutant: m.key(), File: m.File, Line: m.Line, Op: m.Op, Before: before, After: after}
 }
 
-// line is the line of progress.
+// line returns the progress line for the result.
 func (r *result) line() string {
 	s := fmt.Sprintf("%-10s %s:%d %s", r.Status, r.File, r.Line, r.Op)
 	if r.By != "" {
@@ -53,10 +53,10 @@ func (r *result) line() string {
 	return s + fmt.Sprintf(", %.1f s", r.Seconds)
 }
 
-// A report is a whole run.
+// A report has the results of a whole run.
 type report struct {
 	Seed    int64     `json:"seed"`
-	Of      int       `json:"mutants"` // all that were found, some of which do not compile
+	Of      int       `json:"mutants"` // all mutants; some may not compile
 	Sample  int       `json:"sample"`
 	Rate    float64   `json:"rate"` // in percent
 	Seconds float64   `json:"seconds"`
@@ -79,7 +79,7 @@ func (t *tally) add(s status) {
 	}
 }
 
-// rate is the kill rate in percent. Nothing to kill is nothing missed.
+// rate returns the kill rate in percent, which is 100 if no mutant was tested.
 func (t *tally) rate() float64 {
 	if t.killed+t.survived == 0 {
 		return 100
@@ -94,7 +94,7 @@ func (t *tally) cell() string {
 	return fmt.Sprintf("%d/%d", t.killed, t.killed+t.survived)
 }
 
-// print prints the table of packages × operators, then the survivors.
+// print prints the results by package and operator, then the survivors.
 func (r *report) print(out io.Writer) {
 	slices.SortFunc(r.Results, byPlace)
 	var dirs []string
@@ -135,10 +135,11 @@ func (r *report) print(out io.Writer) {
 	}
 	_ = w.Flush()
 	r.survivors(out)
-	fmt.Fprintf(out, "\nseed %d, %d of %d mutants, %d tried, %.0f s\n", r.Seed, r.Sample, r.Of, len(r.Results), r.Seconds)
+	fmt.Fprintf(out, "\nseed %d, a sample of %d of %d mutants, %d tested, in %.0f s\n", r.Seed, r.Sample, r.Of, len(r.Results), r.Seconds)
 }
 
-// survivors prints each with its change, and the line that equivalent.txt would have for it.
+// survivors prints the change of each survivor, and its description as equivalent.txt needs it. It also prints the
+// equivalent mutants of the sample, with the reasons.
 func (r *report) survivors(out io.Writer) {
 	for _, res := range r.Results {
 		switch res.Status {
@@ -150,13 +151,13 @@ func (r *report) survivors(out io.Writer) {
 	}
 }
 
-// verdict is an error if too few are killed, or not all were tried.
-func (r *report) verdict(least float64) error {
+// failure returns an error if too few mutants are killed, or if some were not tested.
+func (r *report) failure(least float64) error {
 	if r.Rate < least {
-		return fmt.Errorf("%.1f %% of the mutants are killed, and at least %.0f %% should be", r.Rate, least)
+		return fmt.Errorf("%.1f %% of the mutants were killed; want at least %.0f %%", r.Rate, least)
 	}
 	if len(r.Results) < r.Sample {
-		return fmt.Errorf("%d of %d mutants were not tried: the time was over (--limit)", r.Sample-len(r.Results), r.Sample)
+		return fmt.Errorf("%d of %d mutants were not tested: the time limit was reached (--limit)", r.Sample-len(r.Results), r.Sample)
 	}
 	return nil
 }

@@ -19,12 +19,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a mutant may need. Its tests may take so many times as long as without it, and some grace.
+// Limits for a mutant.
 const (
-	slower   = 4
-	building = 5 * time.Minute // one build; go test waits for its turn on a busy machine
-	data     = 4 << 20         // KiB of data: a loop that appends must not take the machine with it
-	kept     = 64 << 10        // bytes of output, from the end
+	slower   = 4               // a suite may take 4 times as long as without a mutant, plus world.grace
+	building = 5 * time.Minute // for one build, on a busy machine
+	data     = 4 << 20         // KiB of data (4 GiB): an endless loop that appends must not use up all memory
+	kept     = 64 << 10        // bytes from the end of the output are kept
 )
 
 // A runner tests mutants in a temporary folder.
@@ -38,7 +38,7 @@ type runner struct {
 	bases map[suite]*baseline
 }
 
-// A baseline is how a suite does without a mutant.
+// A baseline is the result of a suite without a mutant.
 type baseline struct {
 	once sync.Once
 	took time.Duration
@@ -55,8 +55,8 @@ func newRunner(w *world, timeout time.Duration) (*runner, error) {
 
 func (r *runner) close() { _ = os.RemoveAll(r.dir) }
 
-// workplace makes a folder for one mutant.
-func (r *runner) workplace() (string, error) {
+// newDir makes a folder for one mutant.
+func (r *runner) newDir() (string, error) {
 	r.mu.Lock()
 	r.named++
 	dir := filepath.Join(r.dir, strconv.Itoa(r.named))
@@ -64,9 +64,9 @@ func (r *runner) workplace() (string, error) {
 	return dir, os.MkdirAll(filepath.Join(dir, "tmp"), 0o755)
 }
 
-// test runs the tests until one fails. The error is about the testing itself.
+// test runs the tests until one fails, and records the outcome in res. An error means that the tests could not be run.
 func (r *runner) test(ctx context.Context, m *mutant, res *result) error {
-	dir, err := r.workplace()
+	dir, err := r.newDir()
 	if err != nil {
 		return err
 	}
@@ -103,7 +103,7 @@ func (r *runner) test(ctx context.Context, m *mutant, res *result) error {
 	return nil
 }
 
-// overlay writes the mutant and what tells go build of it.
+// overlay writes the changed file, and the file for the flag -overlay of go test.
 func (m *mutant) overlay(root, dir string) (string, error) {
 	copied := filepath.Join(dir, filepath.Base(m.File))
 	if err := os.WriteFile(copied, m.source(), 0o644); err != nil {
@@ -118,7 +118,7 @@ func (m *mutant) overlay(root, dir string) (string, error) {
 	return overlay, os.WriteFile(overlay, b, 0o644)
 }
 
-// limit is how long a suite may take, from how long it takes without a mutant.
+// limit returns how long a suite may take with a mutant. It measures the suite without a mutant first.
 func (r *runner) limit(ctx context.Context, s suite) (time.Duration, error) {
 	r.mu.Lock()
 	b := r.bases[s]
@@ -131,9 +131,9 @@ func (r *runner) limit(ctx context.Context, s suite) (time.Duration, error) {
 	return min(slower*b.took+r.world.grace, r.timeout), b.err
 }
 
-// measure runs a suite without a mutant, twice if need be: then it must pass.
+// measure runs a suite without a mutant and returns the time that it takes. If the suite fails, it gets a second try.
 func (r *runner) measure(ctx context.Context, s suite) (time.Duration, error) {
-	dir, err := r.workplace()
+	dir, err := r.newDir()
 	if err != nil {
 		return 0, err
 	}
@@ -149,14 +149,14 @@ func (r *runner) measure(ctx context.Context, s suite) (time.Duration, error) {
 		why, err = r.once(ctx, s, bin, dir, s.run, r.timeout)
 	}
 	if err == nil && why != "" {
-		err = fmt.Errorf("without a mutant already the %s fail: %s", s.name, why)
+		err = fmt.Errorf("the %s fail without a mutant: %s", s.name, why)
 	}
 	return time.Since(start), err
 }
 
 var errBuild = errors.New("it does not compile")
 
-// build builds the tests, once for each package. It returns "" if there are none.
+// build builds the test binary of a package, once for each mutant. It returns "" if the package has no tests.
 func (r *runner) build(ctx context.Context, s suite, dir, overlay string) (string, error) {
 	bin := filepath.Join(dir, strings.NewReplacer("/", "_", ".", "_").Replace(s.path)+".test")
 	if _, err := os.Stat(bin); err == nil {
@@ -184,11 +184,11 @@ func (r *runner) build(ctx context.Context, s suite, dir, overlay string) (strin
 	return bin, nil
 }
 
-// fails tells why a suite fails, or "". A suite that talks to processes may also fail because the
-// machine is busy: it must fail twice, the second time in the same case alone or else as a whole.
+// fails returns the reason why a suite fails, or "" if it passes. A suite that starts servers may also fail because the
+// machine is busy, so it must fail twice: either the failed test fails again alone, or the whole suite does.
 func (r *runner) fails(ctx context.Context, s suite, bin, dir string, limit time.Duration) (string, error) {
 	why, err := r.once(ctx, s, bin, dir, s.run, limit)
-	if err != nil || why == "" || why == tooLong || r.world.room(r.world.listed[s.path]) {
+	if err != nil || why == "" || why == tooLong || r.world.quick(r.world.listed[s.path]) {
 		return why, err
 	}
 	if name, ok := strings.CutPrefix(why, failing); ok {
@@ -209,7 +209,7 @@ const (
 	failing = "--- FAIL: "
 )
 
-// once runs tests and tells why they fail, or "".
+// once runs a suite once. It returns the reason why the suite fails, or "" if it passes.
 func (r *runner) once(ctx context.Context, s suite, bin, dir, pattern string, limit time.Duration) (string, error) {
 	timely, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -241,7 +241,7 @@ var (
 	panicLine = regexp.MustCompile(`(?m)^(?:panic|fatal error): .*`)
 )
 
-// reason is the first innermost test that failed, or else the panic.
+// reason returns the panic, or else the first innermost test that failed.
 func reason(said string, err error) string {
 	if l := panicLine.FindString(said); l != "" {
 		return squeeze(l, 120)
@@ -259,14 +259,14 @@ func reason(said string, err error) string {
 	return failing + name
 }
 
-// run runs a command in a process group of its own, and leaves nothing of that group behind. It
-// returns the last of what the command says.
+// run runs a command in a process group of its own, and kills what is left of the group at the end. It returns the end
+// of the command's output.
 func run(ctx context.Context, dir string, env []string, name string, args ...string) (string, error) {
 	cmd := exec.Command(name, args...)
 	said := &tail{}
 	cmd.Dir, cmd.Env, cmd.Stdout, cmd.Stderr = dir, append(os.Environ(), env...), said, said
 	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
-	cmd.WaitDelay = 2 * time.Second // for what left the group and still holds the pipe
+	cmd.WaitDelay = 2 * time.Second // for a process that left the group and still has the pipe open
 	if err := ctx.Err(); err != nil {
 		return "", err
 	}
@@ -275,7 +275,8 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 	}
 	group := cmd.Process.Pid
 	stop := context.AfterFunc(ctx, func() { _ = unix.Kill(-group, unix.SIGKILL) })
-	// Until it has been waited for, nobody else gets its number: what is killed here is its own.
+	// WNOWAIT leaves a zombie. The kernel does not reuse its number until cmd.Wait, so the kill below cannot hit
+	// another group.
 	for {
 		err := unix.Waitid(unix.P_PID, group, nil, unix.WEXITED|unix.WNOWAIT, nil)
 		if err != unix.EINTR {
@@ -291,7 +292,7 @@ func run(ctx context.Context, dir string, env []string, name string, args ...str
 	return said.String(), err
 }
 
-// A tail keeps the end of what is written to it: a mutant may write for ever.
+// A tail keeps only the end of what is written to it, because a mutant may write for ever.
 type tail struct {
 	mu  sync.Mutex
 	buf []byte

@@ -11,23 +11,22 @@ import (
 	"sync"
 )
 
-// A state is the file that keeps results; nil keeps nothing.
+// A state saves results in a file. A nil state saves nothing.
 type state struct {
-	mu   sync.Mutex // of file
+	mu   sync.Mutex // protects file
 	file *os.File
 	old  map[string]*record
-	tree string // of all sources and tests
+	tree string // the hash of all sources and tests
 }
 
 // A record is a line of the file.
 type record struct {
 	Source string // the hash of the mutated file
-	Tree   string // of everything else
+	Tree   string // the hash of all sources and tests
 	Result *result
 }
 
-// openState reads the results of earlier runs. A line that is not whole, because a run was
-// killed while it wrote, is not there.
+// openState reads the results of earlier runs. It ignores an incomplete line, which a killed run may leave.
 func openState(path string, w *world) (*state, error) {
 	if path == "" {
 		return nil, nil
@@ -58,7 +57,7 @@ func openState(path string, w *world) (*state, error) {
 	return s, nil
 }
 
-// recall fills in the result if an earlier one still holds.
+// recall copies an earlier result to res, and reports whether there is one that is still valid.
 func (s *state) recall(m *mutant, res *result) bool {
 	if s == nil {
 		return false
@@ -73,7 +72,7 @@ func (s *state) recall(m *mutant, res *result) bool {
 	return true
 }
 
-// keep writes a result down.
+// keep saves a result.
 func (s *state) keep(m *mutant, res *result) error {
 	if s == nil {
 		return nil
@@ -84,7 +83,7 @@ func (s *state) keep(m *mutant, res *result) error {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The line feed comes first: if the last line of a killed run is not whole, only that one is lost.
+	// The newline comes first, so that an incomplete last line of a killed run does not spoil this one.
 	_, err = s.file.Write(append([]byte("\n"), b...))
 	return err
 }

@@ -27,59 +27,60 @@ import (
 	"fourways.example/common/servertest/stages"
 )
 
-// A world is the sources that are mutated and the tests that should notice.
+// A world has the sources to mutate and the tests that should notice.
 type world struct {
-	root     string // where go is run; paths in descriptions begin here
+	root     string // the folder in which go runs; paths in descriptions begin here
 	env      []string
-	patterns []string                 // for go list: all that is mutated
-	mutable  func(p *listed) []string // which files of a package are mutated
-	room     func(p *listed) bool     // whether a package's tests are quick, and run for those it imports
-	grace    time.Duration            // what a test may need beyond four times as long as without a mutant
-	suites   []suite                  // slower tests, in this order
+	patterns []string                 // arguments of go list: the packages to mutate
+	mutable  func(p *listed) []string // the files of a package to mutate
+	quick    func(p *listed) bool     // whether the tests of a package are quick; they also run for mutants of its imports
+	grace    time.Duration            // time for a suite in addition to four times its time without a mutant
+	suites   []suite                  // slower tests, in the order in which they run
 
 	set      *token.FileSet
 	listed   map[string]*listed
-	packages []*unit // those that are mutated, by path
+	packages []*unit // the packages to mutate, sorted by path
 	importer types.Importer
 }
 
-// A suite is some tests of a package that notice what is wrong in packages beneath it.
+// A suite is a set of tests in a package, for mutants of this package and of its imports.
 type suite struct {
 	name      string
 	path      string // the package
-	run, skip string // as in go test -run and -skip
-	own       bool   // only for mutants of the package itself
+	run, skip string // as for go test -run and -skip
+	own       bool   // only for mutants of this package
 }
 
-// listed is what go list says about a package.
+// A listed is a package as go list describes it.
 type listed struct {
 	ImportPath, Dir, Name, Export string
 	GoFiles, TestGoFiles          []string
 	XTestGoFiles, Deps            []string
 }
 
-// A unit is a package that is mutated.
+// A unit is a package to mutate.
 type unit struct {
 	*listed
 	dir   string               // from the root, with slashes
-	files map[string]*ast.File // all of them, by name
+	files map[string]*ast.File // by name
 	text  map[string][]byte
 	info  *types.Info
 }
 
-// course is the world of this repository.
-func course(root string, numbers []int) *world {
+// repoWorld returns the world of this repository. The conformance suites of the stages in numbers test the mutants of
+// common/.
+func repoWorld(root string, numbers []int) *world {
 	const module = "fourways.example"
 	path := func(stage int) string { return module + "/" + stages.Dirs[stage] }
 	w := &world{root: root, grace: 20 * time.Second, patterns: []string{module + "/common/..."}}
-	w.room = func(p *listed) bool {
+	w.quick = func(p *listed) bool {
 		return strings.HasPrefix(p.ImportPath, module+"/common/") && !strings.HasPrefix(p.ImportPath, module+"/common/servertest")
 	}
 	w.mutable = func(p *listed) []string {
 		if p.Name == "main" && slices.Contains(p.GoFiles, "server.go") {
 			return []string{"server.go"}
 		}
-		if w.room(p) {
+		if w.quick(p) {
 			return p.GoFiles
 		}
 		return nil
@@ -100,9 +101,8 @@ func course(root string, numbers []int) *world {
 	return w
 }
 
-// load reads the packages, and type-checks those that are mutated.
-//
-// What they import comes from the compiler's export data, which the tests need anyway.
+// load reads the packages, and type-checks those to mutate. The types of their imports come from the compiler's export
+// data, which is in the build cache because the tests need it too.
 func (w *world) load(ctx context.Context) error {
 	args := append([]string{"list", "-export", "-deps", "-json=ImportPath,Dir,Name,Export,GoFiles,TestGoFiles,XTestGoFiles,Deps"}, w.patterns...)
 	cmd := exec.CommandContext(ctx, "go", args...)
@@ -127,7 +127,7 @@ func (w *world) load(ctx context.Context) error {
 		if p := w.listed[path]; p != nil && p.Export != "" {
 			return os.Open(p.Export)
 		}
-		return nil, fmt.Errorf("no export data of %s", path)
+		return nil, fmt.Errorf("no export data for %s", path)
 	})
 	for _, p := range w.listed {
 		if strings.HasPrefix(p.Dir, w.root+string(filepath.Separator)) && len(w.mutable(p)) > 0 {
@@ -174,7 +174,7 @@ func (w *world) check(u *unit, files map[string]*ast.File, info *types.Info) err
 	return err
 }
 
-// compiles tells whether a mutant is a program.
+// compiles reports whether a mutant compiles.
 func (w *world) compiles(m *mutant) bool {
 	name := filepath.Base(m.File)
 	file, err := parser.ParseFile(w.set, name, m.source(), parser.SkipObjectResolution)
@@ -189,7 +189,7 @@ func (w *world) compiles(m *mutant) bool {
 	return w.check(m.unit, files, nil) == nil
 }
 
-// mutants are all that there are, by package and place. Some do not compile.
+// mutants returns all mutants, sorted by package and position. Some do not compile.
 func (w *world) mutants() []*mutant {
 	var all []*mutant
 	for _, u := range w.packages {
@@ -200,20 +200,20 @@ func (w *world) mutants() []*mutant {
 	return all
 }
 
-// atLeast is how many mutants of a small package are in the sample, if it has so many.
+// atLeast is the smallest number of mutants of a package in the sample, if the package has that many.
 const atLeast = 5
 
-// draw takes n mutants, or all that compile if n is 0. Each package gets a share by its size, and
-// a few at least. The sample is in the order of the hashes, so that a part of it is a sample too.
+// draw returns a sample of n mutants that compile, or all of them if n is 0. Each package has the share that the
+// function shares computes. The sample is in the order of the hashes, so that its beginning is a random sample too.
 func (w *world) draw(all []*mutant, n int, seed int64) []*mutant {
 	drawn := slices.Clone(all)
-	lot := map[*mutant]uint64{}
+	hash := map[*mutant]uint64{}
 	for _, m := range drawn {
 		sum := sha256.Sum256(fmt.Appendf(nil, "%d %s", seed, m.key()))
-		lot[m] = binary.BigEndian.Uint64(sum[:])
+		hash[m] = binary.BigEndian.Uint64(sum[:])
 	}
 	slices.SortFunc(drawn, func(a, b *mutant) int {
-		return cmp.Or(cmp.Compare(lot[a], lot[b]), cmp.Compare(a.key(), b.key()))
+		return cmp.Or(cmp.Compare(hash[a], hash[b]), cmp.Compare(a.key(), b.key()))
 	})
 	sizes := map[string]int{}
 	for _, m := range drawn {
@@ -229,7 +229,7 @@ func (w *world) draw(all []*mutant, n int, seed int64) []*mutant {
 	})
 }
 
-// shares deals n out to packages of these sizes.
+// shares divides n among packages of these sizes, in proportion to the size and with a minimum.
 func shares(sizes map[string]int, n int) map[string]int {
 	dirs := make([]string, 0, len(sizes))
 	total := 0
@@ -247,26 +247,26 @@ func shares(sizes map[string]int, n int) map[string]int {
 		share[dir] = min(sizes[dir], atLeast, n/len(dirs))
 		given += share[dir]
 	}
-	// One at a time to the package that has the smallest part of what its size entitles it to.
+	// The next mutant goes to the package with the smallest share in proportion to its size.
 	for ; given < n; given++ {
-		poorest := ""
+		next := ""
 		for _, dir := range dirs {
-			if share[dir] < sizes[dir] && (poorest == "" || share[dir]*sizes[poorest] < share[poorest]*sizes[dir]) {
-				poorest = dir
+			if share[dir] < sizes[dir] && (next == "" || share[dir]*sizes[next] < share[next]*sizes[dir]) {
+				next = dir
 			}
 		}
-		share[poorest]++
+		share[next]++
 	}
 	return share
 }
 
-// steps are the tests for a mutant of a package, in the order in which they are run.
+// steps returns the tests for a mutant of a package, in the order in which they run.
 func (w *world) steps(u *unit) []suite {
 	var all []suite
-	if w.room(u.listed) {
+	if w.quick(u.listed) {
 		all = append(all, suite{name: "tests of " + u.dir, path: u.ImportPath})
 		for _, other := range w.packages {
-			if w.room(other.listed) && slices.Contains(other.Deps, u.ImportPath) {
+			if w.quick(other.listed) && slices.Contains(other.Deps, u.ImportPath) {
 				all = append(all, suite{name: "tests of " + other.dir, path: other.ImportPath})
 			}
 		}
@@ -280,8 +280,7 @@ func (w *world) steps(u *unit) []suite {
 	return all
 }
 
-// fingerprint changes with every source, test or data file that go list knows of or that lies
-// below the folders of the packages.
+// fingerprint returns a hash of all files in the folders of the packages: sources, tests and test data.
 func (w *world) fingerprint() (string, error) {
 	var dirs []string
 	for _, p := range w.listed {

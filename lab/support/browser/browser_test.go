@@ -1,5 +1,4 @@
-// Package browser looks at the start page as its readers do: with a browser. Chromium,
-// headless, is driven through docs/site as each of the stages serves it.
+// Package browser tests the pages of docs/site, as each stage serves them, with a headless Chromium.
 package browser
 
 import (
@@ -20,36 +19,36 @@ const (
 	name     = "ada"
 	password = "correct horse"
 
-	// patience bounds a single step, which takes milliseconds where nobody else is busy.
+	// patience bounds a single step, which takes milliseconds on an idle machine.
 	patience = 15 * time.Second
-	// visit bounds all that is done with one stage, limit what the browser does in all.
+	// visit bounds all steps with one stage, and limit bounds all stages together.
 	visit = 30 * time.Second
 	limit = 80 * time.Second
-	// compile bounds the building of one server, of which nothing may be in Go's cache yet.
+	// compile bounds the build of one server, with an empty build cache.
 	compile = 3 * time.Minute
 
-	// pollEvery is how often a page is asked.
+	// pollEvery is the time between two checks of a condition on a page.
 	pollEvery = 20 * time.Millisecond
 )
 
-// TestStartPage logs in, opens the private page, jumps about in a video and logs out.
+// TestStartPage logs in, opens the private page, seeks in a video and logs out.
 func TestStartPage(t *testing.T) {
-	chromium := find(t)
+	chromium := findChromium(t)
 	root := site(t)
-	var programs []*process.Program // built first: how long that takes, says nothing here
+	var programs []*process.Program // built first, so that the builds do not use up limit
 	for stage := 1; stage <= 4; stage++ {
 		programs = append(programs, build(t, stage))
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), limit)
 	defer cancel()
-	ctx = start(t, ctx, chromium)
+	ctx = startChromium(t, ctx, chromium)
 	for i, program := range programs {
 		stage := i + 1
 		t.Run(filepath.Base(program.Path), func(t *testing.T) {
 			var flags []string
 			if stage == 1 {
-				// A browser opens a second connection when it likes, and here that one waits
-				// until the first has been idle for so long.
+				// Chromium may open a second connection at any time. Stage 1 serves it only after the
+				// first one has been idle for this time.
 				flags = []string{"--idle-timeout=1s"}
 			}
 			server := serve(t, program, root, flags...)
@@ -66,21 +65,20 @@ func TestStartPage(t *testing.T) {
 			p.video()
 			p.farVideo()
 			p.logOut()
-			p.complaints()
+			p.reportErrors()
 		})
 	}
 }
 
-// find is where Chromium is. Without it there is nothing to test here; but on a machine
-// that is there for testing, its absence is a mistake.
-func find(t *testing.T) string {
+// findChromium returns the path of Chromium. Without Chromium it skips the test, but with CI=true it fails the test.
+func findChromium(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
 		if path, err := exec.LookPath(name); err == nil {
 			return path
 		}
 	}
-	const missing = "there is no Chromium to look at the start page with; Debian has it in the package chromium"
+	const missing = "Chromium is not installed; on Debian: apt-get install chromium"
 	if os.Getenv("CI") == "true" {
 		t.Fatal(missing)
 	}
@@ -88,11 +86,11 @@ func find(t *testing.T) string {
 	return ""
 }
 
-// start starts the browser. It ends with the test, and what it has written goes too.
-func start(t *testing.T, ctx context.Context, path string) context.Context {
+// startChromium starts the browser. The end of the test stops the browser and removes its files.
+func startChromium(t *testing.T, ctx context.Context, path string) context.Context {
 	t.Helper()
-	// Not t.TempDir: a straggler may still write there when the test is over, and the path
-	// of a Unix socket in it may be at most 107 bytes long.
+	// t.TempDir would fail the test if a process still writes there at its end. Its name is also too long: the
+	// path of a Unix socket has at most 107 bytes.
 	home, err := os.MkdirTemp("", "browser")
 	if err != nil {
 		t.Fatal(err)
@@ -101,11 +99,11 @@ func start(t *testing.T, ctx context.Context, path string) context.Context {
 	options := append(
 		chromedp.DefaultExecAllocatorOptions[:],
 		chromedp.ExecPath(path),
-		// Its own home, for the user's may be read-only, or full of settings. The profile is
-		// a new empty folder each time: chromedp sees to that, and removes it.
+		// A home of its own, because the user's may be read-only or have settings. For the profile chromedp makes
+		// a new folder each time, and removes it.
 		chromedp.Env("HOME="+home, "TMPDIR="+home, "XDG_CONFIG_HOME="+home, "XDG_CACHE_HOME="+home, "XDG_RUNTIME_DIR="+home),
-		// The sandbox does not start for root, nor in most containers. It guards against
-		// strangers' pages, and there are none: see host-resolver-rules.
+		// The sandbox does not start for root, nor in most containers. It protects from foreign pages, which
+		// host-resolver-rules makes unreachable.
 		chromedp.Flag("no-sandbox", true),
 		chromedp.Flag("disable-gpu", true),
 		chromedp.Flag("disable-quic", true),
@@ -114,7 +112,7 @@ func start(t *testing.T, ctx context.Context, path string) context.Context {
 		chromedp.Flag("host-resolver-rules", "MAP * ~NOTFOUND, EXCLUDE 127.0.0.1"),
 	)
 	ctx, cancel := chromedp.NewExecAllocator(ctx, options...)
-	t.Cleanup(cancel) // kills it and waits until it is gone
+	t.Cleanup(cancel) // kills the browser and waits for its end
 	ctx, cancelBrowser := chromedp.NewContext(ctx)
 	t.Cleanup(cancelBrowser)
 	if err := chromedp.Do(ctx); err != nil {
@@ -130,7 +128,7 @@ func build(t *testing.T, stage int) *process.Program {
 	defer cancel()
 	folders, err := filepath.Glob("../../../stage" + string(rune('0'+stage)) + "-*")
 	if err != nil || len(folders) != 1 {
-		t.Fatalf("stage %d: want one folder, have %q", stage, folders)
+		t.Fatalf("stage %d: got the folders %q, want one", stage, folders)
 	}
 	path := filepath.Join(t.TempDir(), filepath.Base(folders[0]))
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", path, ".")
@@ -141,8 +139,7 @@ func build(t *testing.T, stage int) *process.Program {
 	return &process.Program{Path: path, Stage: stage}
 }
 
-// serve starts a server, and stops it when the test is over. It must have said nothing on
-// stderr then.
+// serve starts a server, and stops it at the end of the test. The server must not have written to stderr.
 func serve(t *testing.T, program *process.Program, root string, flags ...string) *process.Server {
 	t.Helper()
 	server, err := program.Begin(process.Config{

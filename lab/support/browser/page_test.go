@@ -14,33 +14,33 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// page is a tab that shows the start page, with cookies of its own. Its methods are what
-// a reader does there; each ends the test if the page does not follow.
+// A page is a tab with cookies of its own. Its methods do what a user does there, and end the test if the page does not
+// react as expected.
 type page struct {
 	t    *testing.T
 	ctx  context.Context
 	base string // http://127.0.0.1:port
 
 	mu      sync.Mutex
-	wrong   []string           // what no page should do, in its order
-	refused map[string]bool    // the paths that are rightly refused, which the console tells of
-	answers []network.Response // in their order
+	wrong   []string           // unwanted requests, errors and console messages, in order
+	refused map[string]bool    // paths for which the test expects a 403; the console reports these too
+	answers []network.Response // in order
 }
 
-// open opens a tab. What happens in it is recorded from its first request on.
+// open opens a tab, and records its events from the first request on.
 func open(t *testing.T, ctx context.Context, base string) *page {
 	p := &page{t: t, base: base, refused: make(map[string]bool)}
 	ctx, cancel := chromedp.NewContext(ctx, chromedp.WithNewBrowserContext(), chromedp.WithListener(p.record))
 	t.Cleanup(cancel)
 	p.ctx = ctx
-	// The first call opens the tab, which lives as long as that call's context.
+	// The first call opens the tab, which stays open until the context of this call ends.
 	if err := chromedp.Do(ctx); err != nil {
-		t.Fatal("no tab:", err)
+		t.Fatal("cannot open a tab:", err)
 	}
 	return p
 }
 
-// record is called for each event in the tab.
+// record handles each event in the tab.
 func (p *page) record(event any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -48,7 +48,7 @@ func (p *page) record(event any) {
 	switch e := event.(type) {
 	case *network.EventRequestWillBeSent:
 		if at := e.Request.URL; !strings.HasPrefix(at, p.base+"/") && !strings.HasPrefix(at, "data:") {
-			bad("a request that leaves the server: %s", at)
+			bad("a request to another server: %s", at)
 		}
 	case *network.EventWebSocketCreated:
 		bad("a WebSocket to %s", e.URL)
@@ -68,7 +68,7 @@ func (p *page) record(event any) {
 	case *log.EventEntryAdded:
 		if at := path(e.Entry.URL); e.Entry.Source == log.EntrySourceNetwork &&
 			(p.refused[at] && strings.Contains(e.Entry.Text, " 403 ") ||
-				at == "/favicon.ico") { // browsers ask for that when a page names no icon, as a 403 does not
+				at == "/favicon.ico") { // a browser requests it for a page without an icon, such as the 403
 			return
 		}
 		bad("%s from %s: %s %s", e.Entry.Level, e.Entry.Source, e.Entry.Text, e.Entry.URL)
@@ -83,8 +83,8 @@ func path(address string) string {
 	return u.Path
 }
 
-// complaints fails the test for everything wrong that was recorded.
-func (p *page) complaints() {
+// reportErrors fails the test with all recorded errors.
+func (p *page) reportErrors() {
 	p.t.Helper()
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -93,14 +93,14 @@ func (p *page) complaints() {
 	}
 }
 
-// refuses says that the next answer for path is to be 403.
-func (p *page) refuses(path string, yes bool) {
+// expect403 sets whether the test expects a 403 for path.
+func (p *page) expect403(path string, yes bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.refused[path] = yes
 }
 
-// do takes steps one after another, each in bounded time.
+// do runs the steps one after another. Each must finish within patience.
 func (p *page) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 	p.t.Helper()
 	for i, step := range steps {
@@ -108,13 +108,13 @@ func (p *page) do(what string, steps ...chromedp.Action[chromedp.Void]) {
 		err := chromedp.Do(ctx, step)
 		cancel()
 		if err != nil {
-			p.complaints()
-			p.t.Fatalf("%s, step %d: %v; the page says:\n%s", what, i+1, err, p.text())
+			p.reportErrors()
+			p.t.Fatalf("%s, step %d: %v; the text of the page is:\n%s", what, i+1, err, p.text())
 		}
 	}
 }
 
-// text is what the page shows, as far as that can still be told.
+// text returns the text of the page, or the error if the page does not answer.
 func (p *page) text() string {
 	ctx, cancel := context.WithTimeout(p.ctx, patience/5)
 	defer cancel()
@@ -125,7 +125,7 @@ func (p *page) text() string {
 	return text
 }
 
-// until waits until an expression is true on the page.
+// until waits until a JavaScript expression is true on the page.
 func until(expression string) chromedp.Action[chromedp.Void] {
 	poll := chromedp.Poll[chromedp.Void](expression, chromedp.WithPollingInterval(pollEvery), chromedp.WithPollingTimeout(0))
 	return func(ctx context.Context, t *chromedp.Target) (chromedp.Void, error) {
@@ -137,11 +137,12 @@ func until(expression string) chromedp.Action[chromedp.Void] {
 	}
 }
 
-// visible waits until what a selector finds can be seen, gone until it cannot.
+// visible waits until the element of a selector is visible.
 func visible(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.WaitVisible(chromedp.CSS(selector))
 }
 
+// gone waits until the element of a selector is not visible.
 func gone(selector string) chromedp.Action[chromedp.Void] {
 	return chromedp.WaitNotVisible(chromedp.CSS(selector))
 }
@@ -154,18 +155,18 @@ func enter(selector, text string) chromedp.Action[chromedp.Void] {
 	return chromedp.SendKeys(chromedp.CSS(selector), text)
 }
 
-// says waits until a text is in what a selector finds.
+// says waits until the element of a selector contains a text.
 func says(selector, text string) chromedp.Action[chromedp.Void] {
 	return until(fmt.Sprintf("document.querySelector(%q).innerText.includes(%q)", selector, text))
 }
 
-// visit opens an address and tells how it was answered.
+// visit opens a path and returns the status of the response.
 func (p *page) visit(path string) (status int64) {
 	p.t.Helper()
 	return p.answered("open "+path, chromedp.NavigateResponse(p.base+path))
 }
 
-// follow clicks on a link and tells how the address that it leads to was answered.
+// follow clicks on a link and returns the status of the response.
 func (p *page) follow(href string) (status int64) {
 	p.t.Helper()
 	link := click(fmt.Sprintf("a[href=%q]", href))
@@ -180,7 +181,7 @@ func (p *page) answered(what string, step chromedp.Action[*network.Response]) (s
 	defer cancel()
 	answer, err := chromedp.Run(ctx, step)
 	if err != nil {
-		p.complaints()
+		p.reportErrors()
 		p.t.Fatalf("%s: %v", what, err)
 	}
 	return answer.Status

@@ -12,14 +12,14 @@ import (
 
 const (
 	sample = "video/test-pattern.mp4"
-	far    = "video/with-a-hole.mp4" // behind the sample in the list
-	// gap is how much lies between the two halves of the far video.
+	far    = "video/with-a-hole.mp4" // after the sample in the list
+	// gap is the number of bytes between the two halves of the far video.
 	gap = 64 << 20
 )
 
-// site is a folder with a copy of the start page and one video more: the sample, with a
-// hole in its middle. A browser fetches the sample's 180 kB at once and can jump about
-// in them as it likes. Behind the hole it gets by asking for a range only.
+// site returns a folder with a copy of docs/site and one more video: the sample with a hole of 64 MiB in its middle. A
+// browser fetches the 180 kB of the sample at once and can seek anywhere in them. To seek past the hole it must
+// request a range.
 func site(t *testing.T) string {
 	t.Helper()
 	root := t.TempDir()
@@ -38,7 +38,7 @@ func site(t *testing.T) string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	// What is not written takes no room on the disk.
+	// The hole takes no space on the disk.
 	_, err1 := f.WriteAt(front, 0)
 	_, err2 := f.WriteAt(back, int64(len(front))+gap)
 	if err := f.Close(); err1 != nil || err2 != nil || err != nil {
@@ -47,9 +47,9 @@ func site(t *testing.T) string {
 	return root
 }
 
-// halves cuts an MP4 file in two, between which a hole of gap bytes is to be. Such a file is
-// a sequence of boxes: a length, four letters, content. All pictures are in the box mdat, here
-// in one chunk; this makes two chunks of as many pictures each.
+// halves cuts an MP4 file into two parts, for a file with a hole of gap bytes between them. An MP4 file is a sequence of
+// boxes: a length, four letters, the content. The box mdat has all pictures, here in one chunk; halves makes two
+// chunks with the same number of pictures.
 func halves(file []byte) (front, back []byte, err error) {
 	table := []string{"moov", "trak", "mdia", "minf", "stbl"}
 	sizes, err1 := locate(file, append(table, "stsz")...)     // of each picture
@@ -64,14 +64,14 @@ func halves(file []byte) (front, back []byte, err error) {
 
 	pictures := get(sizes.at + 8)
 	if pictures%2 != 0 || get(sizes.at+4) != 0 || get(perChunk.at+4) != 1 || get(positions.at+4) != 1 {
-		return nil, nil, errors.New("want one chunk of an even number of pictures, each with its own size")
+		return nil, nil, errors.New("want one chunk with an even number of pictures, each with its own size")
 	}
 	first := get(positions.at + 8)
 	second := first
 	for i := range pictures / 2 {
 		second += get(sizes.at + 12 + 4*i)
 	}
-	// Behind the one position comes another, so all that follows moves by four bytes.
+	// The table of positions gets a second entry, so everything after it moves by four bytes.
 	put(perChunk.at+12, pictures/2)
 	put(positions.at+4, 2)
 	put(positions.at+8, first+4)
@@ -84,13 +84,13 @@ func halves(file []byte) (front, back []byte, err error) {
 	return front, file[second:], nil
 }
 
-// box says where the content of a box is, and the lengths of this box and those around it.
+// A box is the position of a box in a file.
 type box struct {
-	at, end int
-	lengths []int
+	at, end int   // the content
+	lengths []int // where the length of each enclosing box is, and of this one
 }
 
-// locate finds a box in a box, and so on.
+// locate finds a box by its path of names.
 func locate(file []byte, names ...string) (b box, err error) {
 	b.end = len(file)
 	for _, name := range names {
@@ -100,7 +100,7 @@ func locate(file []byte, names ...string) (b box, err error) {
 			}
 			size := int(binary.BigEndian.Uint32(file[at:]))
 			if size < 8 || size > b.end-at {
-				return b, fmt.Errorf("a box of %d bytes where there are %d", size, b.end-at)
+				return b, fmt.Errorf("a box of %d bytes in a space of %d", size, b.end-at)
 			}
 			if string(file[at+4:at+8]) == name {
 				b.lengths = append(b.lengths, at)

@@ -8,7 +8,7 @@ import (
 	"github.com/chromedp/chromedp"
 )
 
-// private is a page that is refused without a token.
+// private is a page that needs a token.
 const private = "/private/hello.html"
 
 // frontPage opens the start page. It shows the stage, the login form, the load of the machine
@@ -31,8 +31,8 @@ func (p *page) frontPage(stage int) {
 	)
 }
 
-// oneConnection says that some paths were all answered on the same connection. So much can
-// a page do for a server that has only one at a time: ask for one thing after the other.
+// oneConnection checks that the responses for some paths came on one connection. The page makes its requests one after
+// another, because stage 1 serves only one connection at a time.
 func (p *page) oneConnection(paths ...string) {
 	p.t.Helper()
 	p.mu.Lock()
@@ -44,14 +44,14 @@ func (p *page) oneConnection(paths ...string) {
 		}
 	}
 	if len(used) != 1 {
-		p.t.Errorf("%q were answered on %d connections, want one: %v", paths, len(used), used)
+		p.t.Errorf("%q came on %d connections, want one: %v", paths, len(used), used)
 	}
 }
 
-// wrongPassword is told of on the page.
+// wrongPassword logs in with a wrong password, and checks that the page shows the error.
 func (p *page) wrongPassword() {
 	p.t.Helper()
-	p.refuses("/api/login", true)
+	p.expect403("/api/login", true)
 	p.do("wrong password",
 		enter("#login [name=username]", name),
 		enter("#login [name=password]", "not this one"),
@@ -60,16 +60,16 @@ func (p *page) wrongPassword() {
 		visible("#login"),
 		gone("#claims"),
 	)
-	p.refuses("/api/login", false)
-	p.refuses(private, true)
+	p.expect403("/api/login", false)
+	p.expect403(private, true)
 	if status := p.visit(private); status != 403 {
 		p.t.Errorf("GET %s after a wrong password: %d", private, status)
 	}
-	p.refuses(private, false)
+	p.expect403(private, false)
 	p.visit("/")
 }
 
-// logIn shows the claims, which survive a reload.
+// logIn logs in, and checks that the page shows the claims of the token, also after a reload.
 func (p *page) logIn() {
 	p.t.Helper()
 	claims := chromedp.Steps(
@@ -81,14 +81,14 @@ func (p *page) logIn() {
 	)
 	p.do("log in",
 		enter("#login [name=username]", name),
-		enter("#login [name=password]", password+"\r"), // Return sends the form
+		enter("#login [name=password]", password+"\r"), // Return submits the form
 		claims,
 		chromedp.Reload(),
 		claims,
 	)
 }
 
-// privatePage is reached by its link, and left by the one on it.
+// privatePage opens the private page and returns, both by a link.
 func (p *page) privatePage() {
 	p.t.Helper()
 	if status := p.follow(strings.TrimPrefix(private, "/")); status != 200 {
@@ -99,7 +99,7 @@ func (p *page) privatePage() {
 	p.do("back on the start page", visible("#claims"))
 }
 
-// video plays, and goes on playing where it was sent to.
+// video plays a video, and seeks in it.
 func (p *page) video() {
 	p.t.Helper()
 	p.do("video",
@@ -124,7 +124,7 @@ func (p *page) video() {
 	}
 }
 
-// farVideo shows that to seek is to ask for a range: see site.
+// farVideo checks that the browser requests a range to seek past the hole; see site.
 func (p *page) farVideo() {
 	p.t.Helper()
 	p.do("far video",
@@ -137,11 +137,11 @@ func (p *page) farVideo() {
 		gone("#videos-error"),
 	)
 	if !p.ranged(far, gap) {
-		p.t.Errorf("no 206 for a range behind the first %d bytes of %s", gap, far)
+		p.t.Errorf("no 206 for a range after the first %d bytes of %s", gap, far)
 	}
 }
 
-// logOut takes the claims from the page, and the private page from the reader.
+// logOut logs out, and checks that the page hides the claims and that the private page is refused.
 func (p *page) logOut() {
 	p.t.Helper()
 	p.do("log out",
@@ -149,25 +149,25 @@ func (p *page) logOut() {
 		visible("#login"),
 		gone("#claims"),
 	)
-	p.refuses(private, true)
+	p.expect403(private, true)
 	if status := p.visit(private); status != 403 {
 		p.t.Errorf("GET %s after logging out: %d", private, status)
 	}
 	p.do("refused", says("body", "log in first"))
 }
 
-// at waits until the video stands at a time and shows it. HAVE_CURRENT_DATA is 2.
+// at waits until the video is at a time and shows its picture: readyState 2 is HAVE_CURRENT_DATA.
 func at(seconds float64) chromedp.Action[chromedp.Void] {
 	return until(fmt.Sprintf(`!video.seeking && video.readyState >= 2 && Math.abs(video.currentTime-%g) < 0.05`, seconds))
 }
 
-// run does something on the page. The video is there as video: browsers give what has an
-// id a global name, unless there is a variable of that name.
+// run runs a script on the page. The script can use the name video because browsers define a global variable for each
+// element with an id.
 func run(script string) chromedp.Action[chromedp.Void] {
 	return chromedp.Evaluate[chromedp.Void](script)
 }
 
-// ranged tells whether a 206 was seen whose range begins at first or behind it.
+// ranged reports whether a 206 for name arrived with a range that begins at first or later.
 func (p *page) ranged(name string, first int64) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()

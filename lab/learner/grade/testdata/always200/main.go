@@ -1,4 +1,4 @@
-// Always200 says 200 to everything, without looking at it: the "Hello, World" of servers.
+// Always200 answers every read with the same 200, without parsing a request.
 package main
 
 import (
@@ -31,7 +31,7 @@ func main() {
 	}
 }
 
-// port is what -p says, wherever it stands.
+// port returns the value of -p.
 func port() string {
 	for i, arg := range os.Args {
 		if arg == "-p" && i+1 < len(os.Args) {

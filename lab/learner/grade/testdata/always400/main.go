@@ -1,4 +1,4 @@
-// Always400 refuses everything, in the best of manners. It has the date right, and the close.
+// Always400 refuses every request with a well-formed 400, and closes the connection.
 package main
 
 import (
@@ -31,7 +31,7 @@ func main() {
 	}
 }
 
-// port is what -p says, wherever it stands.
+// port returns the value of -p.
 func port() string {
 	for i, arg := range os.Args {
 		if arg == "-p" && i+1 < len(os.Args) {

@@ -1,4 +1,4 @@
-// Deaf runs, and never listens.
+// Deaf runs, but never listens.
 package main
 
 import "time"

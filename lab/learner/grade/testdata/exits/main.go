@@ -1,4 +1,4 @@
-// Exits has something to say, and goes.
+// Exits prints an error and exits.
 package main
 
 import (

@@ -1,4 +1,4 @@
-// Hangs accepts whoever comes, and says nothing.
+// Hangs accepts every connection and never answers.
 package main
 
 import (
@@ -13,7 +13,7 @@ func main() {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
-	var open []net.Conn // or they would be closed by the collector
+	var open []net.Conn // the garbage collector closes what is not reachable
 	for {
 		conn, err := l.Accept()
 		if err != nil {
@@ -23,7 +23,7 @@ func main() {
 	}
 }
 
-// port is what -p says, wherever it stands.
+// port returns the value of -p.
 func port() string {
 	for i, arg := range os.Args {
 		if arg == "-p" && i+1 < len(os.Args) {

@@ -1,4 +1,4 @@
-// Package calc is a room of the toy world.
+// Package calc is a package of the toy world.
 package calc
 
 // Sum adds up 1 to n.
@@ -10,12 +10,12 @@ func Sum(n int) int {
 	return s
 }
 
-// Half is tested by the package above only.
+// Half is tested only by the package shop, which imports calc.
 func Half(n int) int {
 	return n / 2
 }
 
-// Cap has a hint that nobody can see.
+// Cap returns a slice whose capacity no test checks.
 func Cap() []int {
 	return make([]int, 0, 8)
 }
@@ -23,7 +23,7 @@ func Cap() []int {
 // Untested has no test.
 func Untested(a, b int) bool { return a < b }
 
-// Forever ends, if it is left as it is.
+// Forever ends at once, unless a mutant drops its assignment.
 func Forever() {
 	for done := false; !done; {
 		done = true

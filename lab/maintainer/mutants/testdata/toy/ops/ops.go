@@ -1,4 +1,4 @@
-// Package ops has something for each operator. mutants.golden is what is found in it.
+// Package ops has code for each operator. mutants.golden lists its mutants.
 package ops
 
 import (
@@ -44,7 +44,7 @@ func conditions(a, b int, ok bool) string {
 func f(a int) bool { return a > -1 }
 
 func statements(l *list[int]) (n int) {
-	x := 1 // a declaration stays
+	x := 1 // declarations are not dropped
 	x = 2
 	n += x
 	n++
@@ -55,8 +55,8 @@ func statements(l *list[int]) (n int) {
 	l.push(2)
 	l.push(2)
 	var unused int
-	unused = 3 // without this one it does not compile
-	_ = unused
+	unused = 3
+	_ = unused // dropping this statement leaves unused without a use
 	switch n {
 	case 4:
 		n--

@@ -1,4 +1,4 @@
-// Prog is a stage of the toy world.
+// Prog stands for a stage in the toy world.
 package main
 
 import (

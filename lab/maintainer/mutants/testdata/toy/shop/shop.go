@@ -1,7 +1,7 @@
-// Package shop is a room above calc.
+// Package shop is a package of the toy world that imports calc.
 package shop
 
 import "toy/calc"
 
-// Price is cheap.
+// Price returns the price of n.
 func Price(n int) int { return calc.Half(n) }
