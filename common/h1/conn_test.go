@@ -405,24 +405,24 @@ func TestGrant(t *testing.T) {
 		return n
 	}
 	all := queued()
-	conn.Grant(0)
-	if err := serve(conn); err != ErrYield || queued() != all || conn.Want() != Read {
+	conn.SetBudget(0)
+	if err := serve(conn); err != ErrBudget || queued() != all || conn.Want() != Read {
 		t.Errorf("Grant(0): %v, %d of %d bytes unread", err, queued(), all)
 	}
-	conn.Grant(1)
-	if err := serve(conn); err != ErrYield || queued() != 0 || conn.Want() != Write {
+	conn.SetBudget(1)
+	if err := serve(conn); err != ErrBudget || queued() != 0 || conn.Want() != Write {
 		t.Errorf("Grant(1): %v, %d bytes unread", err, queued())
 	}
 	if got := client.here(); got != "" {
 		t.Errorf("sent before the next turn: %q", got)
 	}
-	conn.Grant(1)
-	if err := serve(conn); err != ErrYield || conn.Want() != Write {
+	conn.SetBudget(1)
+	if err := serve(conn); err != ErrBudget || conn.Want() != Write {
 		t.Errorf("the second turn: %v", err)
 	}
 	wantAnswers(t, answers(t, client.here()), "200 GET /a") // the other one is ready, and waits
-	conn.Grant(2)
-	if err := serve(conn); err != sock.ErrAgain && err != ErrYield {
+	conn.SetBudget(2)
+	if err := serve(conn); err != sock.ErrAgain && err != ErrBudget {
 		t.Errorf("the third turn: %v", err)
 	}
 	wantAnswers(t, answers(t, client.here()), "200 GET /b")
@@ -430,10 +430,10 @@ func TestGrant(t *testing.T) {
 	conn.Ready()
 	turns := 0
 	for ; ; turns++ {
-		conn.Grant(5)
+		conn.SetBudget(5)
 		if err := serve(conn); err == sock.ErrAgain {
 			break
-		} else if err != ErrYield {
+		} else if err != ErrBudget {
 			t.Fatal(err)
 		}
 	}
@@ -645,16 +645,16 @@ func TestOnePiece(t *testing.T) {
 	conn, client := s.pair()
 	defer conn.Close()
 	client.send(get("/a"))
-	conn.Grant(2) // one read, one write
-	if err := serve(conn); err != ErrYield {
+	conn.SetBudget(2) // one read, one write
+	if err := serve(conn); err != ErrBudget {
 		t.Fatal(err)
 	}
 	wantAnswers(t, answers(t, client.here()), "200 GET /a")
 	s.cfg.Handler = func(w *Response, _ *Request) { w.Bytes(make([]byte, onePiece)) }
 	client.send(get("/a"))
 	conn.Ready()
-	conn.Grant(3) // that is too much for one piece
-	if err := serve(conn); err != ErrYield && err != sock.ErrAgain {
+	conn.SetBudget(3) // that is too much for one piece
+	if err := serve(conn); err != ErrBudget && err != sock.ErrAgain {
 		t.Fatal(err)
 	}
 	if got := answers(t, client.here()); len(got) != 1 || len(got[0].body) != onePiece {

@@ -63,14 +63,14 @@ func TestDeadlines(t *testing.T) {
 	if at := wantClass(t, conn, ClassBody, 3*time.Hour); at != body {
 		t.Error("more of the body moved its deadline")
 	}
-	conn.Grant(1)
+	conn.SetBudget(1)
 	client.send("c")
 	conn.Ready()
-	if err := serve(conn); err != ErrYield {
+	if err := serve(conn); err != ErrBudget {
 		t.Fatal(err)
 	}
 	wantClass(t, conn, ClassWrite, 15*time.Minute) // then it asks for progress
-	conn.Grant(100)
+	conn.SetBudget(100)
 	if err := serve(conn); err != sock.ErrAgain {
 		t.Fatal(err)
 	}

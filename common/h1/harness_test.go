@@ -257,10 +257,10 @@ func drive(c *Conn) error {
 			}
 			continue
 		}
-		if err != ErrYield {
+		if err != ErrBudget {
 			return err
 		}
-		c.Grant(1)
+		c.SetBudget(1)
 	}
 }
 

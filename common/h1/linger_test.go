@@ -302,10 +302,10 @@ func TestTurnEndsWithResponse(t *testing.T) {
 		client.send(strings.Repeat(get("/a"), 5))
 		conn.Ready()
 		for range 6 {
-			conn.Grant(turn)
+			conn.SetBudget(turn)
 			if err := serve(conn); err == sock.ErrAgain {
 				break
-			} else if err != ErrYield {
+			} else if err != ErrBudget {
 				t.Fatal(err)
 			}
 			if conn.Want() == Read {

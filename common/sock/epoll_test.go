@@ -13,7 +13,7 @@ func newEpoll(t *testing.T) *Epoll {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { e.Close() })
+	t.Cleanup(func() { unix.Close(e.fd) })
 	return e
 }
 
@@ -139,11 +139,10 @@ func TestEventfd(t *testing.T) {
 			break
 		}
 	}
-	if err := f.Close(); err != nil {
+	if err := unix.Close(f.fd); err != nil {
 		t.Fatal(err)
 	}
 	f = &Eventfd{-1}
 	wantCall(t, f.Wake(), "write eventfd", unix.EBADF)
 	wantCall(t, f.Clear(), "read eventfd", unix.EBADF)
-	wantCall(t, f.Close(), "close", unix.EBADF)
 }
