@@ -89,8 +89,8 @@ type loop struct {
 	number   uint64             // the number of the newest client
 	timeouts *deadline.Set[*client]
 	lost     bool                   // a client has left since this loop last woke the loops with more
-	open     atomic.Int64           // how many clients there are, also in the inbox; for any thread
-	inbox    *inbox.Inbox[*h1.Conn] // connections for this loop; for any thread
+	open     atomic.Int64           // number of clients, with those in the inbox; any thread may use it
+	inbox    *inbox.Inbox[*h1.Conn] // connections handed to this loop; any thread may use it
 }
 
 // client is a connection in a loop.
@@ -238,7 +238,7 @@ func (l *loop) forget(c *client) {
 // stop serves every client once more when the server stops. This closes the clients that
 // have not sent a request. The others are closed after their responses.
 func (l *loop) stop() {
-	l.epoll.Del(l.cfg.Stop.FD()) // a level-triggered set would report it for ever
+	l.epoll.Del(l.cfg.Stop.FD()) // a level-triggered set would report it forever
 	for _, c := range l.clients {
 		c.conn.Ready()
 		l.handle(c)
@@ -316,7 +316,7 @@ func (l *loop) handle(c *client) {
 	switch err := serve(c.conn); err {
 	case sock.ErrAgain, h1.ErrBudget:
 		l.watch(c)
-	default: // the connection is over; an error ends only this connection
+	default: // the connection is over, or an error has ended it
 		l.drop(c)
 	}
 }

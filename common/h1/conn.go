@@ -24,9 +24,9 @@ const (
 // connState is the state of a connection. This table is the whole state machine:
 //
 //	state        wants  time-out        event → next state
-//	idle         Read   idle            bytes of a request → see "request" below
+//	idle         Read   idle            bytes of a request → "request", see below
 //	                                    time-out, end of the stream, stop → leave
-//	settling     Read   write, probed   bytes of a request → see "request" below
+//	settling     Read   write, probed   bytes of a request → "request", see below
 //	                                    everything acknowledged → idle
 //	                                    end of the stream, stop → leave
 //	                                    no progress → abort
@@ -39,7 +39,7 @@ const (
 //	                                    error, time-out, end of the stream → responding (refused)
 //	responding   Write  write, probed   last response sent → leave
 //	                                    other response sent → idle, or settling if a response was large;
-//	                                    if bytes of the next request are here, see "request" at once
+//	                                    if bytes of the next request are in the buffer, "request" at once
 //	                                    file became shorter → leave
 //	                                    no progress → abort
 //	draining     Read   2 s             end of the stream → closed, or unheard if more than 16 KiB are
@@ -54,9 +54,10 @@ const (
 //	                                    no progress → abort
 //	closed       Close  none            the server calls Close
 //
-// "Request": the next state depends on how much of the request has arrived. A part of the
+// "Request": the next state depends on how much of the request has been read. A part of the
 // head leads to readingHead, the whole head to readingBody or continuing, the whole request
-// to responding. An error leads to responding (refused).
+// to responding. An error leads to responding (refused). Empty lines before a request change
+// nothing.
 //
 // "Time-out" in idle, readingHead and readingBody: the server may be late itself, so the
 // bytes that have arrived by then are read first.
@@ -73,8 +74,8 @@ const (
 // "Abort" closes the connection with a reset, so that the kernel drops the bytes that the
 // client does not read.
 //
-// If a system call fails, in any state, Fill or Flush returns the error, and the server
-// calls Close.
+// If poll(2), a read or a write fails, in any state, Fill or Flush returns the error, and
+// the server calls Close.
 type connState uint8
 
 const (
@@ -127,16 +128,16 @@ type Conn struct {
 	ex       *exchange  // the request under way; nil in idle and settling, unless an empty line has come
 	received stream.Pos // bytes received before those of ex
 	sent     int64      // bytes that the kernel took on the whole connection; the FIN counts as one
-	acked    int64      // how many of these the client had acknowledged at the last probe
-	since    int64      // when the time-out began, or the client last made progress; a time of now()
-	probedAt int64      // when the kernel was last asked for acked, or last took bytes; a time of now()
+	acked    int64      // how many of these the client had acknowledged when the kernel was last asked
+	since    int64      // the time, as of now(), when the time-out began or there was progress
+	probedAt int64      // the time, as of now(), of the last probe, or when the kernel last took bytes
 	drained  int32      // bytes that were dropped after the last response
 	budget   int32      // system calls left, if limited
 	state    connState
 	probes   uint8 // probes since enter set since; it stops at probesSoon
 	limited  bool  // SetBudget was called
 	closing  bool  // this response is the last
-	refused  bool  // the request was refused: the bytes after it are not a request
+	refused  bool  // the request was refused, so the bytes after it are dropped
 	bulky    bool  // a response larger than onePiece was sent, and may not be acknowledged yet
 }
 
@@ -144,7 +145,7 @@ type Conn struct {
 func (c *Conn) Want() Want { return wanted[c.state] }
 
 // FD returns the descriptor to wait for, or -1 if the caller must wait only for the
-// Deadline: epoll would report for ever that the client has ended its stream.
+// Deadline: epoll would report forever that the client has ended its stream.
 func (c *Conn) FD() int {
 	if c.state == unheard {
 		return -1
