@@ -46,8 +46,8 @@ func (c *Conn) handle() {
 	c.worker.cfg.Handler(&c.ex.res, &c.ex.req)
 }
 
-// refuse queues the answer to a bad request. The bytes after the request are not read as
-// another request.
+// refuse queues the answer to a bad or late request. The bytes after the request are not
+// parsed as another request.
 func (c *Conn) refuse(e *Error) {
 	if c.state == continuing && c.ex.outSent > 0 { // after a part of 100 Continue, an answer would be garbage
 		c.leave(c.unread())
@@ -59,7 +59,7 @@ func (c *Conn) refuse(e *Error) {
 }
 
 // queue turns the described response into bytes: the head, and as many parts of the body
-// as fit into one piece together with it.
+// as fit into onePiece together with the head.
 func (c *Conn) queue() {
 	ex, w := c.ex, c.worker
 	res, req := &ex.res, &ex.req

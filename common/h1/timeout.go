@@ -117,8 +117,8 @@ func (c *Conn) Expire() {
 }
 
 // catchUp handles the time-out of a head or a body. The server may be late, so catchUp
-// first reads the bytes that have arrived by now. It reads no bytes that arrive meanwhile,
-// because a client that keeps sending would never time out. If the head or body is still
+// first reads the bytes that have arrived by now. It does not read bytes that arrive later,
+// or a client that keeps sending would never time out. If the head or the body is still
 // incomplete, the request is refused.
 func (c *Conn) catchUp() {
 	class := classes[c.state]
