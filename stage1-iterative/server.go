@@ -1,8 +1,7 @@
-// Stage 1: an iterative server. It accepts one connection, serves it until it ends,
-// and accepts the next; meanwhile everybody else waits in the kernel's backlog. What
-// there is to learn here is how to read and write a stream properly: a read may
-// return less than a request, a write may take less than a response, and both must
-// be bounded in time.
+// Stage 1: an iterative server. It accepts one connection, serves it until it is over, and
+// then accepts the next. All other clients wait in the kernel's backlog. This stage is
+// about reading and writing a stream: a read may return less than a request, a write may
+// take less than a response, and both need a time-out.
 package main
 
 import (
@@ -26,8 +25,8 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	}
 }
 
-// accept returns the next connection; ok is false once the server stops. No error of
-// a single accept ends the server: see sock.ClassifyAcceptError.
+// accept returns the next connection; ok is false once the server stops. The failure of a
+// single accept does not stop the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 	if !cfg.Conns.Acquire() {
 		return s, false
@@ -48,15 +47,16 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 	}
 }
 
-// handle serves one connection to its end.
+// handle serves one connection until it is over, and closes it.
 func handle(c *h1.Conn, cfg *cli.Config) {
-	_ = serve(c) // it concerns this client alone, and is in the access log
+	_ = serve(c) // an error ends only this connection
 	c.Close()
 	cfg.Conns.Release()
 }
 
-// serve drives a connection until it is over, or until it would have to wait on a
-// non-blocking socket.
+// serve makes the calls that a connection wants. It returns nil when the connection is
+// over, or the first error. On a non-blocking socket that may be sock.ErrAgain: the call
+// would have to wait.
 func serve(c *h1.Conn) error {
 	for {
 		var err error

@@ -10,7 +10,7 @@ import (
 	"fourways.example/common/servertest"
 )
 
-// TestListenFails: a socket that cannot listen is closed again.
+// TestListenFails checks that listen closes its socket after an error.
 func TestListenFails(t *testing.T) {
 	cfg := newConfig(t)
 	first, err := listen(netip.MustParseAddrPort("127.0.0.1:0"), cfg)
@@ -18,19 +18,19 @@ func TestListenFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	const tries = 100 // what earlier tests left behind may close some of its own meanwhile
+	const tries = 100 // many more than the sockets of earlier tests that may be closed meanwhile
 	before := len(servertest.SocketsOf(os.Getpid()))
 	for range tries {
 		if _, err := listen(first.Addr(), cfg); err == nil {
-			t.Fatalf("%v can be listened on twice", first.Addr())
+			t.Fatalf("two sockets listen on %v", first.Addr())
 		}
 	}
 	if more := len(servertest.SocketsOf(os.Getpid())) - before; more > tries/2 {
-		t.Errorf("%d times it could not listen, and %d sockets more are open", tries, more)
+		t.Errorf("after %d failures to listen, %d more sockets are open", tries, more)
 	}
 }
 
-// newConfig is what main would make of an empty command line.
+// newConfig returns the configuration of an empty command line.
 func newConfig(t *testing.T) *cli.Config {
 	t.Helper()
 	cfg, err := cli.New(stage, nil, func(string) string { return "" }, io.Discard, io.Discard)

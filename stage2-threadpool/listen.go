@@ -9,11 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// backlog is how many connections the kernel completes before they are accepted,
-// see listen(2).
+// backlog limits the connections that wait in the kernel to be accepted, see listen(2).
 const backlog = 4096
 
-// Listen opens the listening sockets: one, for IPv4.
+// Listen opens the listening sockets. This stage has one, for IPv4.
 func Listen(cfg *cli.Config) ([]*sock.Listener, error) {
 	l, err := listen(netip.AddrPortFrom(netip.IPv4Unspecified(), cfg.Port), cfg)
 	if err != nil {
@@ -22,8 +21,8 @@ func Listen(cfg *cli.Config) ([]*sock.Listener, error) {
 	return []*sock.Listener{l}, nil
 }
 
-// listen opens a socket that listens on addr. Accepted connections inherit the
-// options that are set here, which saves two system calls for each.
+// listen opens a socket that listens on addr. Accepted connections inherit its options,
+// which saves three system calls for each connection.
 func listen(addr netip.AddrPort, cfg *cli.Config) (*sock.Listener, error) {
 	l, err := sock.Socket(unix.AF_INET)
 	if err != nil {

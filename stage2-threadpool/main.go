@@ -7,8 +7,8 @@ import (
 	"fourways.example/common/cli"
 )
 
-// stage is what this server is called and what its flags are. The rest of main.go is
-// the same in all stages.
+// stage is the name of this server and the defaults of its flags. Nothing else in main.go
+// differs between the stages.
 var stage = cli.Stage{Name: "stage2-threadpool", Workers: 64, Idle: 5 * time.Second}
 
 func main() {

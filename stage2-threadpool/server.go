@@ -1,7 +1,7 @@
-// Stage 2: a thread pool. One thread accepts connections and puts them into a queue;
-// a fixed number of worker threads take them out and serve one connection each until
-// it ends. A slow client now holds up one worker, not everybody. The queue is bounded:
-// when it is full nothing is accepted, and the kernel's backlog holds who comes next.
+// Stage 2: a thread pool. One thread accepts connections and puts them into a queue. A
+// fixed number of worker threads take them out, and each serves one connection until it is
+// over. A slow client now holds up one worker, not all other clients. The queue is bounded:
+// when it is full, the server stops accepting, and new clients wait in the backlog.
 package main
 
 import (
@@ -19,8 +19,8 @@ import (
 func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	queue := make(chan sock.Conn, cfg.Workers)
 	// A worker whose client never pauses keeps its Go processor until it is preempted.
-	// Where there are more processors than CPUs the kernel shares out the CPUs.
-	// A few are enough, and the garbage collector may use a thread for each.
+	// With more processors than CPUs, the kernel shares the CPUs among the threads.
+	// A few more are enough: the garbage collector may use a thread for each processor.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), min(cfg.Workers, 4)+len(listeners)))
 	var workers sync.WaitGroup
 	for range cfg.Workers {
@@ -38,9 +38,9 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	return cfg.Stop.Err()
 }
 
-// work serves connections from the queue, one at a time, until the queue is closed.
-// The worker is an OS thread: its system calls block, so it would hold one anyway. The
-// pool fixes how many threads there are.
+// work serves connections from the queue, one at a time, until the queue is closed. Each
+// worker has an OS thread to itself: its system calls block, so it would hold one anyway.
+// The size of the pool therefore limits the number of threads.
 func work(queue <-chan sock.Conn, cfg *cli.Config) {
 	runtime.LockOSThread()
 	w := cfg.HTTP.NewWorker()
@@ -49,8 +49,8 @@ func work(queue <-chan sock.Conn, cfg *cli.Config) {
 	}
 }
 
-// accept returns the next connection; ok is false once the server stops. No error of
-// a single accept ends the server: see sock.ClassifyAcceptError.
+// accept returns the next connection; ok is false once the server stops. The failure of a
+// single accept does not stop the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 	if !cfg.Conns.Acquire() {
 		return s, false
@@ -71,15 +71,16 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 	}
 }
 
-// handle serves one connection to its end.
+// handle serves one connection until it is over, and closes it.
 func handle(c *h1.Conn, cfg *cli.Config) {
-	_ = serve(c) // it concerns this client alone, and is in the access log
+	_ = serve(c) // an error ends only this connection
 	c.Close()
 	cfg.Conns.Release()
 }
 
-// serve drives a connection until it is over, or until it would have to wait on a
-// non-blocking socket.
+// serve makes the calls that a connection wants. It returns nil when the connection is
+// over, or the first error. On a non-blocking socket that may be sock.ErrAgain: the call
+// would have to wait.
 func serve(c *h1.Conn) error {
 	for {
 		var err error

@@ -1,7 +1,7 @@
-// Stage 3: IPv4 and IPv6. One IPv6 socket can take the clients of both families, or
-// each family gets a socket of its own, and a thread that accepts from it: one thread
-// for both would make the clients of one family wait for those of the other. Which way
-// works depends on the machine. What it lacks is no reason not to serve the rest.
+// Stage 3: IPv4 and IPv6. Either one IPv6 socket takes the clients of both families, or
+// each family has its own socket and its own thread that accepts: with one thread for two
+// sockets, the clients of one family would wait for those of the other. Which way works
+// depends on the machine. The server serves whatever families the machine has.
 package main
 
 import (
@@ -20,8 +20,8 @@ import (
 func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	queue := make(chan sock.Conn, cfg.Workers)
 	// A worker whose client never pauses keeps its Go processor until it is preempted.
-	// Where there are more processors than CPUs the kernel shares out the CPUs.
-	// A few are enough, and the garbage collector may use a thread for each.
+	// With more processors than CPUs, the kernel shares the CPUs among the threads.
+	// A few more are enough: the garbage collector may use a thread for each processor.
 	runtime.GOMAXPROCS(max(runtime.GOMAXPROCS(0), min(cfg.Workers, 4)+len(listeners)))
 	var workers sync.WaitGroup
 	for range cfg.Workers {
@@ -48,9 +48,9 @@ func acceptAll(l *sock.Listener, queue chan<- sock.Conn, cfg *cli.Config) {
 	}
 }
 
-// work serves connections from the queue, one at a time, until the queue is closed.
-// The worker is an OS thread: its system calls block, so it would hold one anyway. The
-// pool fixes how many threads there are.
+// work serves connections from the queue, one at a time, until the queue is closed. Each
+// worker has an OS thread to itself: its system calls block, so it would hold one anyway.
+// The size of the pool therefore limits the number of threads.
 func work(queue <-chan sock.Conn, cfg *cli.Config) {
 	runtime.LockOSThread()
 	w := cfg.HTTP.NewWorker()
@@ -59,17 +59,17 @@ func work(queue <-chan sock.Conn, cfg *cli.Config) {
 	}
 }
 
-// accept returns the next connection; ok is false once the server stops. No error of
-// a single accept ends the server: see sock.ClassifyAcceptError.
+// accept returns the next connection; ok is false once the server stops. The failure of a
+// single accept does not stop the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	l.Wait() // the last free slot may be needed by the other family's acceptor
+	l.Wait() // acquire no slot before a client waits: the other acceptor may need the last one
 	if !cfg.Conns.Acquire() {
 		return s, false
 	}
 	for {
 		s, err := l.Accept(0)
 		if err == nil {
-			// A socket for both families shows 192.0.2.1 as ::ffff:192.0.2.1.
+			// A socket for both families reports 192.0.2.1 as ::ffff:192.0.2.1.
 			s.Peer = netip.AddrPortFrom(s.Peer.Addr().Unmap(), s.Peer.Port())
 			return s, true
 		}
@@ -84,15 +84,16 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 	}
 }
 
-// handle serves one connection to its end.
+// handle serves one connection until it is over, and closes it.
 func handle(c *h1.Conn, cfg *cli.Config) {
-	_ = serve(c) // it concerns this client alone, and is in the access log
+	_ = serve(c) // an error ends only this connection
 	c.Close()
 	cfg.Conns.Release()
 }
 
-// serve drives a connection until it is over, or until it would have to wait on a
-// non-blocking socket.
+// serve makes the calls that a connection wants. It returns nil when the connection is
+// over, or the first error. On a non-blocking socket that may be sock.ErrAgain: the call
+// would have to wait.
 func serve(c *h1.Conn) error {
 	for {
 		var err error

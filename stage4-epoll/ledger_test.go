@@ -11,8 +11,8 @@ import (
 	"testing"
 )
 
-// stages are the folders of the four stages, and how many changed lines each may have against the
-// one before it. More means that something below the technique has leaked into the stage.
+// stages lists the folders of the four stages. budget limits the lines that differ from the stage
+// before. If there are more, the stage probably has code that belongs into common.
 var stages = []struct {
 	folder string
 	budget int
@@ -23,17 +23,17 @@ var stages = []struct {
 	{"../stage4-epoll", 300},
 }
 
-// TestServeIsTheSame: serve is byte for byte the same in all stages, comment included.
+// TestServeIsTheSame checks that serve and its comment are the same text in all stages.
 func TestServeIsTheSame(t *testing.T) {
 	want := serveText(t, stages[0].folder)
 	for _, s := range stages[1:] {
 		if got := serveText(t, s.folder); got != want {
-			t.Errorf("serve of %s is another one:\n%s\nwant:\n%s", s.folder, got, want)
+			t.Errorf("serve of %s differs:\n%s\nwant:\n%s", s.folder, got, want)
 		}
 	}
 }
 
-// serveText is the declaration of serve in a stage's server.go, with its comment.
+// serveText returns the text of serve in a stage's server.go, with its comment.
 func serveText(t *testing.T, folder string) string {
 	t.Helper()
 	name := filepath.Join(folder, "server.go")
@@ -55,12 +55,13 @@ func serveText(t *testing.T, folder string) string {
 			return string(src[fset.Position(from).Offset:fset.Position(f.End()).Offset])
 		}
 	}
-	t.Fatalf("no serve in %s", name)
+	t.Fatalf("%s has no function serve", name)
 	return ""
 }
 
-// TestMainDiffersInOneValue: of main.go only the line of stage differs.
-func TestMainDiffersInOneValue(t *testing.T) {
+// TestMainDiffersInOneLine checks that only the declaration of stage differs between the main.go of
+// the stages.
+func TestMainDiffersInOneLine(t *testing.T) {
 	const value = "var stage = cli.Stage{"
 	rest := func(folder string) string {
 		lines := goLines(t, filepath.Join(folder, "main.go"))
@@ -74,20 +75,20 @@ func TestMainDiffersInOneValue(t *testing.T) {
 			kept = append(kept, line)
 		}
 		if values != 1 {
-			t.Errorf("%s/main.go: %d lines are %s…}, want 1", folder, values, value)
+			t.Errorf("%s/main.go: %d lines have the form %s…}, want 1", folder, values, value)
 		}
 		return strings.Join(kept, "")
 	}
 	want := rest(stages[0].folder)
 	for _, s := range stages[1:] {
 		if rest(s.folder) != want {
-			t.Errorf("%s/main.go differs in more than its one value", s.folder)
+			t.Errorf("%s/main.go differs in more than the declaration of stage", s.folder)
 		}
 	}
 }
 
-// TestBudget counts the changed lines between neighbours as `diff -rN old new | grep -c '^[<>]'`
-// does, in the Go files that are no tests.
+// TestBudget counts the lines that differ between one stage and the next, in the Go files that are
+// not tests. It counts like `diff -rN old new | grep -c '^[<>]'`.
 func TestBudget(t *testing.T) {
 	for i, s := range stages[1:] {
 		old := goFiles(t, stages[i].folder)
@@ -103,12 +104,12 @@ func TestBudget(t *testing.T) {
 		}
 		t.Logf("%s: %d changed lines, at most %d", s.folder, changed, s.budget)
 		if changed > s.budget {
-			t.Errorf("%s: %d changed lines, want at most %d: something leaked into it", s.folder, changed, s.budget)
+			t.Errorf("%s: %d changed lines, want at most %d: move shared code to common", s.folder, changed, s.budget)
 		}
 	}
 }
 
-// goFiles are the lines of a folder's Go files that are no tests, by name.
+// goFiles returns the lines of a folder's Go files that are not tests, by file name.
 func goFiles(t *testing.T, folder string) map[string][]string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(folder, "*.go"))
@@ -124,6 +125,7 @@ func goFiles(t *testing.T, folder string) map[string][]string {
 	return files
 }
 
+// goLines returns the lines of a file, each with its line end.
 func goLines(t *testing.T, name string) []string {
 	t.Helper()
 	src, err := os.ReadFile(name)
@@ -137,9 +139,9 @@ func goLines(t *testing.T, name string) []string {
 	return lines
 }
 
-// distance is the number of lines that are in a or b and not in their longest common subsequence.
+// distance returns how many lines of a and b are not in their longest common subsequence.
 func distance(a, b []string) int {
-	common := make([]int, len(b)+1) // of the lines of a so far and b[:j]
+	common := make([]int, len(b)+1) // common[j]: the length for the lines of a so far and b[:j]
 	for _, line := range a {
 		diagonal := 0
 		for j := range b {

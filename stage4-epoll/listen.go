@@ -10,12 +10,11 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// backlog is how many connections the kernel completes before they are accepted,
-// see listen(2).
+// backlog limits the connections that wait in the kernel to be accepted, see listen(2).
 const backlog = 4096
 
-// Listen opens the listening sockets that --bind asks for. Neither the order in which
-// a resolver lists addresses nor the system's default for IPV6_V6ONLY plays a part.
+// Listen opens the listening sockets that --bind asks for. It asks no resolver for
+// addresses, and it always sets IPV6_V6ONLY, so the system's settings do not matter.
 func Listen(cfg *cli.Config) ([]*sock.Listener, error) {
 	port := cfg.Port
 	switch cfg.Bind {
@@ -34,9 +33,9 @@ func Listen(cfg *cli.Config) ([]*sock.Listener, error) {
 	return listeners, err
 }
 
-// separate opens a socket for each family that the machine has. With port 0 the second
-// takes the port that the kernel chose for the first; where another program has that
-// port in the second's family, both try again.
+// separate opens a socket for each family that the machine has. With port 0, the kernel
+// chooses the port of the IPv6 socket, and the IPv4 socket takes the same one. If another
+// program has that port for IPv4, separate tries again with two new sockets.
 func separate(cfg *cli.Config) ([]*sock.Listener, error) {
 	for try := 1; ; try++ {
 		port := cfg.Port
@@ -66,13 +65,13 @@ func separate(cfg *cli.Config) ([]*sock.Listener, error) {
 	}
 }
 
-// lacks tells an error that says what the machine does not have from all others: a
-// port in use, say, is no reason to try another family, but to stop and name it.
+// lacks reports whether err means that the machine does not have a family of addresses.
+// After any other error, such as a port in use, the server must stop and report it.
 func lacks(err error) bool {
 	return errors.Is(err, unix.EAFNOSUPPORT) || errors.Is(err, unix.EADDRNOTAVAIL) || errors.Is(err, unix.ENOPROTOOPT)
 }
 
-// one makes a list of what listen returned.
+// one makes a list of the one socket that listen returned.
 func one(l *sock.Listener, err error) ([]*sock.Listener, error) {
 	if err != nil {
 		return nil, err
@@ -80,9 +79,9 @@ func one(l *sock.Listener, err error) ([]*sock.Listener, error) {
 	return []*sock.Listener{l}, nil
 }
 
-// listen opens a socket that listens on addr. Accepted connections inherit the
-// options that are set here, which saves two system calls for each. v6only is whether
-// an IPv6 socket leaves IPv4 clients to another one; it is always said, for the
+// listen opens a socket that listens on addr. Accepted connections inherit its options,
+// which saves three system calls for each connection. With v6only, an IPv6 socket leaves
+// IPv4 clients to another socket. The option is always set, on or off, because the
 // system's default may be either.
 func listen(addr netip.AddrPort, v6only bool, cfg *cli.Config) (*sock.Listener, error) {
 	family := unix.AF_INET

@@ -1,8 +1,8 @@
-// Stage 4: event loops. A few threads, as many as there are CPUs, wait for thousands of
-// connections each: epoll_wait(2) tells which of them have something to read or room
-// to write, and a connection that would have to wait is left alone until it is told
-// of again. Each connection belongs to one loop, so that no two threads ever meet in
-// it. An idle client costs a few hundred bytes, and no thread.
+// Stage 4: event loops. There are as many threads as CPUs, and each waits for thousands of
+// connections at once: epoll_wait(2) reports the connections that can be read or written.
+// A loop leaves a connection that would have to wait, and serves the others. Each
+// connection belongs to one loop, so no two threads ever use the same connection. An idle
+// client costs a few hundred bytes and no thread.
 package main
 
 import (
@@ -32,10 +32,10 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 			return err
 		}
 		loops[i] = l
-		cfg.Conns.OnFull(l.inbox.Wake) // to shed
+		cfg.Conns.OnFull(l.inbox.Wake) // so that the loop sheds an idle client
 	}
-	// A busy loop never lets go of its Go processor. The acceptors and the log have others.
-	// Where there are more processors than CPUs the kernel shares out the CPUs.
+	// A busy loop never gives up its Go processor, so the acceptors and the log need others.
+	// With more processors than CPUs, the kernel shares the CPUs among the threads.
 	runtime.GOMAXPROCS(cfg.Workers + len(listeners) + 1)
 	var workers sync.WaitGroup
 	for _, l := range loops {
@@ -53,8 +53,8 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	return cfg.Stop.Err()
 }
 
-// acceptAll hands the connections of one listening socket to the loops, each to the
-// one with the fewest.
+// acceptAll hands the connections of one listening socket to the loops. Each connection
+// goes to the loop that has the fewest.
 func acceptAll(l *sock.Listener, loops []*loop, cfg *cli.Config) {
 	for {
 		s, ok := accept(l, cfg)
@@ -67,44 +67,44 @@ func acceptAll(l *sock.Listener, loops []*loop, cfg *cli.Config) {
 }
 
 const (
-	batch = 256 // events that one epoll_wait reports at most
-	turn  = 16  // system calls for one connection before the others get theirs
-	slack = 4   // connections that a loop may have more than another
-	share = 64  // connections that a loop gives away before it serves again
+	batch  = 256 // the most events that one epoll_wait reports
+	budget = 16  // system calls for one connection before the loop serves the others
+	slack  = 4   // how many more clients one loop may have than another
+	share  = 64  // the most clients that a loop gives away before it serves the rest again
 )
 
-// What comes with an event: one of these, or a client's number.
+// The tag of an event is one of these constants, or else a client's number.
 const (
 	inboxTag = iota
 	stopTag
 )
 
-// loop is an event loop. What is not marked otherwise belongs to its thread.
+// loop is an event loop. Only its own thread uses its fields, unless a comment says otherwise.
 type loop struct {
 	cfg      *cli.Config
-	loops    []*loop // all of them; complete before the first one runs
+	loops    []*loop // all loops; the list is complete before the first loop runs
 	worker   *h1.Worker
 	epoll    *sock.Epoll
 	clients  map[uint64]*client // by number
-	number   uint64             // of the client that came last
-	timeouts deadline.Set[*client]
-	lost     bool                   // clients, since it last woke those that have more
-	open     atomic.Int64           // clients, those in the inbox included; any thread's
-	inbox    *inbox.Inbox[*h1.Conn] // accepted for this loop; any thread's
+	number   uint64             // the number of the newest client
+	timeouts *deadline.Set[*client]
+	lost     bool                   // a client has left since this loop last woke the loops with more
+	open     atomic.Int64           // number of clients, with those in the inbox; any thread may use it
+	inbox    *inbox.Inbox[*h1.Conn] // connections handed to this loop; any thread may use it
 }
 
 // client is a connection in a loop.
 type client struct {
-	// number comes with the client's events. It is never used again, as its descriptor
-	// will be: an event may concern a client that was closed earlier in the same batch.
+	// number is the tag of the client's events. Unlike a descriptor, a number is never used
+	// again: an event may be for a client that was closed earlier in the same batch.
 	number  uint64
 	conn    *h1.Conn
-	fd      int     // its descriptor in the epoll set, or -1
-	want    h1.Want // what the set watches it for
+	fd      int     // the descriptor in the epoll set, or -1 if the set does not have it
+	want    h1.Want // what the epoll set watches for
 	timeout deadline.Entry[*client]
 }
 
-// newLoop makes a loop whose set holds what can wake it: the inbox and the stop.
+// newLoop makes a loop. Its epoll set watches the inbox and the stop, which wake the loop.
 func newLoop(loops []*loop, cfg *cli.Config) (*loop, error) {
 	epoll, err := sock.NewEpoll()
 	if err != nil {
@@ -116,7 +116,7 @@ func newLoop(loops []*loop, cfg *cli.Config) (*loop, error) {
 	}
 	return &loop{
 		cfg: cfg, loops: loops, worker: cfg.HTTP.NewWorker(), epoll: epoll,
-		clients: make(map[uint64]*client), number: stopTag, inbox: in,
+		clients: make(map[uint64]*client), number: stopTag, timeouts: deadline.NewSet[*client](h1.Classes), inbox: in,
 	}, cmp.Or(epoll.Add(in.FD(), unix.EPOLLIN, inboxTag), epoll.Add(cfg.Stop.FD(), unix.EPOLLIN, stopTag))
 }
 
@@ -126,8 +126,8 @@ func (l *loop) push(c *h1.Conn) {
 	l.inbox.Put(c)
 }
 
-// work is the event loop: wait, serve who is ready, take over who is new, look at the
-// time. It owns its thread, its epoll set and its clients.
+// work runs the event loop: it waits, serves the clients that are ready, adopts new ones,
+// expires time-outs, sheds an idle client for a new one, and balances the loops.
 func (l *loop) work() {
 	runtime.LockOSThread()
 	events := make([]unix.EpollEvent, batch)
@@ -147,31 +147,31 @@ func (l *loop) work() {
 	}
 }
 
-// wait returns how many events there are. It asks without waiting first: under load
-// there always are some, and the Go scheduler need not be told of a call that cannot
-// block.
+// wait waits for events and returns how many there are. It first asks without waiting:
+// under load there usually are some, and a call that cannot block is cheaper, because it
+// bypasses the Go scheduler.
 func (l *loop) wait(events []unix.EpollEvent) int {
 	n, err := l.epoll.Wait(events, 0)
 	if n == 0 && err == nil && l.inbox.Sleep() {
 		n, err = l.epoll.Wait(events, l.timeouts.Timeout(time.Now()))
 	}
 	if err != nil {
-		panic(err) // epoll_wait(2) fails only where the program is wrong
+		panic(err) // epoll_wait(2) fails only if the program is wrong
 	}
 	return n
 }
 
-// event does what one event asks for.
+// event handles the event with this tag.
 func (l *loop) event(tag uint64) {
 	if c := l.clients[tag]; c != nil {
 		c.conn.Ready()
 		l.handle(c)
 	} else if tag == stopTag {
 		l.stop()
-	} // else the inbox, which is looked into anyway, or a client that is gone
+	} // else it is the inbox, which adopt empties, or a client that was closed
 }
 
-// adopt takes over the connections in the inbox. It tells whether they are the last.
+// adopt serves the connections in the inbox. It reports whether they were the last.
 func (l *loop) adopt() (last bool) {
 	accepted, last := l.inbox.Take()
 	for _, conn := range accepted {
@@ -189,7 +189,7 @@ func (l *loop) adopt() (last bool) {
 	return last
 }
 
-// watch has the epoll set report what the client waits for, if anything, and arms its
+// watch tells the epoll set which event the client waits for, if any, and arms its
 // time-out.
 func (l *loop) watch(c *client) {
 	if c.conn.FD() < 0 {
@@ -210,8 +210,8 @@ func (l *loop) watch(c *client) {
 	l.timeouts.Push(int(class), &c.timeout, at)
 }
 
-// drop closes a client. The loop forgets it first: the kernel gives its descriptor to
-// the next connection at once.
+// drop closes a client. The loop forgets the client first, because the kernel may give
+// the closed descriptor to the next connection at once.
 func (l *loop) drop(c *client) {
 	l.forget(c)
 	c.conn.Close()
@@ -235,18 +235,18 @@ func (l *loop) forget(c *client) {
 	l.lost = true
 }
 
-// stop looks at every client once more: the server is stopping, and those that have
-// not asked for anything are over. The others close behind their responses.
+// stop serves every client once more when the server stops. This closes the clients that
+// have not sent a request. The others are closed after their responses.
 func (l *loop) stop() {
-	l.epoll.Del(l.cfg.Stop.FD()) // level-triggered, it would be reported for ever
+	l.epoll.Del(l.cfg.Stop.FD()) // a level-triggered set would report it forever
 	for _, c := range l.clients {
 		c.conn.Ready()
 		l.handle(c)
 	}
 }
 
-// shed closes the client that has been idle longest, where an acceptor waits for a slot. A
-// request that has arrived meanwhile is answered: Expire looks for one.
+// shed closes the client that has been idle longest if an acceptor waits for a slot. If
+// the client's next request has arrived, Expire finds it, and the request is answered.
 func (l *loop) shed() {
 	if idle := l.timeouts.Front(int(h1.ClassIdle)); idle != nil && l.cfg.Conns.RoomWanted() {
 		idle.Value.conn.Expire()
@@ -254,16 +254,16 @@ func (l *loop) shed() {
 	}
 }
 
-// balance evens out what the acceptors cannot foresee: clients that leave one loop and
-// stay in another. A loop gives away clients that are idle, and one that has lost some,
-// given away or gone, wakes those that now have more. Whichever of two counts changed
-// last, its loop sees the difference.
+// balance evens out the numbers of clients, because the acceptors cannot foresee which
+// clients leave. A loop gives idle clients to loops that have fewer. A loop that has lost
+// clients wakes the loops that now have more, so that they give some away. Thus the loop
+// whose count changed last always acts on the difference.
 func (l *loop) balance() {
 	given := 0
 	for _, other := range l.loops {
 		for l.surplus(other) > slack && !l.cfg.Stop.Stopping() {
 			if given++; given > share {
-				l.inbox.Wake() // to go on in the next round
+				l.inbox.Wake() // so that the next round goes on without a wait
 				break
 			}
 			idle := l.timeouts.Back(int(h1.ClassIdle))
@@ -282,20 +282,20 @@ func (l *loop) balance() {
 	l.lost = false
 }
 
-// surplus is how many clients more than another loop's this one has.
+// surplus returns how many more clients this loop has than another.
 func (l *loop) surplus(other *loop) int64 { return l.open.Load() - other.open.Load() }
 
-// accept returns the next connection; ok is false once the server stops. No error of
-// a single accept ends the server: see sock.ClassifyAcceptError.
+// accept returns the next connection; ok is false once the server stops. The failure of a
+// single accept does not stop the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	l.Wait() // the last free slot may be needed by the other family's acceptor
+	l.Wait() // acquire no slot before a client waits: the other acceptor may need the last one
 	if !cfg.Conns.Acquire() {
 		return s, false
 	}
 	for {
 		s, err := l.Accept(unix.SOCK_NONBLOCK)
 		if err == nil {
-			// A socket for both families shows 192.0.2.1 as ::ffff:192.0.2.1.
+			// A socket for both families reports 192.0.2.1 as ::ffff:192.0.2.1.
 			s.Peer = netip.AddrPortFrom(s.Peer.Addr().Unmap(), s.Peer.Port())
 			return s, true
 		}
@@ -310,19 +310,20 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 	}
 }
 
-// handle serves a client until it would have to wait, or its turn is over.
+// handle serves a client until it would have to wait, or its budget is used up.
 func (l *loop) handle(c *client) {
-	c.conn.Grant(turn)
+	c.conn.SetBudget(budget)
 	switch err := serve(c.conn); err {
-	case sock.ErrAgain, h1.ErrYield:
+	case sock.ErrAgain, h1.ErrBudget:
 		l.watch(c)
-	default: // its end, or an error that concerns this client alone, and is in the access log
+	default: // the connection is over, or an error has ended it
 		l.drop(c)
 	}
 }
 
-// serve drives a connection until it is over, or until it would have to wait on a
-// non-blocking socket.
+// serve makes the calls that a connection wants. It returns nil when the connection is
+// over, or the first error. On a non-blocking socket that may be sock.ErrAgain: the call
+// would have to wait.
 func serve(c *h1.Conn) error {
 	for {
 		var err error

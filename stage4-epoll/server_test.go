@@ -16,7 +16,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// TestListenFails: a socket that cannot listen is closed again.
+// TestListenFails checks that listen closes its socket after an error.
 func TestListenFails(t *testing.T) {
 	cfg := newConfig(t)
 	first, err := listen(netip.MustParseAddrPort("127.0.0.1:0"), false, cfg)
@@ -24,24 +24,25 @@ func TestListenFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	const tries = 100 // what earlier tests left behind may close some of its own meanwhile
+	const tries = 100 // many more than the sockets of earlier tests that may be closed meanwhile
 	before := len(servertest.SocketsOf(os.Getpid()))
 	for range tries {
 		if _, err := listen(first.Addr(), false, cfg); err == nil {
-			t.Fatalf("%v can be listened on twice", first.Addr())
+			t.Fatalf("two sockets listen on %v", first.Addr())
 		}
 	}
 	if more := len(servertest.SocketsOf(os.Getpid())) - before; more > tries/2 {
-		t.Errorf("%d times it could not listen, and %d sockets more are open", tries, more)
+		t.Errorf("after %d failures to listen, %d more sockets are open", tries, more)
 	}
 }
 
-// TestLacks: what a machine does not have is told from what is wrong with the command line.
+// TestLacks checks that lacks distinguishes what the machine lacks from what is wrong with the
+// command line.
 func TestLacks(t *testing.T) {
 	for err, want := range map[error]bool{
-		unix.EAFNOSUPPORT:  true, // no such family in the kernel
-		unix.EADDRNOTAVAIL: true, // no address of it
-		unix.ENOPROTOOPT:   true, // no IPV6_V6ONLY
+		unix.EAFNOSUPPORT:  true, // the kernel does not have the family
+		unix.EADDRNOTAVAIL: true, // the family has no address
+		unix.ENOPROTOOPT:   true, // the kernel does not have IPV6_V6ONLY
 		unix.EADDRINUSE:    false,
 		unix.EACCES:        false,
 	} {
@@ -51,13 +52,13 @@ func TestLacks(t *testing.T) {
 	}
 }
 
-// TestStopLooksOnceMore: a request that has arrived, but that no event has told of yet, is
-// answered when the server stops.
-func TestStopLooksOnceMore(t *testing.T) {
+// TestStopAnswersArrivedRequest checks that a stop answers a request that has arrived, even if
+// no event has reported it yet.
+func TestStopAnswersArrivedRequest(t *testing.T) {
 	cfg := newConfig(t)
 	l, client := newLoops(t, cfg, 1)[0], newClient(t, cfg)
 	l.push(l.worker.Open(client.server))
-	l.adopt() // and has found nothing to read
+	l.adopt() // finds nothing to read
 	client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	cfg.Stop.Begin()
 	l.stop()
@@ -65,11 +66,12 @@ func TestStopLooksOnceMore(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 	if len(l.clients) != 0 || l.open.Load() != 0 {
-		t.Errorf("%d clients are left, %d are counted", len(l.clients), l.open.Load())
+		t.Errorf("%d clients are left, and open is %d; want 0", len(l.clients), l.open.Load())
 	}
 }
 
-// TestBalanceWakesOnce: a loop that has lost clients wakes those that have more, once for each time.
+// TestBalanceWakesOnce checks that a loop that has lost clients wakes the loops with more clients,
+// and only once for each loss.
 func TestBalanceWakesOnce(t *testing.T) {
 	loops := newLoops(t, newConfig(t), 3)
 	few, more, alike := loops[0], loops[1], loops[2]
@@ -77,23 +79,24 @@ func TestBalanceWakesOnce(t *testing.T) {
 	alike.open.Store(slack)
 	for i, lost := range []bool{false, true, false, true} {
 		if !more.inbox.Sleep() || !alike.inbox.Sleep() {
-			t.Fatalf("%d: there are news before anything happened", i)
+			t.Fatalf("round %d: a loop is woken before balance is called", i)
 		}
 		if lost {
 			few.lost = true
 		}
 		few.balance()
 		if woken := !more.inbox.Sleep(); woken != lost {
-			t.Errorf("%d: the loop with %d clients more was woken: %v", i, slack+1, woken)
+			t.Errorf("round %d: the loop with %d more clients is woken: %v, want %v", i, slack+1, woken, lost)
 		}
 		if !alike.inbox.Sleep() {
-			t.Errorf("%d: the loop with %d clients more was woken", i, slack)
+			t.Errorf("round %d: the loop with %d more clients is woken", i, slack)
 		}
 		more.inbox.Take()
 	}
 }
 
-// TestBalanceIsBounded: a loop gives away a share, looks after its clients, and goes on.
+// TestBalanceIsBounded checks that a loop gives away at most share clients in one round, and goes on
+// in the next round without waiting.
 func TestBalanceIsBounded(t *testing.T) {
 	const clients = 200
 	cfg := newConfig(t)
@@ -106,20 +109,20 @@ func TestBalanceIsBounded(t *testing.T) {
 	for _, want := range []int64{share, clients/2 - slack/2} {
 		more.balance()
 		if got := few.open.Load(); got != want || more.open.Load() != clients-want {
-			t.Errorf("of %d clients %d are given away, %d are left, want %d given away", clients, got, more.open.Load(), want)
+			t.Errorf("of %d clients, %d are given away and %d are left; want %d given away", clients, got, more.open.Load(), want)
 		}
 		if sleeps, last := more.inbox.Sleep(), want != share; sleeps != last {
-			t.Errorf("%d clients are given away, and the loop goes to sleep: %v", want, sleeps)
+			t.Errorf("after %d clients are given away, the loop goes to sleep: %v, want %v", want, sleeps, last)
 		}
 		more.adopt()
 	}
 	few.adopt()
 	if n := len(few.clients); n != clients/2-slack/2 {
-		t.Errorf("the other loop has %d clients", n)
+		t.Errorf("the other loop has %d clients, want %d", n, clients/2-slack/2)
 	}
 }
 
-// TestWatchFails: where epoll_ctl(2) fails for a client, that client is closed, and nobody else.
+// TestWatchFails checks that a failure of epoll_ctl(2) closes only the client that it concerns.
 func TestWatchFails(t *testing.T) {
 	cfg := newConfig(t)
 	l := newLoops(t, cfg, 1)[0]
@@ -131,30 +134,31 @@ func TestWatchFails(t *testing.T) {
 		l.push(l.worker.Open(c.server))
 	}
 	l.adopt()
-	if err := l.epoll.Del(bad.server.FD()); err != nil { // behind the loop's back
+	if err := l.epoll.Del(bad.server.FD()); err != nil { // without the loop's knowledge
 		t.Fatal(err)
 	}
 	for _, c := range []*pair{bad, good} {
-		c.send("GET /server.go HTTP/1.1\r\nHost: localhost\r\n\r\n") // more than fits: wait for room
+		c.send("GET /server.go HTTP/1.1\r\nHost: localhost\r\n\r\n") // the response is larger than the send queue
 	}
 	for _, c := range l.clients {
 		c.conn.Ready()
 		l.handle(c)
 	}
 	if len(l.clients) != 1 || l.open.Load() != 1 {
-		t.Errorf("%d clients are left, want the one that can be watched", len(l.clients))
+		t.Errorf("%d clients are left, want only the one that can be watched", len(l.clients))
 	}
 	for _, c := range l.clients {
 		if c.conn.FD() != good.server.FD() || c.want != h1.Write {
-			t.Errorf("left is descriptor %d, which wants %v", c.conn.FD(), c.want)
+			t.Errorf("the client that is left has descriptor %d and wants %v", c.conn.FD(), c.want)
 		}
 	}
 }
 
-// TestShed: the client that has been idle longest makes room for one more, and no other does.
+// TestShed checks that the client that has been idle longest is closed for a new one, and that no
+// other client is.
 func TestShed(t *testing.T) {
 	cfg := newConfig(t, "--max-conns", "4")
-	cfg.Conns.OnFull(func() {}) // the test is the loop, and does not sleep
+	cfg.Conns.OnFull(func() {}) // the test itself runs the loop, and never sleeps
 	l := newLoops(t, cfg, 1)[0]
 	underWay, first, second, third := newClient(t, cfg), newClient(t, cfg), newClient(t, cfg), newClient(t, cfg)
 	for _, c := range []*pair{underWay, first, second, third} {
@@ -175,7 +179,7 @@ func TestShed(t *testing.T) {
 			}
 		}
 	}
-	want("nobody waits", underWay, first, second, third)
+	want("before a new client", underWay, first, second, third)
 	acquire := func() {
 		t.Helper()
 		acquired := make(chan bool)
@@ -190,31 +194,32 @@ func TestShed(t *testing.T) {
 		}
 	}
 	acquire()
-	want("one has come", underWay, second, third)
+	want("after one new client", underWay, second, third)
 
-	// A request that has arrived is answered. Its client is idle again, and another one longer.
+	// A request that has arrived is answered. Its client then has a new idle time, so the third
+	// client has been idle longest.
 	second.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	acquire()
 	if got := second.received(); !strings.HasPrefix(got, "HTTP/1.1 200 ") {
-		t.Errorf("a client whose request had arrived gets %q", got)
+		t.Errorf("the client whose request had arrived gets %q", got)
 	}
-	want("two have come", underWay, second)
+	want("after two new clients", underWay, second)
 
 	acquire()
-	want("three have come", underWay)
+	want("after three new clients", underWay)
 	for range 100 {
 		l.shed()
 	}
-	want("nobody waits any more", underWay)
+	want("when no new client waits", underWay)
 }
 
-// open tells whether the server has not closed the connection.
+// open reports whether the server has the connection still open.
 func (p *pair) open() bool {
 	_, err := unix.Read(p.fd, make([]byte, 1))
 	return err == unix.EAGAIN
 }
 
-// newLoops makes loops that run nowhere: a test calls their methods.
+// newLoops makes loops that no thread runs: the test calls their methods.
 func newLoops(t *testing.T, cfg *cli.Config, n int) []*loop {
 	t.Helper()
 	loops := make([]*loop, n)
@@ -228,7 +233,7 @@ func newLoops(t *testing.T, cfg *cli.Config, n int) []*loop {
 	return loops
 }
 
-// pair is a connection that holds a slot, seen from both of its ends.
+// pair is both ends of a connection that holds a slot of the connection limit.
 type pair struct {
 	t      *testing.T
 	server sock.Conn
@@ -253,7 +258,7 @@ func (p *pair) send(text string) {
 	}
 }
 
-// received is what the server has sent until now.
+// received returns what the server has sent until now.
 func (p *pair) received() string {
 	p.t.Helper()
 	var b [4096]byte
@@ -264,7 +269,7 @@ func (p *pair) received() string {
 	return string(b[:n])
 }
 
-// newConfig is what main would make of a command line.
+// newConfig returns the configuration of a command line.
 func newConfig(t *testing.T, args ...string) *cli.Config {
 	t.Helper()
 	cfg, err := cli.New(stage, args, func(string) string { return "" }, io.Discard, io.Discard)

@@ -1,4 +1,4 @@
-package deadline_test
+package deadline
 
 import (
 	"fmt"
@@ -7,73 +7,34 @@ import (
 	"testing"
 	"time"
 	"unsafe"
-
-	"fourways.example/common/deadline"
 )
 
-// start has a monotonic reading, like the times that an event loop works with.
+const classes = 8 // of the sets in these tests
+
+// start has a monotonic reading, like the times that an event loop uses.
 var start = time.Now()
 
-func after(ms int) time.Time { return start.Add(time.Duration(ms) * time.Millisecond) }
+func ms(n int) time.Duration { return time.Duration(n) * time.Millisecond }
 
-func Example() {
-	const idle, head = 0, 1
-	type conn struct {
-		name  string
-		timer deadline.Entry[*conn]
-	}
-	var timers deadline.Set[*conn]
-	now := time.Now()
-	for _, name := range []string{"a", "b", "c"} {
-		c := &conn{name: name}
-		c.timer.Value = c
-		timers.Push(idle, &c.timer, now.Add(5*time.Second))
-		if name == "b" { // a request begins
-			timers.Push(head, &c.timer, now.Add(10*time.Second))
-		}
-	}
-	fmt.Println(timers.Timeout(now))
-	for e := range timers.Expired(now.Add(5 * time.Second)) {
-		fmt.Println("too late:", e.Value.name)
-	}
-	fmt.Println(timers.Timeout(now))
-	// Output:
-	// 5s
-	// too late: a
-	// too late: c
-	// 10s
-}
+func after(n int) time.Time { return start.Add(ms(n)) }
 
-func ExampleList() {
-	var l deadline.List[string]
-	first, second := deadline.Entry[string]{Value: "first"}, deadline.Entry[string]{Value: "second"}
-	now := time.Now()
-	l.Push(&first, now)
-	l.Push(&second, now.Add(time.Second))
-	l.Push(&first, now.Add(2*time.Second)) // to the end of the queue
-	fmt.Println(l.Front().Value)
-	l.Front().Remove()
-	fmt.Println(l.Front().Value)
-	// Output:
-	// second
-	// first
-}
+func (e *Entry[T]) armed() bool { return e.list != nil }
 
-func TestZero(t *testing.T) {
-	var s deadline.Set[int]
-	var e deadline.Entry[int]
+func TestEmpty(t *testing.T) {
+	s := NewSet[int](classes)
+	var e Entry[int]
 	e.Remove()
-	if _, ok := s.Next(); ok || e.Armed() || s.Timeout(start) != -1 {
-		t.Error("the zero Set has a deadline")
+	if e.armed() || s.Timeout(start) != -1 {
+		t.Error("an empty Set has a deadline")
 	}
 	for range s.Expired(after(1e9)) {
-		t.Error("the zero Set has an expired entry")
+		t.Error("an empty Set has an expired entry")
 	}
 }
 
 func TestTimeout(t *testing.T) {
-	var s deadline.Set[int]
-	var e deadline.Entry[int]
+	s := NewSet[int](classes)
+	var e Entry[int]
 	for _, tt := range []struct{ left, want time.Duration }{
 		{-time.Hour, 0},
 		{0, 0},
@@ -87,23 +48,24 @@ func TestTimeout(t *testing.T) {
 	}
 }
 
-// A connection that is served again with an unchanged deadline may not be sent to
-// the back, behind later ones, nor cost a walk through all of them.
+// A connection that is served again with the same deadline keeps its place. It must not go
+// to the back, after later entries, and must not cost a walk through the list.
 func TestPushAgainKeepsThePlace(t *testing.T) {
-	var l deadline.List[int]
-	es := make([]deadline.Entry[int], 3)
+	var l list[int]
+	es := make([]Entry[int], 3)
 	for i := range es {
-		l.Push(&es[i], after(7))
+		l.push(&es[i], ms(7))
 	}
-	l.Push(&es[0], after(7))
-	if l.Front() != &es[0] {
-		t.Error("an unchanged deadline lost its place")
+	l.push(&es[0], ms(7))
+	if l.front != &es[0] {
+		t.Error("an entry that is pushed with the same deadline loses its place")
 	}
 }
 
-func TestBodyMayDoAnything(t *testing.T) {
-	var s deadline.Set[int]
-	es := make([]deadline.Entry[int], 6)
+// The body of a loop over Expired may push and remove entries.
+func TestPushAndRemoveWhileExpiring(t *testing.T) {
+	s := NewSet[int](classes)
+	es := make([]Entry[int], 6)
 	for i := range es {
 		es[i].Value = i
 		s.Push(i%2, &es[i], after(i))
@@ -111,15 +73,15 @@ func TestBodyMayDoAnything(t *testing.T) {
 	var got []int
 	for e := range s.Expired(after(4)) {
 		got = append(got, e.Value)
-		if e.Armed() {
+		if e.armed() {
 			t.Error("an expired entry is still armed")
 		}
 		switch e.Value {
 		case 0:
-			es[2].Remove() // closed meanwhile
+			es[2].Remove() // its connection was closed
 			es[5].Remove()
-			s.Push(0, &es[3], after(100)) // got an answer meanwhile
-			s.Push(1, e, after(0))        // expired again: next time
+			s.Push(0, &es[3], after(100)) // its connection was answered
+			s.Push(1, e, after(0))        // has expired already: left for the next call
 		case 1:
 			s.Push(3, e, after(50))
 		}
@@ -132,16 +94,17 @@ func TestBodyMayDoAnything(t *testing.T) {
 		got = append(got, e.Value)
 	}
 	if want := []int{0, 1}; !slices.Equal(got, want) {
-		t.Errorf("expired in the next sweep: %v, want %v", got, want)
+		t.Errorf("expired in the next call: %v, want %v", got, want)
 	}
-	if at, ok := s.Next(); !ok || !at.Equal(after(100)) {
-		t.Errorf("the next is %v, %v", at, ok)
+	if wait := s.Timeout(start); wait != ms(100) {
+		t.Errorf("Timeout: %v, want %v", wait, ms(100))
 	}
 }
 
-func TestSweepLeftEarly(t *testing.T) {
-	var s deadline.Set[int]
-	es := make([]deadline.Entry[int], 3)
+// After a break, the next call of Expired goes on with the entries that are still due.
+func TestBreakWhileExpiring(t *testing.T) {
+	s := NewSet[int](classes)
+	es := make([]Entry[int], 3)
 	for i := range es {
 		es[i].Value = i
 		s.Push(0, &es[i], after(i))
@@ -149,8 +112,8 @@ func TestSweepLeftEarly(t *testing.T) {
 	for range s.Expired(after(2)) {
 		break
 	}
-	if at, ok := s.Next(); !ok || !at.Equal(after(1)) {
-		t.Errorf("the next is %v, %v", at, ok)
+	if wait := s.Timeout(start); wait != ms(1) {
+		t.Errorf("Timeout: %v, want %v", wait, ms(1))
 	}
 	var got []int
 	for e := range s.Expired(after(2)) {
@@ -161,28 +124,28 @@ func TestSweepLeftEarly(t *testing.T) {
 	}
 }
 
-// The lists against a map, over random operations.
-func TestModel(t *testing.T) {
+// TestSetModel compares a Set with a map, over random operations.
+func TestSetModel(t *testing.T) {
 	for seed := range uint64(50) {
 		rnd := rand.New(rand.NewPCG(seed, 0))
-		var s deadline.Set[int]
-		es := make([]deadline.Entry[int], 30)
+		s := NewSet[int](classes)
+		es := make([]Entry[int], 30)
 		for i := range es {
 			es[i].Value = i
 		}
-		model := map[int]time.Time{} // the armed ones
+		model := map[int]time.Time{} // the deadlines of the armed entries
 		now := 0
 		for step := range 2000 {
 			i := rnd.IntN(len(es))
 			switch op := rnd.IntN(10); {
-			case op < 5: // the usual: a class has its time-out
-				class := rnd.IntN(deadline.Classes)
+			case op < 5: // as usual, all time-outs of a class are equally long
+				class := rnd.IntN(classes)
 				at := after(now + 10*(class+1))
 				s.Push(class, &es[i], at)
 				model[i] = at
-			case op < 6: // any order whatever
+			case op < 6: // any order
 				at := after(now + rnd.IntN(100) - 20)
-				s.Push(rnd.IntN(deadline.Classes), &es[i], at)
+				s.Push(rnd.IntN(classes), &es[i], at)
 				model[i] = at
 			case op < 8:
 				es[i].Remove()
@@ -192,11 +155,11 @@ func TestModel(t *testing.T) {
 				var last time.Time
 				for e := range s.Expired(after(now)) {
 					at, ok := model[e.Value]
-					if !ok || at.After(after(now)) || !e.At().Equal(at) {
-						t.Fatalf("seed %d, step %d: %d expired, model says %v, %v", seed, step, e.Value, at, ok)
+					if !ok || at.After(after(now)) || !origin.Add(e.at).Equal(at) {
+						t.Fatalf("seed %d, step %d: entry %d expires, and the model has %v, %v", seed, step, e.Value, at, ok)
 					}
 					if at.Before(last) {
-						t.Fatalf("seed %d, step %d: out of order", seed, step)
+						t.Fatalf("seed %d, step %d: entries expire out of order", seed, step)
 					}
 					last = at
 					delete(model, e.Value)
@@ -204,31 +167,33 @@ func TestModel(t *testing.T) {
 			}
 			var earliest time.Time
 			for i, at := range model {
-				if !es[i].Armed() {
-					t.Fatalf("seed %d, step %d: %d is not armed", seed, step, i)
+				if !es[i].armed() {
+					t.Fatalf("seed %d, step %d: entry %d is not armed", seed, step, i)
 				}
 				if earliest.IsZero() || at.Before(earliest) {
 					earliest = at
 				}
 			}
-			at, ok := s.Next()
-			if ok != (len(model) > 0) || ok && !at.Equal(earliest) {
-				t.Fatalf("seed %d, step %d: the next is %v, %v; model says %v", seed, step, at, ok, earliest)
+			before := after(-1000) // earlier than all deadlines
+			wait := s.Timeout(before)
+			if armed := wait >= 0; armed != (len(model) > 0) || armed && !before.Add(wait).Equal(earliest) {
+				t.Fatalf("seed %d, step %d: Timeout: %v, and the model has %v", seed, step, wait, earliest)
 			}
-			if ok && at.Before(after(now-100)) {
-				t.Fatalf("seed %d, step %d: overslept", seed, step)
+			if wait >= 0 && before.Add(wait).Before(after(now-100)) {
+				t.Fatalf("seed %d, step %d: an entry has not expired in time", seed, step)
 			}
 		}
 	}
 }
 
-// The order of a list against a slice, over random operations that go near and far: batches
-// that rise, fall or are mixed, equal times, removals of the entry that a search begins at.
+// TestListModel compares the order of a list with a slice, over random operations: times
+// that rise, that fall and that are mixed, equal times, and removals of the entry at which
+// a search begins.
 func TestListModel(t *testing.T) {
 	for seed := range uint64(200) {
 		rnd := rand.New(rand.NewPCG(seed, 1))
-		var l deadline.List[int]
-		es := make([]deadline.Entry[int], 40)
+		var l list[int]
+		es := make([]Entry[int], 40)
 		var model []int // in the order of the list
 		remove := func(i int) {
 			es[i].Remove()
@@ -240,7 +205,7 @@ func TestListModel(t *testing.T) {
 			switch op := rnd.IntN(10); {
 			case op < 2:
 				remove(i)
-			case op < 4: // what was pushed last, often the entry that the next search would begin at
+			case op < 4: // often the entry at which the next search would begin
 				remove(last)
 			default:
 				switch seed % 4 {
@@ -248,51 +213,51 @@ func TestListModel(t *testing.T) {
 					at = (at + rnd.IntN(3)) % 100
 				case 1: // falling
 					at = (at + 100 - rnd.IntN(3)) % 100
-				default: // mixed, with many equal ones
+				default: // mixed, with many equal times
 					at = rnd.IntN(10)
 				}
-				if es[i].Armed() && es[i].At().Equal(after(at)) {
-					continue // keeps its place
+				if es[i].armed() && es[i].at == ms(at) {
+					continue // it would keep its place
 				}
 				remove(i)
-				l.Push(&es[i], after(at))
+				l.push(&es[i], ms(at))
 				last = i
 				place := len(model)
-				for place > 0 && es[model[place-1]].At().After(after(at)) {
+				for place > 0 && es[model[place-1]].at > ms(at) {
 					place--
 				}
 				model = slices.Insert(model, place, i)
 			}
 		}
 		for n, i := range model {
-			if l.Front() != &es[i] {
-				t.Fatalf("seed %d: entry %d of the list is not the one of the model", seed, n)
+			if l.front != &es[i] {
+				t.Fatalf("seed %d: entry %d of the list and of the model differ", seed, n)
 			}
-			l.Front().Remove()
+			l.front.Remove()
 		}
-		if l.Front() != nil {
+		if l.front != nil {
 			t.Fatalf("seed %d: the list has more entries than the model", seed)
 		}
 	}
 }
 
-// A batch that is sorted in must not cost a walk through the list for each of its entries: that
-// would be 200 million steps here. It is compared with as many entries that go to the back.
+// Entries that are sorted in must not each cost a walk through the list, which would be 200
+// million steps here. The test compares their time with that of entries that go to the back.
 func TestBatchCostsOneWalk(t *testing.T) {
 	const n = 20_000
 	push := func(at func(i int) int) time.Duration {
 		best := time.Hour
-		for range 3 { // the machine may be busy with something else, but not each time
-			var l deadline.List[int]
-			there, batch := make([]deadline.Entry[int], n), make([]deadline.Entry[int], n)
+		for range 3 { // take the best of 3: the machine may be busy with something else
+			var l list[int]
+			there, batch := make([]Entry[int], n), make([]Entry[int], n)
 			for i := range there {
-				l.Push(&there[i], after(2*i))
+				l.push(&there[i], ms(2*i))
 			}
 			begin := time.Now()
 			for i := range batch {
-				l.Push(&batch[i], after(at(i)))
-				if i%100 == 0 { // meanwhile others go to the back
-					l.Push(&there[i], after(2*n+i))
+				l.push(&batch[i], ms(at(i)))
+				if i%100 == 0 { // meanwhile other entries go to the back
+					l.push(&there[i], ms(2*n+i))
 				}
 			}
 			best = min(best, time.Since(begin))
@@ -305,41 +270,41 @@ func TestBatchCostsOneWalk(t *testing.T) {
 		"falling": func(i int) int { return 2*(n-i) - 1 },
 	} {
 		if took := push(at); took > 50*back {
-			t.Errorf("%s: a batch of %d takes %v, and %v where all go to the back", name, n, took, back)
+			t.Errorf("%s: %d entries take %v; entries that go to the back take %v", name, n, took, back)
 		} else {
-			t.Logf("%s: %v, and %v to the back", name, took, back)
+			t.Logf("%s: %v, to the back: %v", name, took, back)
 		}
 	}
 }
 
 func TestFrontAndBack(t *testing.T) {
-	var s deadline.Set[int]
+	s := NewSet[int](classes)
 	if s.Front(1) != nil || s.Back(1) != nil {
 		t.Error("an empty class has a front or a back")
 	}
-	es := make([]deadline.Entry[int], 3)
+	es := make([]Entry[int], 3)
 	for i := range es {
 		s.Push(1, &es[i], after(i))
 	}
 	if s.Front(1) != &es[0] || s.Back(1) != &es[2] || s.Front(0) != nil {
-		t.Error("the front or the back of a class is another entry")
+		t.Error("Front or Back returns a wrong entry")
 	}
 }
 
-// An idle connection has 250 bytes for everything; its deadline takes 40 of them.
+// An idle connection may need 250 bytes in all. Its deadline may need 40 of them.
 func TestSize(t *testing.T) {
-	if n := unsafe.Sizeof(deadline.Entry[*int]{}); n > 40 {
+	if n := unsafe.Sizeof(Entry[*int]{}); n > 40 {
 		t.Errorf("an entry has %d bytes", n)
 	}
 }
 
 func TestAllocatesNothing(t *testing.T) {
-	var s deadline.Set[int]
-	es := make([]deadline.Entry[int], 100)
+	s := NewSet[int](classes)
+	es := make([]Entry[int], 100)
 	now := 0
 	if n := testing.AllocsPerRun(100, func() {
 		for i := range es {
-			s.Push(i%deadline.Classes, &es[i], after(now))
+			s.Push(i%classes, &es[i], after(now))
 		}
 		now++
 		for e := range s.Expired(after(now)) {
@@ -352,8 +317,8 @@ func TestAllocatesNothing(t *testing.T) {
 }
 
 func BenchmarkPush(b *testing.B) {
-	var s deadline.Set[int]
-	es := make([]deadline.Entry[int], 10_000)
+	s := NewSet[int](classes)
+	es := make([]Entry[int], 10_000)
 	i, now := 0, start
 	for b.Loop() {
 		now = now.Add(time.Microsecond)
@@ -364,21 +329,22 @@ func BenchmarkPush(b *testing.B) {
 	}
 }
 
-// BenchmarkBatch sorts a batch from another loop's list into a list of 9,000, latest first.
+// BenchmarkBatch sorts entries into a list of 9,000, latest first, as when another loop has
+// given them away.
 func BenchmarkBatch(b *testing.B) {
 	for _, n := range []int{64, 9000} {
 		b.Run(fmt.Sprint(n), func(b *testing.B) {
-			there, batch := make([]deadline.Entry[int], 9000), make([]deadline.Entry[int], n)
+			there, batch := make([]Entry[int], 9000), make([]Entry[int], n)
 			for b.Loop() {
-				var l deadline.List[int]
+				var l list[int]
 				for i := range there {
-					there[i] = deadline.Entry[int]{}
-					l.Push(&there[i], start.Add(time.Duration(2*i)))
+					there[i] = Entry[int]{}
+					l.push(&there[i], time.Duration(2*i))
 				}
 				begin := time.Now()
 				for i := range batch {
-					batch[i] = deadline.Entry[int]{}
-					l.Push(&batch[i], start.Add(time.Duration(2*(9000-i*9000/n)-1)))
+					batch[i] = Entry[int]{}
+					l.push(&batch[i], time.Duration(2*(9000-i*9000/n)-1))
 				}
 				b.ReportMetric(float64(time.Since(begin).Microseconds()), "µs/batch")
 			}

@@ -1,6 +1,6 @@
 // Package h1 speaks HTTP/1.0 and HTTP/1.1 (RFC 9110, RFC 9112) on the server's side of
-// one connection. A [Conn] is a machine that never decides how to wait: it says what it
-// wants next, and the server waits for that in its own way.
+// one connection. A [Conn] is a state machine that does not decide how to wait. It says
+// what it wants next, and each server waits for that in its own way.
 package h1
 
 import (
@@ -16,74 +16,98 @@ import (
 type Want uint8
 
 const (
-	Read  Want = iota // call Fill when there is something to read
-	Write             // call Flush when the client can take more
-	Close             // nothing: call Close
+	Read  Want = iota // call Fill when the socket is readable
+	Write             // call Flush when the socket is writable
+	Close             // the connection is over: call Close
 )
 
-// connState is where a connection stands. This is the whole machine:
+// connState is the state of a connection. This table is the whole state machine:
 //
-//	state        wants  time-out        what ends it → the next state
-//	idle         Read   idle            a request's first byte → readingHead, or further
+//	state        wants  time-out        event → next state
+//	idle         Read   idle            bytes of a request → "request", see below
 //	                                    time-out, end of the stream, stop → leave
-//	settling     Read   write, probed   all acknowledged → idle
-//	                                    a request's first byte → readingHead, or further
-//	                                    end of the stream, stop → leave; no progress → abort
-//	readingHead  Read   head            the head is complete → readingBody, continuing or responding
-//	                                    bad bytes, time-out, end of the stream → responding (refused)
-//	readingBody  Read   body            the body is complete → responding
-//	                                    bad bytes, time-out, end of the stream → responding (refused)
-//	continuing   Write  body            100 Continue is sent → readingBody
-//	                                    time-out → responding (refused), or leave where half of it is sent
-//	responding   Write  write, probed   the response is sent → idle or settling, and from there at once
-//	                                    further if the next request is here; or leave if it is the last
+//	settling     Read   write, probed   bytes of a request → "request", see below
+//	                                    everything acknowledged → idle
+//	                                    end of the stream, stop → leave
 //	                                    no progress → abort
-//	draining     Read   2 s             end of the stream → closed, or unheard
-//	                                    time-out, 1 MiB read → closed if all is acknowledged, else unheard
-//	lingering    Read   write, probed   all acknowledged → closed, or draining where the client sends
-//	                                    end of the stream → closed, or unheard; no progress → abort
-//	unheard      Read   write, probed   all acknowledged, or a reset → closed; no progress → abort
+//	readingHead  Read   head            head complete → readingBody, continuing or responding
+//	                                    error, time-out, end of the stream → responding (refused)
+//	continuing   Write  body            100 Continue sent → readingBody
+//	                                    time-out → responding (refused), or leave if a part of the
+//	                                    100 Continue is sent
+//	readingBody  Read   body            body complete → responding
+//	                                    error, time-out, end of the stream → responding (refused)
+//	responding   Write  write, probed   last response sent → leave
+//	                                    other response sent → idle, or settling if a response was large;
+//	                                    if bytes of the next request are in the buffer, "request" at once
+//	                                    file became shorter → leave
+//	                                    no progress → abort
+//	draining     Read   2 s             end of the stream → closed, or unheard if more than 16 KiB are
+//	                                    unacknowledged
+//	                                    time-out, more than 1 MiB read → closed, or unheard if anything
+//	                                    is unacknowledged
+//	lingering    Read   write, probed   everything acknowledged → closed, or draining if the client has
+//	                                    sent more bytes
+//	                                    end of the stream → as in draining
+//	                                    no progress → abort
+//	unheard      Read   write, probed   everything acknowledged, or a reset → closed
+//	                                    no progress → abort
 //	closed       Close  none            the server calls Close
 //
-// An error of a system call closes the connection in every state. "Probed" means that the
-// kernel is asked now and then how much the client has acknowledged: no event tells.
+// "Request": the next state depends on how much of the request has been read. A part of the
+// head leads to readingHead, the whole head to readingBody or continuing, the whole request
+// to responding. An error leads to responding (refused). Empty lines before a request change
+// nothing.
 //
-// "Leave" is how a connection ends after its last response, see [Conn.leave]. It shuts down
-// the sending side and goes on as draining if the request was refused or there are unread
-// bytes, as lingering if much is unacknowledged, and is closed at once otherwise. "Abort"
-// is closed with a reset, so that the kernel drops what the client does not read.
+// "Time-out" in idle, readingHead and readingBody: the server may be late itself, so the
+// bytes that have arrived by then are read first.
+//
+// "Probed": no event reports that the client has acknowledged bytes, so the connection asks
+// the kernel at intervals. "No progress" means that for the whole write time-out the client
+// has acknowledged nothing and the kernel has taken no more bytes.
+//
+// "Leave" ends a connection after its last response, see [Conn.leave]. The next state is
+// draining if the request was refused or the client has sent more bytes. Otherwise it is
+// lingering if more than 16 KiB are unacknowledged, and closed if not. Before draining and
+// lingering, the connection shuts down its sending side.
+//
+// "Abort" closes the connection with a reset, so that the kernel drops the bytes that the
+// client does not read.
+//
+// If poll(2), a read or a write fails, in any state, Fill or Flush returns the error, and
+// the server calls Close.
 type connState uint8
 
 const (
-	idle        connState = iota // no byte of a request has come, and the client has the responses
-	settling                     // as idle, but a large response is not acknowledged yet
-	readingHead                  // some bytes of a request have come
-	readingBody                  // its head is complete
+	idle        connState = iota // waiting for a request; every large response is acknowledged
+	settling                     // waiting for a request; a large response is not acknowledged yet
+	readingHead                  // a part of a request's head has arrived
+	readingBody                  // the head is complete, but not the body
 	continuing                   // sending 100 Continue before the body is read
 	responding                   // sending a response
-	draining                     // sent the last one: read and drop what the client still sends
-	lingering                    // the same, only until the client has acknowledged everything
-	unheard                      // waiting for that alone, and reading no more
-	closed                       // over
+	draining                     // after the last response: read and drop what the client sends
+	lingering                    // the same, until the client has acknowledged everything
+	unheard                      // wait only for the acknowledgement, and read nothing more
+	closed                       // the connection is over
 )
 
-// wanted tells for each state what the connection wants.
+// wanted is what a connection wants in each state.
 var wanted = [...]Want{
-	continuing: Write, responding: Write, closed: Close, // the others read
+	continuing: Write, responding: Write, closed: Close, // all other states want Read
 }
 
 const (
-	// onePiece is how much of a body is copied after the head, so that a small response
-	// leaves with one system call. It is also how much may be unacknowledged at a plain
-	// close(2): a client that loses so little was leaving, or is out of reach.
+	// onePiece limits the head and the copied part of a body together, in bytes, so that a
+	// small response needs one system call. It also limits the unacknowledged bytes at a
+	// close(2) without lingering: a small response is nearly always delivered.
 	onePiece = 16 << 10
-	// drainBytes is how much is read and dropped after a refusal. A client that sends
-	// more does not listen.
+	// drainBytes limits the bytes that are read and dropped after a refusal. A client that
+	// sends more will hardly read the answer.
 	drainBytes = 1 << 20
 )
 
-// Conn is one connection. It is made by [Worker.Open], belongs to that worker's
-// thread, and is driven by
+// Conn is one connection. [Worker.Open] makes it. It belongs to the thread of that worker,
+// which drives it by this loop:
 //
 //	for {
 //		switch c.Want() {
@@ -94,34 +118,34 @@ const (
 //		if err != nil { return err }
 //	}
 //
-// On a blocking socket Fill and Flush wait, and keep the time-outs. On a non-blocking
-// one they return [sock.ErrAgain] where they would have to wait: come back when what
-// Want says is possible on FD, or call Expire at the Deadline. The connection remembers
-// everything else.
+// On a blocking socket Fill and Flush wait, and they enforce the time-outs. On a
+// non-blocking socket they return [sock.ErrAgain] if they would have to wait. The caller
+// then waits until FD is ready for what Want says, calls Ready, and runs the loop again. At
+// the Deadline it calls Expire instead. The connection remembers everything else.
 type Conn struct {
 	sock     sock.Conn
 	worker   *Worker
-	ex       *exchange  // the request under way; nil in idle and settling, unless empty lines came
-	received stream.Pos // bytes received before ex
-	sent     int64      // bytes that the kernel took, on the whole connection; the FIN is one
-	acked    int64      // of these, how many the client had acknowledged when last asked
-	since    int64      // when the time-out began, or the client last made progress, as now() says
-	probedAt int64      // when it was last asked what the client has acknowledged
-	drained  int32      // bytes read since the last response
-	turn     int32      // calls left in this turn, if turns are bounded
+	ex       *exchange  // the request under way; nil in idle and settling, unless an empty line has come
+	received stream.Pos // bytes received before those of ex
+	sent     int64      // bytes that the kernel took on the whole connection; the FIN counts as one
+	acked    int64      // how many of these the client had acknowledged when the kernel was last asked
+	since    int64      // the time, as of now(), when the time-out began or there was progress
+	probedAt int64      // the time, as of now(), of the last probe, or when the kernel last took bytes
+	drained  int32      // bytes that were dropped after the last response
+	budget   int32      // system calls left, if limited
 	state    connState
-	probes   uint8 // since since was set by enter; it stops at probesSoon
-	bounded  bool  // Grant was called
+	probes   uint8 // probes since enter set since; it stops at probesSoon
+	limited  bool  // SetBudget was called
 	closing  bool  // this response is the last
-	refused  bool  // … and what follows the request is not to be trusted
-	bulky    bool  // a response larger than one piece was sent, and is perhaps not acknowledged
+	refused  bool  // the request was refused, so the bytes after it are dropped
+	bulky    bool  // a response larger than onePiece was sent, and may not be acknowledged yet
 }
 
-// Want tells what the connection wants next.
+// Want returns what the connection wants next.
 func (c *Conn) Want() Want { return wanted[c.state] }
 
-// FD returns the descriptor to wait for, or -1 where there is nothing to wait for but the
-// Deadline: a client that has ended its stream would be reported for ever.
+// FD returns the descriptor to wait for, or -1 if the caller must wait only for the
+// Deadline: epoll would report forever that the client has ended its stream.
 func (c *Conn) FD() int {
 	if c.state == unheard {
 		return -1
@@ -129,28 +153,28 @@ func (c *Conn) FD() int {
 	return c.sock.FD()
 }
 
-// Ready says that the wait is over: an event came. Only non-blocking connections
-// need it.
+// Ready tells the connection that an event came for it. Only non-blocking connections
+// need this.
 func (c *Conn) Ready() { c.sock.Ready() }
 
-// Grant begins a turn of n calls of Fill or Flush, one system call each. When they are
-// used up, the next one returns [ErrYield] before its system call, so that other
-// connections get theirs. Without Grant a turn has no end.
-func (c *Conn) Grant(n int) { c.turn, c.bounded = int32(n), true }
+// SetBudget allows n calls of Fill or Flush, each with one read or write. After these
+// calls, Fill and Flush return [ErrBudget] without a system call, so that the caller can
+// serve other connections. Without SetBudget there is no limit.
+func (c *Conn) SetBudget(n int) { c.budget, c.limited = int32(n), true }
 
-// spend takes one call of the turn.
-func (c *Conn) spend() bool {
-	if c.bounded {
-		if c.turn == 0 {
+// useBudget takes one call from the budget. It returns false if none is left.
+func (c *Conn) useBudget() bool {
+	if c.limited {
+		if c.budget == 0 {
 			return false
 		}
-		c.turn--
+		c.budget--
 	}
 	return true
 }
 
-// Move gives an idle connection to another worker, together with the idle time that is
-// running. It returns false, and does nothing, if there is a request under way.
+// Move gives an idle connection to another worker. Its idle time goes on. If the
+// connection is not idle, Move does nothing and returns false.
 func (c *Conn) Move(to *Worker) bool {
 	if c.state != idle || c.ex != nil {
 		return false
@@ -159,10 +183,10 @@ func (c *Conn) Move(to *Worker) bool {
 	return true
 }
 
-// Fill reads once, parses, and if that makes a request complete runs the handler.
+// Fill reads once and parses the bytes. If a request is complete, Fill runs the handler.
 func (c *Conn) Fill() error {
-	if !c.spend() {
-		return ErrYield
+	if !c.useBudget() {
+		return ErrBudget
 	}
 	if !c.sock.Nonblocking() {
 		if ready, err := c.await(); !ready {
@@ -183,7 +207,7 @@ func (c *Conn) Fill() error {
 		if c.ex.parser.untouched() {
 			c.returnExchange()
 		}
-		if c.worker.cfg.stopping() { // and the client has not asked for anything
+		if c.worker.cfg.stopping() { // the client has not sent a request
 			c.leave(0)
 			return nil
 		}
@@ -191,8 +215,8 @@ func (c *Conn) Fill() error {
 	return c.again(err)
 }
 
-// receive reads once from r, which is the socket or a part of what is in it, and parses
-// what came.
+// receive reads once from r and parses the bytes. r is the socket, or a reader that limits
+// how much is read from the socket.
 func (c *Conn) receive(r io.Reader) (n int, err error) {
 	ex := c.borrow()
 	if wants := ex.parser.wants(&ex.in); ex.in.Free() == 0 && wants > 0 {
@@ -213,8 +237,8 @@ func (c *Conn) receive(r io.Reader) (n int, err error) {
 	return n, nil
 }
 
-// again lets ErrAgain through on non-blocking connections only: on a blocking one
-// poll(2) had said that there is something, and the next Fill asks it anew.
+// again returns err, but nil for ErrAgain on a blocking connection: there, poll(2) had
+// reported bytes in error, and the next Fill calls poll(2) again.
 func (c *Conn) again(err error) error {
 	if err == sock.ErrAgain && !c.sock.Nonblocking() {
 		return nil
@@ -222,19 +246,19 @@ func (c *Conn) again(err error) error {
 	return err
 }
 
-// await waits in poll(2) until there is something to read, the Deadline comes, or the
-// server stops, which only an idle connection takes notice of. ready is false where Fill
-// has nothing more to do.
+// await waits in poll(2) until there are bytes to read or the Deadline comes. In idle and
+// settling it also waits for the stop of the server. It returns false if Fill must not
+// read.
 func (c *Conn) await() (ready bool, err error) {
 	fds := &c.worker.poll
 	fds[0] = unix.PollFd{Fd: int32(c.FD()), Events: unix.POLLIN}
-	fds[1] = unix.PollFd{Fd: -1, Events: unix.POLLIN} // -1: ignored
+	fds[1] = unix.PollFd{Fd: -1, Events: unix.POLLIN} // poll(2) ignores -1
 	if stop := c.worker.cfg.Stop; stop != nil && (c.state == idle || c.state == settling) {
 		fds[1].Fd = int32(stop.FD())
 	}
 	left := c.left()
 	if left <= 0 && c.state != idle {
-		c.Expire() // even if there are bytes: otherwise a client that keeps sending would never time out
+		c.Expire() // even if there are bytes, or a client that keeps sending would never time out
 		return false, nil
 	}
 	n, err := sock.Poll(fds[:], max(0, left))
@@ -246,13 +270,13 @@ func (c *Conn) await() (ready bool, err error) {
 	case n == 0:
 		c.Expire()
 	default:
-		c.leave(0) // the stop
+		c.leave(0) // the server stops
 	}
 	return false, nil
 }
 
-// endOfStream answers a client that has shut down its sending side. Between two requests
-// it has nothing to wait for; in the middle of one it may still read what was wrong.
+// endOfStream handles the end of the client's stream. Between two requests the connection
+// is over. In the middle of a request the client gets an answer, which it may still read.
 func (c *Conn) endOfStream() {
 	if c.ex.parser.phase == phaseBefore {
 		c.leave(0)
@@ -261,7 +285,7 @@ func (c *Conn) endOfStream() {
 	c.refuse(errTruncated)
 }
 
-// parse goes on parsing what was received, and answers if a request is complete.
+// parse parses the received bytes further. If a request is complete, parse responds.
 func (c *Conn) parse() {
 	ex := c.ex
 	done, err := ex.parser.Parse(&ex.in)
@@ -292,9 +316,9 @@ func (c *Conn) parse() {
 	}
 }
 
-// Close returns what the connection holds and closes it. A server that keeps the
-// descriptor in a set or a table takes it out first: the kernel gives the number to the
-// next connection at once.
+// Close returns the connection's memory to the pool and closes the socket. If the
+// descriptor is in an epoll set or a table, remove it first: the kernel may give the same
+// number to the next connection at once.
 func (c *Conn) Close() error {
 	if c.state == responding {
 		c.log(true)

@@ -17,22 +17,22 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Every input is followed by lastRequest, which is answered where the connection
-// goes on.
+// TestKeepAlive sends lastRequest after each input. The request is answered only if the
+// connection is kept alive.
 func TestKeepAlive(t *testing.T) {
 	get10 := func(fields string) string { return "GET /a HTTP/1.0\r\n" + fields + "\r\n" }
 	for _, c := range []struct {
 		name, in string
 		methods  []string
 		want     []string
-		conn     string // the Connection field of the first answer
+		conn     string // the Connection field of the first response
 		log      []string
 	}{
 		{"two requests", get("/a") + get("/b"), nil, []string{"200 GET /a", "200 GET /b", "200 GET /last"}, "", []string{"GET /a HTTP/1.1 200", "GET /b HTTP/1.1 200", "GET /last HTTP/1.1 200"}},
 		{"Connection: close", "GET /a HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n", nil, []string{"200 GET /a"}, "close", nil},
 		{"HTTP/1.0", get10(""), nil, []string{"200 GET /a"}, "close", []string{"GET /a HTTP/1.0 200"}},
 		{"HTTP/1.0, keep-alive", get10("Connection: keep-alive\r\n"), nil, []string{"200 GET /a", "200 GET /last"}, "keep-alive", nil},
-		{"HTTP/1.0, both", get10("Connection: keep-alive, close\r\n"), nil, []string{"200 GET /a"}, "close", nil},
+		{"HTTP/1.0, keep-alive and close", get10("Connection: keep-alive, close\r\n"), nil, []string{"200 GET /a"}, "close", nil},
 		{"HTTP/1.3", strings.Replace(get("/a"), "1.1", "1.3", 1), nil, []string{"200 GET /a", "200 GET /last"}, "", []string{"GET /a HTTP/1.3 200", "GET /last HTTP/1.1 200"}},
 		{"the handler closes", get("/close"), nil, []string{"200 GET /close"}, "close", nil},
 		{"HEAD", strings.Replace(get("/a"), "GET", "HEAD", 1), []string{"HEAD"}, []string{"200 ", "200 GET /last"}, "", nil},
@@ -44,12 +44,12 @@ func TestKeepAlive(t *testing.T) {
 		{"a body on GET", strings.Replace(post("/a", "GET / HTTP/1.1\r\n\r\n"), "POST", "GET", 1), nil, []string{"200 GET /a GET / HTTP/1.1\r\n\r\n", "200 GET /last"}, "", nil},
 		{"a chunked body", chunks("3\r\nabc\r\n2;x\r\nde\r\n0\r\nA: b\r\n\r\n"), nil, []string{"200 POST / abcde", "200 GET /last"}, "", nil},
 		{"an unknown method with a body", strings.Replace(post("/a", "GET "), "POST", "BREW", 1), nil, []string{"501 501 Not Implemented: the server does not implement this method\n", "200 GET /last"}, "", nil},
-		{"empty lines between", get("/a") + "\r\n\r\n", nil, []string{"200 GET /a", "200 GET /last"}, "", nil},
+		{"empty lines between requests", get("/a") + "\r\n\r\n", nil, []string{"200 GET /a", "200 GET /last"}, "", nil},
 		{"a refusal", "GET / HTTP/2.0\r\n", nil, []string{"505 505 HTTP Version Not Supported: the server supports only HTTP/1.0 and HTTP/1.1\n"}, "close", []string{"GET / HTTP/2.0 505"}},
 		{"a refusal of a HEAD", "HEAD / HTTP/1.1\r\n\r\n", []string{"HEAD"}, []string{"400 "}, "close", nil},
-		{"a refusal behind a request", get("/a") + "G(\r\n\r\n", nil, []string{"200 GET /a", "400 400 Bad Request: the method is not a token\n"}, "", []string{"GET /a HTTP/1.1 200", "   400"}},
+		{"a refusal after a request", get("/a") + "G(\r\n\r\n", nil, []string{"200 GET /a", "400 400 Bad Request: the method is not a token\n"}, "", []string{"GET /a HTTP/1.1 200", "   400"}},
 		{"a refusal in a body", chunks("x\r\n"), nil, []string{"400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"}, "close", []string{"POST / HTTP/1.1 400"}},
-		{"a refusal in a body that nobody wants", strings.Replace(chunks("x\r\n"), "POST", "BREW", 1), nil, []string{"400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"}, "close", nil},
+		{"a refusal in a body of an unknown method", strings.Replace(chunks("x\r\n"), "POST", "BREW", 1), nil, []string{"400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"}, "close", nil},
 		{"an unknown coding", with("Transfer-Encoding: gzip\r\n\r\n"), nil, []string{"501 501 Not Implemented: the server supports no transfer coding other than chunked\n"}, "close", nil},
 		{"a body too large", with("Content-Length: 1048577\r\n\r\n"), nil, []string{"413 413 Content Too Large: the body is longer than 1 MiB\n"}, "close", nil},
 	} {
@@ -72,14 +72,15 @@ func TestKeepAlive(t *testing.T) {
 					t.Errorf("log %q, want %q", s.journal().entries, c.log)
 				}
 				if n := s.cfg.memory.Load(); n != 0 {
-					t.Errorf("%d bytes are still accounted for", n)
+					t.Errorf("%d bytes are still counted in memory", n)
 				}
 			})
 		})
 	}
 }
 
-// A client that has said all it will say gets its answer, and no other.
+// A client that shuts down its sending side gets the responses to its complete requests. It
+// gets a 400 for an incomplete one.
 func TestEndOfStream(t *testing.T) {
 	for _, c := range []struct {
 		in   string
@@ -154,7 +155,7 @@ func TestPipelining(t *testing.T) {
 	})
 }
 
-// However many requests come without a pause, the memory stays what it was.
+// However many requests come without a pause, the buffer does not grow.
 func TestManyRequestsInTheSameMemory(t *testing.T) {
 	requests := 100_000
 	if testing.Short() {
@@ -173,10 +174,10 @@ func TestManyRequestsInTheSameMemory(t *testing.T) {
 	for sent < len(all) || conn.ex != nil {
 		if sent == len(all) {
 			if idle++; idle > 1000 {
-				t.Fatal("everything was answered, and yet there is an exchange")
+				t.Fatal("all requests are answered, but the connection still has an exchange")
 			}
 		} else {
-			// Wherever the kernel cuts it off, the next write goes on.
+			// The next write goes on where the kernel has cut this one off.
 			if n, err := unix.Write(raw, all[sent:]); n > 0 {
 				sent += n
 			} else if err != unix.EAGAIN {
@@ -197,13 +198,13 @@ func TestManyRequestsInTheSameMemory(t *testing.T) {
 	if largest > 2*baseBuffer {
 		t.Errorf("a buffer grew to %d bytes", largest)
 	}
-	// A Pos counts from the connection's first byte, whichever exchange holds it.
+	// A Pos counts from the connection's first byte, not from the first byte of an exchange.
 	if idle, next := int(conn.received), int(conn.borrow().in.Pos()); idle != sent || next != sent {
-		t.Errorf("at position %d, and then at %d, want %d", idle, next, sent)
+		t.Errorf("the idle position is %d and the next one %d, want %d", idle, next, sent)
 	}
 }
 
-// clientFD is the client's descriptor, which stays open as long as the test.
+// clientFD returns a descriptor of the client's socket. It stays open until the test ends.
 func clientFD(t testing.TB, c *client) (fd int) {
 	t.Helper()
 	f, err := c.Conn.(interface{ File() (*os.File, error) }).File()
@@ -221,17 +222,17 @@ func clientFD(t testing.TB, c *client) (fd int) {
 func TestContinue(t *testing.T) {
 	head := "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n"
 	chunked := "POST /a HTTP/1.1\r\nHost: h\r\nExpect: 100-Continue\r\nTransfer-Encoding: chunked\r\n\r\n"
-	const invitation = "HTTP/1.1 100 Continue\r\n\r\n"
+	const interim = "HTTP/1.1 100 Continue\r\n\r\n"
 	for _, c := range []struct {
 		name, head, body string
-		invited          bool
+		continued        bool
 		want             string
 	}{
 		{"with a length", head, "abc", true, "200 POST /a abc"},
 		{"chunked", chunked, "3\r\nabc\r\n0\r\n\r\n", true, "200 POST /a abc"},
 		{"the body has begun", head + "a", "bc", false, "200 POST /a abc"},
 		{"the chunks have begun", chunked + "3", "\r\nabc\r\n0\r\n\r\n", false, "200 POST /a abc"},
-		{"the whole body is here", head + "abc", "", false, "200 POST /a abc"},
+		{"the whole body has arrived", head + "abc", "", false, "200 POST /a abc"},
 		{"no body", strings.Replace(head, "Length: 3", "Length: 0", 1), "", false, "200 POST /a"},
 		{"no length", strings.Replace(head, "Content-Length: 3", "A: b", 1), "", false, "200 POST /a"},
 		{"HTTP/1.0", strings.Replace(head, "HTTP/1.1", "HTTP/1.0", 1), "abc", false, "200 POST /a abc"},
@@ -242,8 +243,8 @@ func TestContinue(t *testing.T) {
 		t.Run(c.name, func(t *testing.T) {
 			s := newSetup(t, true)
 			conn, client := s.pair()
-			// A request before it, and the head byte by byte, neither of which may matter.
-			// The head's last byte comes together with what there is of the body.
+			// An earlier request, and a head that arrives byte by byte, must not matter. The
+			// last byte of the head comes together with the first bytes of the body, if any.
 			end := strings.Index(c.head, "\r\n\r\n") + 3
 			for _, piece := range append(strings.Split(get("/first")+c.head[:end], ""), c.head[end:]) {
 				client.send(piece)
@@ -253,10 +254,10 @@ func TestContinue(t *testing.T) {
 				}
 			}
 			_, first, _ := strings.Cut(client.here(), "GET /first")
-			if c.invited != (first == invitation) {
+			if c.continued != (first == interim) {
 				t.Fatalf("before the body: %q", first)
 			}
-			if c.invited {
+			if c.continued {
 				first = ""
 			}
 			client.send(c.body)
@@ -266,19 +267,19 @@ func TestContinue(t *testing.T) {
 			wantAnswers(t, answers(t, first+client.all()), c.want)
 		})
 	}
-	both(t, func(t *testing.T, nonblocking bool) { // and all at once, with both kinds
+	both(t, func(t *testing.T, nonblocking bool) { // two such requests on one connection
 		s := newSetup(t, nonblocking)
 		conn, client := s.pair()
 		done := background(conn)
 		client.send(head)
-		p := make([]byte, len(invitation))
-		if _, err := io.ReadFull(client, p); err != nil || string(p) != invitation {
+		p := make([]byte, len(interim))
+		if _, err := io.ReadFull(client, p); err != nil || string(p) != interim {
 			t.Fatalf("%q, %v", p, err)
 		}
 		client.send("abc" + head)
 		wantAnswers(t, answers(t, readUntil(t, client, "abc")), "200 POST /a abc")
-		if _, err := io.ReadFull(client, p); err != nil || string(p) != invitation {
-			t.Fatalf("the second time: %q, %v", p, err)
+		if _, err := io.ReadFull(client, p); err != nil || string(p) != interim {
+			t.Fatalf("second request: %q, %v", p, err)
 		}
 		client.send("def")
 		client.endSending()
@@ -289,7 +290,7 @@ func TestContinue(t *testing.T) {
 	})
 }
 
-// readUntil reads up to the end of text, byte by byte.
+// readUntil reads up to and including text, byte by byte.
 func readUntil(t testing.TB, r io.Reader, text string) string {
 	t.Helper()
 	var b []byte
@@ -303,8 +304,8 @@ func readUntil(t testing.TB, r io.Reader, text string) string {
 	return string(b)
 }
 
-// While half of 100 Continue is out, nothing else can be said.
-func TestExpireInMidInvitation(t *testing.T) {
+// After a part of 100 Continue is sent, the connection must not send a response.
+func TestExpireDuringContinue(t *testing.T) {
 	for _, sent := range []int{0, 5} {
 		s := newSetup(t, true)
 		conn, client := s.pair()
@@ -312,20 +313,20 @@ func TestExpireInMidInvitation(t *testing.T) {
 		if err := conn.Fill(); err != nil || conn.Want() != Write {
 			t.Fatal(err, conn.Want())
 		}
-		conn.ex.outSent = sent // as a full send queue would leave it
+		conn.ex.outSent = sent // as if the send queue were full now
 		conn.Expire()
 		drive1(t, conn, client)
 		got := answers(t, client.all())
 		if sent > 0 && len(got) > 0 || sent == 0 && (len(got) != 1 || got[0].status != 408) {
-			t.Errorf("%d bytes of the invitation were out: %q", sent, got)
+			t.Errorf("after %d bytes of 100 Continue: %q", sent, got)
 		}
 		if n := len(s.journal().entries); (n == 1) != (sent == 0) {
-			t.Errorf("%d bytes of the invitation were out: %q in the log", sent, s.journal().entries)
+			t.Errorf("after %d bytes of 100 Continue, the log has %q", sent, s.journal().entries)
 		}
 	}
 }
 
-// drive1 drives a connection whose client has nothing more to say.
+// drive1 serves a connection to its end after its client has shut down its sending side.
 func drive1(t *testing.T, conn *Conn, client *client) {
 	t.Helper()
 	client.endSending()
@@ -353,7 +354,7 @@ func TestIdleConnectionHoldsNothing(t *testing.T) {
 	}
 	step("GET")
 	if conn.ex == nil {
-		t.Error("a request under way holds none")
+		t.Error("a request under way holds no exchange")
 	}
 	step(get("/a")[3:])
 	if conn.ex != nil {
@@ -373,7 +374,7 @@ func TestIdleConnectionHoldsNothing(t *testing.T) {
 		t.Errorf("the pool keeps a buffer of %d bytes", n)
 	}
 	if n := s.cfg.memory.Load(); n != 0 {
-		t.Errorf("%d bytes are still accounted for", n)
+		t.Errorf("%d bytes are still counted in memory", n)
 	}
 	wantAnswers(t, answers(t, client.here()), "200 GET /a", "200 POST /a "+strings.Repeat("x", 100_000))
 }
@@ -384,15 +385,15 @@ func TestIdleBlockingConnectionHoldsNothing(t *testing.T) {
 	conn, client := s.pair()
 	defer conn.Close()
 	client.send(get("/a"))
-	if err := serve(conn); err != nil { // until it is idle for too long
+	if err := serve(conn); err != nil { // until the idle time-out
 		t.Fatal(err)
 	}
 	if conn.ex != nil {
-		t.Error("it waited with an exchange")
+		t.Error("an idle connection holds an exchange")
 	}
 }
 
-func TestGrant(t *testing.T) {
+func TestBudget(t *testing.T) {
 	s := newSetup(t, true)
 	conn, client := s.pair()
 	defer conn.Close()
@@ -405,40 +406,40 @@ func TestGrant(t *testing.T) {
 		return n
 	}
 	all := queued()
-	conn.Grant(0)
-	if err := serve(conn); err != ErrYield || queued() != all || conn.Want() != Read {
-		t.Errorf("Grant(0): %v, %d of %d bytes unread", err, queued(), all)
+	conn.SetBudget(0)
+	if err := serve(conn); err != ErrBudget || queued() != all || conn.Want() != Read {
+		t.Errorf("a budget of 0: %v, %d of %d bytes unread", err, queued(), all)
 	}
-	conn.Grant(1)
-	if err := serve(conn); err != ErrYield || queued() != 0 || conn.Want() != Write {
-		t.Errorf("Grant(1): %v, %d bytes unread", err, queued())
+	conn.SetBudget(1)
+	if err := serve(conn); err != ErrBudget || queued() != 0 || conn.Want() != Write {
+		t.Errorf("a budget of 1: %v, %d bytes unread", err, queued())
 	}
 	if got := client.here(); got != "" {
-		t.Errorf("sent before the next turn: %q", got)
+		t.Errorf("sent without a budget: %q", got)
 	}
-	conn.Grant(1)
-	if err := serve(conn); err != ErrYield || conn.Want() != Write {
-		t.Errorf("the second turn: %v", err)
+	conn.SetBudget(1)
+	if err := serve(conn); err != ErrBudget || conn.Want() != Write {
+		t.Errorf("the second budget: %v", err)
 	}
-	wantAnswers(t, answers(t, client.here()), "200 GET /a") // the other one is ready, and waits
-	conn.Grant(2)
-	if err := serve(conn); err != sock.ErrAgain && err != ErrYield {
-		t.Errorf("the third turn: %v", err)
+	wantAnswers(t, answers(t, client.here()), "200 GET /a") // the other response is queued
+	conn.SetBudget(2)
+	if err := serve(conn); err != sock.ErrAgain && err != ErrBudget {
+		t.Errorf("the third budget: %v", err)
 	}
 	wantAnswers(t, answers(t, client.here()), "200 GET /b")
 	client.send(strings.Repeat(get("/c"), 50))
 	conn.Ready()
-	turns := 0
-	for ; ; turns++ {
-		conn.Grant(5)
+	budgets := 0
+	for ; ; budgets++ {
+		conn.SetBudget(5)
 		if err := serve(conn); err == sock.ErrAgain {
 			break
-		} else if err != ErrYield {
+		} else if err != ErrBudget {
 			t.Fatal(err)
 		}
 	}
-	if got := len(answers(t, client.here())); got != 50 || turns != 10 {
-		t.Errorf("%d answers in %d turns of 5", got, turns)
+	if got := len(answers(t, client.here())); got != 50 || budgets != 10 {
+		t.Errorf("%d responses with %d budgets of 5, want 50 with 10", got, budgets)
 	}
 }
 
@@ -461,16 +462,16 @@ func TestPanic(t *testing.T) {
 		}
 		wantAnswers(t, got, "500 500 Internal Server Error\n", "200 GET /last")
 		if got[0].header.Get("X-Lost") != "" {
-			t.Error("fields of the response that was given up were sent")
+			t.Error("the 500 has a header field of the dropped response")
 		}
 		if p := s.journal().panics; !slices.Equal(p, []string{"on purpose"}) {
 			t.Errorf("panics in the log: %q", p)
 		}
 		if file.released != 1 {
-			t.Errorf("the file was given back %d times", file.released)
+			t.Errorf("the file was released %d times, want 1", file.released)
 		}
 	})
-	s := newSetup(t, true) // and without a log
+	s := newSetup(t, true) // the same without a log
 	s.cfg.Log = nil
 	conn, client := s.pair()
 	client.send(get("/panic"))
@@ -492,8 +493,8 @@ func TestFilesAreReleasedOnce(t *testing.T) {
 		{"HEAD", strings.Replace(get("/"), "GET", "HEAD", 1), func(w *Response, f *counted) { w.File(f, 0, 5) }, 1, ""},
 		{"204", get("/"), func(w *Response, f *counted) { w.File(f, 0, 5); w.Status = 204 }, 1, ""},
 		{"304", get("/"), func(w *Response, f *counted) { w.File(f, 0, 5); w.Status = 304 }, 1, ""},
-		{"given up for an error", get("/"), func(w *Response, f *counted) { w.File(f, 0, 5); w.Error(404, ""); w.Error(403, "") }, 1, "403 Forbidden\n"},
-		{"behind an error", get("/"), func(w *Response, f *counted) { w.Error(404, ""); w.File(f, 0, 2) }, 1, "404 Not Found\n01"},
+		{"dropped by an error", get("/"), func(w *Response, f *counted) { w.File(f, 0, 5); w.Error(404, ""); w.Error(403, "") }, 1, "403 Forbidden\n"},
+		{"added after an error", get("/"), func(w *Response, f *counted) { w.Error(404, ""); w.File(f, 0, 2) }, 1, "404 Not Found\n01"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			both(t, func(t *testing.T, nonblocking bool) {
@@ -512,15 +513,15 @@ func TestFilesAreReleasedOnce(t *testing.T) {
 					t.Errorf("got %q, want a body %q", got, c.body)
 				}
 				if file.released != c.files {
-					t.Errorf("given back %d times, want %d", file.released, c.files)
+					t.Errorf("the file was released %d times, want %d", file.released, c.files)
 				}
 			})
 		})
 	}
 }
 
-// A client that goes away while its file is sent.
-func TestCutOff(t *testing.T) {
+// A client that closes while its file is sent ends the connection with an error.
+func TestClientClosesDuringResponse(t *testing.T) {
 	both(t, func(t *testing.T, nonblocking bool) {
 		s := newSetup(t, nonblocking)
 		file := newFile(t, make([]byte, 4<<20))
@@ -538,7 +539,7 @@ func TestCutOff(t *testing.T) {
 			t.Errorf("the connection ended with %v", err)
 		}
 		if file.released != 2 {
-			t.Errorf("the files were given back %d times", file.released)
+			t.Errorf("the file was released %d times, want 2", file.released)
 		}
 		if got := s.journal().entries; !slices.Equal(got, []string{"GET / HTTP/1.1 200 cut"}) {
 			t.Errorf("log: %q", got)
@@ -567,15 +568,15 @@ func TestShrunkFile(t *testing.T) {
 		}
 		head, body, _ := strings.Cut(got, "\r\n\r\n")
 		if !strings.HasSuffix(head, "Content-Length: 10") || body != "0123" {
-			t.Errorf("%q: want the announced length, and no more than there is", got)
+			t.Errorf("%q: want Content-Length 10, and only the 4 bytes of the file", got)
 		}
 		if !slices.Equal(s.journal().entries, []string{"GET / HTTP/1.1 200 cut"}) || file.released != 1 {
-			t.Errorf("log %q, given back %d times", s.journal().entries, file.released)
+			t.Errorf("log %q, released %d times", s.journal().entries, file.released)
 		}
 	})
 }
 
-// Bodies of all kinds of parts, through a send queue that takes little at a time.
+// Bodies of bytes, built text and files arrive whole through a small send queue.
 func TestParts(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 1))
 	data := make([]byte, 300_000)
@@ -622,10 +623,10 @@ func TestParts(t *testing.T) {
 			headOnly := int(parseLength(t, got[1]))
 			first := len(got[0].body)
 			if headOnly+first+len(got[2].body) != len(want) || got[0].body != string(want[:first]) || got[2].body != string(want[first+headOnly:]) {
-				t.Fatalf("round %d: other bytes than described", round)
+				t.Fatalf("round %d: the bytes differ from those that the handler described", round)
 			}
 			if file.released != files {
-				t.Fatalf("round %d: %d files described, %d given back", round, files, file.released)
+				t.Fatalf("round %d: %d files described, %d released", round, files, file.released)
 			}
 		}
 	})
@@ -639,22 +640,22 @@ func parseLength(t *testing.T, a answer) (n int64) {
 	return n
 }
 
-// Head and small body leave together.
+// A response head and a small body leave with one system call.
 func TestOnePiece(t *testing.T) {
 	s := newSetup(t, true)
 	conn, client := s.pair()
 	defer conn.Close()
 	client.send(get("/a"))
-	conn.Grant(2) // one read, one write
-	if err := serve(conn); err != ErrYield {
+	conn.SetBudget(2) // one read, one write
+	if err := serve(conn); err != ErrBudget {
 		t.Fatal(err)
 	}
 	wantAnswers(t, answers(t, client.here()), "200 GET /a")
 	s.cfg.Handler = func(w *Response, _ *Request) { w.Bytes(make([]byte, onePiece)) }
 	client.send(get("/a"))
 	conn.Ready()
-	conn.Grant(3) // that is too much for one piece
-	if err := serve(conn); err != ErrYield && err != sock.ErrAgain {
+	conn.SetBudget(3) // this body needs a second write
+	if err := serve(conn); err != ErrBudget && err != sock.ErrAgain {
 		t.Fatal(err)
 	}
 	if got := answers(t, client.here()); len(got) != 1 || len(got[0].body) != onePiece {
@@ -662,7 +663,7 @@ func TestOnePiece(t *testing.T) {
 	}
 }
 
-// All bodies together are bounded.
+// The memory of all requests together is limited.
 func TestMemoryIsBounded(t *testing.T) {
 	s := newSetup(t, true)
 	const clients = 80
@@ -690,7 +691,7 @@ func TestMemoryIsBounded(t *testing.T) {
 			}
 		}
 		if total := s.cfg.memory.Load(); total > maxMemory+2<<20 {
-			t.Fatalf("%d bytes are held", total)
+			t.Fatalf("%d bytes are counted in memory", total)
 		}
 		if !conn.refused {
 			continue
@@ -701,7 +702,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	if refused < 5 || refused > 60 {
 		t.Errorf("%d of %d refused", refused, clients)
 	}
-	conn, client := s.pair() // what needs no such memory goes on
+	conn, client := s.pair() // small requests are still served
 	client.send(get("/a") + post("/b", "small"))
 	if err := serve(conn); err != sock.ErrAgain {
 		t.Error(err)
@@ -724,7 +725,7 @@ func TestMemoryIsBounded(t *testing.T) {
 	}
 }
 
-func TestConnSendsDateOnce(t *testing.T) {
+func TestDateIsFormattedAnew(t *testing.T) {
 	w := newSetup(t, true).worker
 	first := string(w.date())
 	if _, err := time.Parse(IMFFixdate, first); err != nil {
@@ -737,7 +738,7 @@ func TestConnSendsDateOnce(t *testing.T) {
 	}
 }
 
-// The memory of a busy moment does not stay: the collector takes what is in the pool.
+// The garbage collector frees the exchanges in the pool.
 func TestPoolIsEmptied(t *testing.T) {
 	s := newSetup(t, true)
 	const clients = 100
@@ -754,7 +755,7 @@ func TestPoolIsEmptied(t *testing.T) {
 	}
 	for range clients {
 		for got := false; !got; {
-			runtime.GC() // what is in a sync.Pool goes with the second one
+			runtime.GC() // the second collection empties a sync.Pool
 			select {
 			case got = <-freed:
 			default:
@@ -764,21 +765,21 @@ func TestPoolIsEmptied(t *testing.T) {
 	}
 }
 
-// stopwatch is a Logger that keeps how long requests took.
+// stopwatch is a Logger that keeps the duration of requests.
 type stopwatch struct{ took []time.Duration }
 
 func (s *stopwatch) Log(e *Entry)      { s.took = append(s.took, e.Took) }
 func (s *stopwatch) Panic(any, []byte) {}
 
-// A request takes from its first byte to the end of its response, however long its client was idle
-// before, and whichever other request came in the same segment.
+// Entry.Took lasts from the first byte of a request to the end of its response. It includes neither
+// the idle time before nor the time of another request in the same segment.
 func TestTook(t *testing.T) {
 	s := newSetup(t, true)
 	var log stopwatch
 	s.cfg.Log = &log
 	conn, client := s.pair()
 	defer conn.Close()
-	turn := func(send string) (begin, end time.Time) {
+	feed := func(send string) (begin, end time.Time) {
 		begin = time.Now()
 		client.send(send)
 		conn.Ready()
@@ -787,11 +788,11 @@ func TestTook(t *testing.T) {
 		}
 		return begin, time.Now()
 	}
-	pause := func() { time.Sleep(5 * time.Millisecond) } // what is to be counted, or not
+	pause := func() { time.Sleep(5 * time.Millisecond) } // a time that Took must include, or must not
 	want := func(what string, least, most time.Duration) {
 		t.Helper()
 		if len(log.took) == 0 {
-			t.Fatalf("%s: nothing is logged", what)
+			t.Fatalf("%s: the log is empty", what)
 		}
 		if got := log.took[0]; got < least || got > most {
 			t.Errorf("%s took %v, want %v to %v", what, got, least, most)
@@ -800,19 +801,19 @@ func TestTook(t *testing.T) {
 	}
 	const whole = "GET / HTTP/1.1\r\nHost: h\r\n\r\n"
 	pause()
-	begin, came := turn(whole[:1])
+	begin, came := feed(whole[:1])
 	pause()
-	last, end := turn(whole[1:])
+	last, end := feed(whole[1:])
 	want("a request in two pieces", last.Sub(came), end.Sub(begin))
 	pause()
-	begin, end = turn(whole)
-	want("one behind an idle time", 0, end.Sub(begin))
-	begin, came = turn(whole + whole + whole[:1])
-	want("the first of three", 0, came.Sub(begin))
+	begin, end = feed(whole)
+	want("a request after an idle time", 0, end.Sub(begin))
+	begin, came = feed(whole + whole + whole[:1])
+	want("the first of three requests", 0, came.Sub(begin))
 	want("the second", 0, came.Sub(begin))
 	pause()
-	last, end = turn(whole[1:])
-	want("the third, which came with them in part", last.Sub(came), end.Sub(begin))
+	last, end = feed(whole[1:])
+	want("the third, of which a part came with them", last.Sub(came), end.Sub(begin))
 }
 
 // The phrases are those of RFC 9110 §15 and RFC 6585 §5.

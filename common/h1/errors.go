@@ -2,10 +2,10 @@ package h1
 
 import "errors"
 
-// ErrYield means that the connection has used all the system calls that [Conn.Grant]
-// allowed. It may still have work to do: call Fill or Flush again after the other
-// connections had their turn.
-var ErrYield = errors.New("h1: turn is over")
+// ErrBudget means that the connection has used all the system calls that [Conn.SetBudget]
+// allowed. It may still have work to do: serve the other connections, set a new budget, and
+// call Fill or Flush again.
+var ErrBudget = errors.New("h1: the budget of system calls is used up")
 
 // An Error is the reason why the server refuses a request. Status is the status code of
 // the answer. Reason is a short text for the body of the answer.

@@ -14,8 +14,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// step gives a non-blocking connection what the client sends, and runs it until it
-// would have to wait.
+// step sends text from the client and serves a non-blocking connection until it would have to
+// wait.
 func step(t *testing.T, conn *Conn, client *client, send string) {
 	t.Helper()
 	client.send(send)
@@ -25,7 +25,8 @@ func step(t *testing.T, conn *Conn, client *client, send string) {
 	}
 }
 
-// wantClass demands that a time-out of this class and length is running.
+// wantClass checks the class and the length of the time-out that is running. It returns the
+// deadline.
 func wantClass(t *testing.T, conn *Conn, class Class, length time.Duration) time.Time {
 	t.Helper()
 	got, at := conn.Deadline()
@@ -35,7 +36,7 @@ func wantClass(t *testing.T, conn *Conn, class Class, length time.Duration) time
 	return at
 }
 
-// differ gives each class another time-out.
+// differ gives each class a different time-out.
 func differ(s *setup) {
 	s.cfg.IdleTimeout, s.cfg.HeaderTimeout = time.Hour, 2*time.Hour
 	s.cfg.BodyTimeout, s.cfg.WriteTimeout = 3*time.Hour, 4*time.Hour
@@ -49,33 +50,33 @@ func TestDeadlines(t *testing.T) {
 	idle := wantClass(t, conn, ClassIdle, time.Hour)
 	step(t, conn, client, "\r\n")
 	if at := wantClass(t, conn, ClassIdle, time.Hour); at != idle {
-		t.Error("an empty line began a request")
+		t.Error("an empty line moves the idle deadline")
 	}
 	step(t, conn, client, "P")
 	head := wantClass(t, conn, ClassHead, 2*time.Hour)
 	step(t, conn, client, "OST /a HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n")
 	if at := wantClass(t, conn, ClassHead, 2*time.Hour); at != head {
-		t.Error("more of the head moved its deadline")
+		t.Error("more bytes of the head move its deadline")
 	}
 	step(t, conn, client, "\r\n")
 	body := wantClass(t, conn, ClassBody, 3*time.Hour)
 	step(t, conn, client, "ab")
 	if at := wantClass(t, conn, ClassBody, 3*time.Hour); at != body {
-		t.Error("more of the body moved its deadline")
+		t.Error("more bytes of the body move its deadline")
 	}
-	conn.Grant(1)
+	conn.SetBudget(1)
 	client.send("c")
 	conn.Ready()
-	if err := serve(conn); err != ErrYield {
+	if err := serve(conn); err != ErrBudget {
 		t.Fatal(err)
 	}
-	wantClass(t, conn, ClassWrite, 15*time.Minute) // then it asks for progress
-	conn.Grant(100)
+	wantClass(t, conn, ClassWrite, 15*time.Minute) // a sixteenth of the write time-out
+	conn.SetBudget(100)
 	if err := serve(conn); err != sock.ErrAgain {
 		t.Fatal(err)
 	}
 	if at := wantClass(t, conn, ClassIdle, time.Hour); !at.After(idle) {
-		t.Error("the idle time does not begin anew behind an answer")
+		t.Error("the idle time does not begin again after a response")
 	}
 	step(t, conn, client, "(")
 	wantClass(t, conn, ClassDrain, drainTime)
@@ -85,12 +86,12 @@ func TestExpire(t *testing.T) {
 	for _, c := range []struct {
 		name, send string
 		class      Class
-		want       string // the status that the client is told; nothing if empty
+		want       string // the status of the response, or "" for no response
 		log        string
 	}{
 		{"a new connection", "", ClassIdle, "", ""},
 		{"empty lines", "\r\n\r\n", ClassIdle, "", ""},
-		{"behind an answer", get("/a"), ClassIdle, "", "GET /a HTTP/1.1 200"},
+		{"after a response", get("/a"), ClassIdle, "", "GET /a HTTP/1.1 200"},
 		{"one byte", "G", ClassHead, "408", "   408"},
 		{"half a request line", "GET / HT", ClassHead, "408", "GET /  408"},
 		{"all but the last byte", strings.TrimSuffix(get("/a"), "\n"), ClassHead, "408", "GET /a HTTP/1.1 408"},
@@ -143,15 +144,16 @@ func TestExpire(t *testing.T) {
 	}
 }
 
+// checkExpired checks the response to a time-out, and the log.
 func checkExpired(t *testing.T, s *setup, before, got, want, log string) {
 	t.Helper()
 	if want == "" && got != "" {
-		t.Errorf("the client was told %q behind %q", got, before)
+		t.Errorf("the client gets %q after %q, want nothing", got, before)
 	}
 	if want != "" {
 		a := answers(t, got)
 		if len(a) != 1 || !strings.HasPrefix(a[0].String(), want) || a[0].header.Get("Connection") != "close" {
-			t.Errorf("the client was told %q", got)
+			t.Errorf("the client gets %q, want one %s with Connection: close", got, want)
 		}
 	}
 	if all := strings.Join(s.journal().entries, "; "); all != log {
@@ -159,8 +161,8 @@ func checkExpired(t *testing.T, s *setup, before, got, want, log string) {
 	}
 }
 
-// A client that keeps sending must not be able to keep a thread for ever: it is the time
-// that counts, not whether there is something to read.
+// A client that keeps sending a few bytes must time out. Otherwise it could hold a thread
+// forever.
 func TestExpireWhileBytesKeepComing(t *testing.T) {
 	for begun, more := range map[string]string{"G": "E", chunks(""): "1;more\r\n"} {
 		s := newSetup(t, false)
@@ -170,9 +172,9 @@ func TestExpireWhileBytesKeepComing(t *testing.T) {
 			t.Fatal(err, conn.Want())
 		}
 		client.send(more)
-		conn.since -= int64(time.Hour) // as if it had been going on for so long
+		conn.since -= int64(time.Hour) // as if the request had begun an hour ago
 		if err := conn.Fill(); err != nil || conn.Want() != Write {
-			t.Fatalf("%v, want %v: the time-out was not kept", err, conn.Want())
+			t.Fatalf("%v, want %v: the request does not time out", err, conn.Want())
 		}
 		client.endSending()
 		if err := drive(conn); err != nil {
@@ -182,7 +184,7 @@ func TestExpireWhileBytesKeepComing(t *testing.T) {
 			t.Errorf("%q", got)
 		}
 	}
-	s := newSetup(t, false) // an idle one may have waited for its thread until now
+	s := newSetup(t, false) // an idle connection may have waited for a thread until now
 	conn, client := s.pair()
 	client.send(get("/a"))
 	client.endSending()
@@ -193,7 +195,7 @@ func TestExpireWhileBytesKeepComing(t *testing.T) {
 	wantAnswers(t, answers(t, client.all()), "200 GET /a")
 }
 
-// A refused client may go on sending for a while; what it sends is not looked at.
+// After a refusal the connection reads and drops bytes, up to a number of bytes and a time.
 func TestDrain(t *testing.T) {
 	both(t, func(t *testing.T, nonblocking bool) {
 		s := newSetup(t, nonblocking)
@@ -205,13 +207,13 @@ func TestDrain(t *testing.T) {
 			t.Errorf("%q", answer)
 		}
 		if n, err := client.Read(make([]byte, 1)); n != 0 || err != io.EOF {
-			t.Errorf("behind the answer: %d, %v", n, err)
+			t.Errorf("after the answer: %d, %v; want the end of the stream", n, err)
 		}
-		// drainBytes are read; with more the connection is closed.
+		// The connection reads drainBytes. After more bytes it is closed.
 		client.send(strings.Repeat(get("/more"), drainBytes/len(get("/more"))))
 		n, err := io.Copy(client, io.LimitReader(endless{}, 64<<20))
 		if !errors.Is(err, syscall.EPIPE) && !errors.Is(err, syscall.ECONNRESET) {
-			t.Errorf("%d more bytes were taken, %v", n, err)
+			t.Errorf("after %d more bytes: %v, want EPIPE or ECONNRESET", n, err)
 		}
 		if err := <-done; err != nil {
 			t.Error(err)
@@ -227,9 +229,9 @@ func TestDrain(t *testing.T) {
 		at := wantClass(t, conn, ClassDrain, drainTime)
 		step(t, conn, client, "more")
 		if again := wantClass(t, conn, ClassDrain, drainTime); again != at || conn.Want() != Read {
-			t.Error("more bytes moved the deadline")
+			t.Error("more bytes move the deadline")
 		}
-		conn.Expire() // but the client has not read the answer
+		conn.Expire() // on a socketpair, bytes are unacknowledged until the client reads them
 		if conn.Want() != Read || conn.FD() != -1 {
 			t.Errorf("want %v on descriptor %d", conn.Want(), conn.FD())
 		}
@@ -242,12 +244,13 @@ func TestDrain(t *testing.T) {
 	})
 }
 
+// endless is a Reader without an end.
 type endless struct{}
 
 func (endless) Read(p []byte) (int, error) { return len(p), nil }
 
-// A client that sends much more than it is refused for still reads the refusal, over
-// real TCP, where a reset would overtake it.
+// A client that sends many more bytes after a bad request can still read the answer. The test
+// uses TCP, where a reset would overtake the answer.
 func TestRefusalIsReadable(t *testing.T) {
 	both(t, func(t *testing.T, nonblocking bool) {
 		for range 20 {
@@ -267,15 +270,14 @@ func TestRefusalIsReadable(t *testing.T) {
 	})
 }
 
-// Connection: close with more behind it: what was read too much is no reason to lose
-// the answer.
+// Bytes after a request with Connection: close do not make the client lose the response.
 func TestCloseWithUnreadBytes(t *testing.T) {
 	both(t, func(t *testing.T, nonblocking bool) {
-		for _, behind := range []string{"", "x", strings.Repeat("x", 100_000)} {
+		for _, more := range []string{"", "x", strings.Repeat("x", 100_000)} {
 			s := newSetup(t, nonblocking)
 			conn, client := s.tcp(time.Minute)
 			done := background(conn)
-			client.send(lastRequest + behind)
+			client.send(lastRequest + more)
 			wantAnswers(t, answers(t, client.all()), "200 GET /last")
 			client.Close()
 			if err := <-done; err != nil {
@@ -285,7 +287,7 @@ func TestCloseWithUnreadBytes(t *testing.T) {
 	})
 }
 
-// untilAcknowledged reads from the client until the server's kernel knows.
+// untilAcknowledged makes the client read until the server's kernel has an acknowledgement.
 func untilAcknowledged(t *testing.T, conn *Conn, client *client) {
 	t.Helper()
 	before, err := conn.sock.Unacked()
@@ -303,7 +305,8 @@ func untilAcknowledged(t *testing.T, conn *Conn, client *client) {
 	}
 }
 
-// settle waits until the client's kernel takes no more by itself.
+// settle calls again until the number of unacknowledged bytes no longer changes: the client's
+// kernel then takes no more bytes until the client reads.
 func settle(t *testing.T, conn *Conn, again func()) {
 	t.Helper()
 	for before := -1; ; {
@@ -323,7 +326,7 @@ const large = 16 << 20
 
 func sendLarge(w *Response, _ *Request) { w.Bytes(make([]byte, large)) }
 
-// age makes it later for a connection, without waiting.
+// age lets time pass for a connection, without waiting.
 func age(conn *Conn, by time.Duration) {
 	conn.since -= int64(by)
 	conn.probedAt -= int64(by)
@@ -340,27 +343,24 @@ func TestWriteTimeout(t *testing.T) {
 			if err := serve(conn); err != sock.ErrAgain {
 				t.Fatal(err)
 			}
-			conn.Expire() // looks at what was acknowledged, as serve did
-			if conn.Want() != Write {
-				conn.state = responding // it was settled already; the next round sees it
-			}
+			conn.Expire() // ask for the acknowledged bytes
 		})
-		for range 3 { // a client that reads, however little, is waited for
+		for range 3 { // a client that reads slowly does not time out
 			untilAcknowledged(t, conn, client)
 			_, before := conn.Deadline()
 			age(conn, s.cfg.WriteTimeout)
 			conn.Expire()
 			if _, after := conn.Deadline(); conn.Want() != Write || !after.After(before) {
-				t.Fatalf("a client that reads was given up: want %v", conn.Want())
+				t.Fatalf("a client that reads is aborted: want %v", conn.Want())
 			}
 		}
-		for asked := 1; conn.Want() == Write; asked++ { // each time that the Deadline is over
+		for asked := 1; conn.Want() == Write; asked++ { // at each Deadline
 			if asked > 16 {
-				t.Fatal("a client that does not read is waited for")
+				t.Fatal("a client that does not read is not aborted")
 			}
 			age(conn, s.cfg.probeTime())
 			if conn.Expire(); conn.Want() == Close && asked < 16 {
-				t.Fatalf("given up when asked for the %d. time, before its time was over", asked)
+				t.Fatalf("aborted at probe %d, before the time-out is over", asked)
 			}
 		}
 		conn.Close()
@@ -374,7 +374,7 @@ func TestWriteTimeout(t *testing.T) {
 	t.Run("blocking", func(t *testing.T) {
 		s := newSetup(t, false)
 		s.cfg.Handler = sendLarge
-		conn, client := s.tcp(20 * time.Millisecond) // which is what ends a Flush
+		conn, client := s.tcp(20 * time.Millisecond) // the time limit of one Flush
 		client.send(get("/"))
 		if err := conn.Fill(); err != nil {
 			t.Fatal(err)
@@ -385,30 +385,22 @@ func TestWriteTimeout(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		settle(t, conn, func() {
-			flush()
-			conn.state = responding
-		})
+		settle(t, conn, flush)
 		conn.progressed()
 		for range 3 {
 			untilAcknowledged(t, conn, client)
 			age(conn, s.cfg.WriteTimeout)
 			if flush(); conn.Want() != Write {
-				t.Fatal("a client that reads was given up")
+				t.Fatal("a client that reads is aborted")
 			}
 		}
-		settle(t, conn, func() { // what it took just now may still make room
-			flush()
-			if conn.Want() == Close {
-				return
-			}
-		})
+		settle(t, conn, flush) // the bytes that the client has read may still make room
 		if flush(); conn.Want() != Write {
-			t.Fatal("given up before its time was over")
+			t.Fatal("aborted before the time-out is over")
 		}
 		age(conn, s.cfg.WriteTimeout)
 		if flush(); conn.Want() != Close {
-			t.Fatal("a client that does not read is waited for")
+			t.Fatal("a client that does not read is not aborted")
 		}
 		conn.Close()
 		if _, err := io.Copy(io.Discard, client); !errors.Is(err, syscall.ECONNRESET) {
@@ -417,9 +409,9 @@ func TestWriteTimeout(t *testing.T) {
 	})
 }
 
-// The answers before are still on their way: that nothing of this one has been
-// acknowledged does not mean that the client does not read.
-func TestWriteTimeoutBehindEarlierAnswers(t *testing.T) {
+// Bytes of earlier responses may be unacknowledged. A client that acknowledges these makes
+// progress, even if it has acknowledged nothing of the response under way.
+func TestWriteTimeoutAfterEarlierResponses(t *testing.T) {
 	s := newSetup(t, false)
 	s.cfg.Handler = func(w *Response, r *Request) {
 		if string(r.Path) == "/small" {
@@ -431,7 +423,7 @@ func TestWriteTimeoutBehindEarlierAnswers(t *testing.T) {
 	conn, client := s.tcp(20 * time.Millisecond)
 	defer conn.Close()
 	client.send(strings.Repeat(get("/small"), 1000) + get("/"))
-	// Answers without number go out, and none of them is read.
+	// The client reads none of the small responses.
 	for conn.ex == nil || conn.ex.res.length < large || conn.Want() != Write {
 		var err error
 		if conn.Want() == Read {
@@ -443,21 +435,21 @@ func TestWriteTimeoutBehindEarlierAnswers(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	conn.ex.sent = 0 // as if the kernel had taken nothing of the large one yet
+	conn.ex.sent = 0 // as if the kernel had taken nothing of the large response yet
 	age(conn, s.cfg.WriteTimeout)
 	conn.Expire()
 	if conn.Want() != Write {
-		t.Fatal("given up before anything was asked")
+		t.Fatal("aborted at the first probe")
 	}
 	untilAcknowledged(t, conn, client)
 	age(conn, s.cfg.WriteTimeout)
 	conn.Expire()
 	if conn.Want() != Write {
-		t.Fatal("given up although the client reads")
+		t.Fatal("aborted although the client reads")
 	}
 }
 
-// A slow client gets all of it, in any number of time-outs.
+// A slow client gets the whole response, however many time-outs that takes.
 func TestSlowReader(t *testing.T) {
 	both(t, func(t *testing.T, nonblocking bool) {
 		const timeout = 300 * time.Millisecond
@@ -481,7 +473,7 @@ func TestSlowReader(t *testing.T) {
 				t.Fatalf("%d bytes, then %v", got, err)
 			}
 			if got < 1<<20 {
-				time.Sleep(time.Millisecond) // this is what is slow; nothing waits for it
+				time.Sleep(time.Millisecond) // the client is slow on purpose
 			}
 		}
 		if err := <-done; err != nil || got <= 8<<20 {
@@ -490,7 +482,7 @@ func TestSlowReader(t *testing.T) {
 	})
 }
 
-// switchOff is a Stop.
+// switchOff is a Stop that a test can begin.
 type switchOff struct {
 	stopping atomic.Bool
 	r, w     int
@@ -515,7 +507,7 @@ func TestStop(t *testing.T) {
 		for _, c := range []struct {
 			name, before, after string
 			want                []string
-			closeOf             int // the answer that says Connection: close, or -1
+			closeOf             int // the response with Connection: close, or -1
 		}{
 			{"a new connection", "", "", nil, -1},
 			{"empty lines", "\r\n", "", nil, -1},
@@ -527,7 +519,7 @@ func TestStop(t *testing.T) {
 				off := newSwitch(t)
 				s.cfg.Stop = off
 				conn, client := s.pair()
-				// Up to the stop by hand, so that it is certain what was read before it.
+				// Read before the stop by hand, so that it is certain what has been read.
 				if c.before != "" {
 					client.send(c.before)
 					if err := conn.Fill(); err != nil {
@@ -547,12 +539,12 @@ func TestStop(t *testing.T) {
 				wantAnswers(t, got, c.want...)
 				for i, a := range got {
 					if closes := a.header.Get("Connection") == "close"; closes != (i == c.closeOf) {
-						t.Errorf("answer %d: Connection: close is %v", i, closes)
+						t.Errorf("response %d has Connection: close: %v", i, closes)
 					}
 				}
 			})
 		}
-		t.Run("a request that was sent and not read", func(t *testing.T) {
+		t.Run("a request that has arrived", func(t *testing.T) {
 			s := newSetup(t, nonblocking)
 			off := newSwitch(t)
 			s.cfg.Stop = off
@@ -566,16 +558,16 @@ func TestStop(t *testing.T) {
 			}
 			wantAnswers(t, got, "200 GET /a")
 			if got[0].header.Get("Connection") != "close" {
-				t.Error("it does not say that it closes")
+				t.Error("the response has no Connection: close")
 			}
 		})
-		t.Run("while it waits", func(t *testing.T) {
+		t.Run("an idle connection", func(t *testing.T) {
 			s := newSetup(t, nonblocking)
 			off := newSwitch(t)
 			s.cfg.Stop = off
 			conn, client := s.pair()
 			client.send(get("/a"))
-			if nonblocking { // its event loop tells it
+			if nonblocking { // as an event loop does
 				step(t, conn, client, "")
 				off.stop()
 				step(t, conn, client, "")
@@ -587,7 +579,7 @@ func TestStop(t *testing.T) {
 			}
 			done := background(conn)
 			readUntil(t, client, "GET /a")
-			off.stop() // which poll(2) is told by the pipe, now or when it begins
+			off.stop() // the pipe wakes poll(2), even if poll(2) begins later
 			if got := client.all(); got != "" {
 				t.Errorf("%q", got)
 			}
@@ -605,30 +597,30 @@ func TestMove(t *testing.T) {
 	defer conn.Close()
 	step(t, conn, client, get("/a")+"GET")
 	if conn.Move(other) {
-		t.Error("moved with a request under way")
+		t.Error("a connection moves with a request under way")
 	}
 	step(t, conn, client, get("/b")[3:])
 	_, before := conn.Deadline()
 	if !conn.Move(other) {
-		t.Error("an idle connection stays")
+		t.Error("an idle connection does not move")
 	}
 	if _, after := conn.Deadline(); after != before {
-		t.Error("the idle time began anew")
+		t.Error("the idle time begins again")
 	}
 	step(t, conn, client, get("/c"))
 	wantAnswers(t, answers(t, client.here()), "200 GET /a", "200 GET /b", "200 GET /c")
 	if conn.worker != other {
-		t.Error("it did not move")
+		t.Error("the connection has its old worker")
 	}
 	step(t, conn, client, "(")
 	if conn.Move(other) {
-		t.Error("moved while draining")
+		t.Error("a connection moves while draining")
 	}
 }
 
-// One blocking sendfile(2) waits for SO_SNDTIMEO several times. That is no reason for the whole of it to
-// last several time-outs: a client that reads nothing is given up after 64 waits and a few more.
-func TestWriteTimeoutIsOne(t *testing.T) {
+// A blocking sendfile(2) may wait for SO_SNDTIMEO several times. A client that reads nothing must still
+// be aborted after one write time-out, which is 64 times SO_SNDTIMEO.
+func TestWriteTimeoutOfSendfile(t *testing.T) {
 	s := newSetup(t, false)
 	s.cfg.WriteTimeout = 640 * time.Millisecond
 	file := newFile(t, make([]byte, large))
@@ -646,15 +638,16 @@ func TestWriteTimeoutIsOne(t *testing.T) {
 		}
 	}
 	if took := time.Since(start); conn.Want() != Close || took < s.cfg.WriteTimeout {
-		t.Errorf("after %v it wants %v", took, conn.Want())
+		t.Errorf("after %v the connection wants %v", took, conn.Want())
 	}
-	if calls > 64+16 { // the first ones fill the buffers
-		t.Errorf("it took %d calls to see that nobody reads", calls)
+	if calls > 64+16 { // the first calls fill the buffers
+		t.Errorf("the client is aborted after %d calls", calls)
 	}
 }
 
-// A client that does not even read a 100 Continue has the time of a body, not that of one blocking send.
-func TestInviteThatBlocks(t *testing.T) {
+// A client that does not read a 100 Continue has the whole body time-out, not only the time of one
+// blocking send.
+func TestContinueThatBlocks(t *testing.T) {
 	s := newSetup(t, false)
 	conn, client := s.pair()
 	defer conn.Close()
@@ -662,7 +655,7 @@ func TestInviteThatBlocks(t *testing.T) {
 	if err := unix.SetsockoptTimeval(conn.FD(), unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv); err != nil {
 		t.Fatal(err)
 	}
-	for filler := make([]byte, 4096); ; { // the answers before, which it has not read
+	for filler := make([]byte, 4096); ; { // fill the send queue
 		if err := unix.Sendto(conn.FD(), filler, unix.MSG_DONTWAIT, nil); err == unix.EAGAIN {
 			break
 		} else if err != nil {
@@ -677,29 +670,29 @@ func TestInviteThatBlocks(t *testing.T) {
 	}
 	age(conn, s.cfg.BodyTimeout)
 	if err := conn.Flush(); err != nil || conn.ex.res.Status != 408 {
-		t.Errorf("%v, %d: the body is late", err, conn.ex.res.Status)
+		t.Errorf("%v, status %d, want 408", err, conn.ex.res.Status)
 	}
 }
 
-// Bytes that nobody has read yet count even if they are still in the kernel.
+// Unread bytes in the kernel also make a connection drain.
 func TestCloseWithBytesInTheKernel(t *testing.T) {
-	for behind, want := range map[string]Want{"": Close, "x": Read} {
+	for more, want := range map[string]Want{"": Close, "x": Read} {
 		s := newSetup(t, true)
 		conn, client := s.pair()
 		client.send(lastRequest)
 		if err := conn.Fill(); err != nil {
 			t.Fatal(err)
 		}
-		client.send(behind)
+		client.send(more)
 		if err := conn.Flush(); err != nil || conn.Want() != want {
-			t.Errorf("%q behind the request: %v, want %v", behind, err, conn.Want())
+			t.Errorf("%q after the request: %v, Want is %v", more, err, conn.Want())
 		}
 		conn.Close()
 	}
 }
 
-// A server that comes back to a connection only after its idle time is over answers what was asked
-// meanwhile, and closes who asked nothing.
+// A server that is late at an idle time-out answers a request that has arrived meanwhile. Without a
+// request, it closes the connection.
 func TestLateServer(t *testing.T) {
 	s := newSetup(t, true)
 	for _, asked := range []bool{true, false} {
@@ -718,11 +711,11 @@ func TestLateServer(t *testing.T) {
 		err := serve(conn)
 		switch {
 		case asked && err != sock.ErrAgain:
-			t.Errorf("asked in time: %v, want an answer and ErrAgain", err)
+			t.Errorf("with a request: %v, want a response and ErrAgain", err)
 		case asked && client.here() == "":
-			t.Error("asked in time: no answer")
+			t.Error("with a request: no response")
 		case !asked && err != nil:
-			t.Errorf("nothing asked: %v, want the end", err)
+			t.Errorf("without a request: %v, want the end", err)
 		}
 		conn.Close()
 	}

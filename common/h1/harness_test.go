@@ -19,13 +19,13 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// both runs a test with a blocking and with a non-blocking server.
+// both runs a test with a blocking and with a non-blocking connection.
 func both(t *testing.T, test func(t *testing.T, nonblocking bool)) {
 	t.Run("blocking", func(t *testing.T) { test(t, false) })
 	t.Run("nonblocking", func(t *testing.T) { test(t, true) })
 }
 
-// journal is a Logger that keeps copies.
+// journal is a Logger that keeps the entries as text.
 type journal struct {
 	mu      sync.Mutex
 	entries []string
@@ -50,11 +50,11 @@ func (j *journal) Panic(value any, stack []byte) {
 	defer j.mu.Unlock()
 	j.panics = append(j.panics, fmt.Sprint(value))
 	if !bytes.Contains(stack, []byte("harness_test.go")) {
-		j.panics = append(j.panics, "a stack without the handler")
+		j.panics = append(j.panics, "the stack does not show the handler")
 	}
 }
 
-// testConfig has time-outs that no test reaches unless it means to.
+// testConfig returns a Config with time-outs that no test reaches by accident.
 func testConfig() *Config {
 	return &Config{
 		Handler: echo, Log: new(journal),
@@ -62,7 +62,8 @@ func testConfig() *Config {
 	}
 }
 
-// echo answers with what it understood. The path says how.
+// echo responds with the method, the path and the body of the request. Some paths change the
+// response.
 func echo(w *Response, r *Request) {
 	switch string(r.Path) {
 	case "/204":
@@ -89,7 +90,7 @@ func echo(w *Response, r *Request) {
 	w.Built(b)
 }
 
-// setup is what the connections of a test have in common.
+// setup holds what the connections of a test share.
 type setup struct {
 	t           testing.TB
 	cfg         *Config
@@ -105,7 +106,7 @@ func newSetup(t testing.TB, nonblocking bool) *setup {
 
 func (s *setup) journal() *journal { return s.cfg.Log.(*journal) }
 
-// pair returns a connection over a socketpair and its client.
+// pair returns a connection over a socketpair(2), and its client.
 func (s *setup) pair() (*Conn, *client) {
 	s.t.Helper()
 	fds, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
@@ -126,8 +127,8 @@ func (s *setup) pair() (*Conn, *client) {
 	return s.worker.Open(sock.FromFD(fds[0], peer, s.nonblocking)), s.client(fds[1])
 }
 
-// tcp is pair over loopback, where the kernel tells what the client acknowledged. The
-// client has a small receive buffer.
+// tcp is like pair, but over TCP on the loopback interface, where the kernel counts the
+// acknowledged bytes. The client has a small receive buffer.
 func (s *setup) tcp(sendTimeout time.Duration) (*Conn, *client) {
 	s.t.Helper()
 	must := func(err error) {
@@ -158,7 +159,7 @@ func (s *setup) tcp(sendTimeout time.Duration) (*Conn, *client) {
 	return s.worker.Open(accepted), s.client(fd)
 }
 
-// client is the other end: a net.Conn with a deadline, for no test should hang.
+// client is the client's end of a connection. It has a deadline, so that no test hangs.
 type client struct {
 	net.Conn
 	t testing.TB
@@ -192,7 +193,8 @@ func (c *client) endSending() {
 	}
 }
 
-// here returns what has arrived already, without waiting; nothing at the end too.
+// here returns the bytes that have arrived already, without waiting. At the end of the stream
+// it returns "".
 func (c *client) here() string {
 	c.t.Helper()
 	raw, err := c.Conn.(syscall.Conn).SyscallConn()
@@ -213,12 +215,12 @@ func (c *client) all() string {
 	c.t.Helper()
 	b, err := io.ReadAll(c)
 	if err != nil {
-		c.t.Fatalf("the client reads %d bytes, %.1000q, then %v", len(b), b, err)
+		c.t.Fatalf("the client reads %d bytes, %.1000q, and then %v", len(b), b, err)
 	}
 	return string(b)
 }
 
-// serve is the loop that is the same in every stage.
+// serve is the function serve of all stages.
 func serve(c *Conn) error {
 	for {
 		var err error
@@ -236,8 +238,8 @@ func serve(c *Conn) error {
 	}
 }
 
-// drive serves a connection to its end as a stage does, whether it is blocking or not,
-// and closes it.
+// drive serves a connection until it is over, and closes it. It waits as stages 1 to 3 do if
+// the connection is blocking, and as stage 4 does if not.
 func drive(c *Conn) error {
 	defer c.Close()
 	for {
@@ -257,21 +259,21 @@ func drive(c *Conn) error {
 			}
 			continue
 		}
-		if err != ErrYield {
+		if err != ErrBudget {
 			return err
 		}
-		c.Grant(1)
+		c.SetBudget(1)
 	}
 }
 
-// background drives c on another goroutine; what it ends with comes from the channel.
+// background calls drive on another goroutine. The channel delivers the result.
 func background(c *Conn) <-chan error {
 	done := make(chan error, 1)
 	go func() { done <- drive(c) }()
 	return done
 }
 
-// answer is what the client understood of one response.
+// answer is one response as the client has parsed it.
 type answer struct {
 	status int
 	header http.Header
@@ -280,8 +282,8 @@ type answer struct {
 
 func (a answer) String() string { return fmt.Sprintf("%d %s", a.status, a.body) }
 
-// answers parses what a server sent, to the last byte. methods are those of the
-// requests, in order; GET where they end.
+// answers parses all responses in text, to the last byte. methods are the methods of the
+// requests, in order. A request without one is a GET.
 func answers(t testing.TB, text string, methods ...string) (all []answer) {
 	t.Helper()
 	r := bufio.NewReader(bytes.NewReader([]byte(text)))
@@ -308,14 +310,14 @@ func answers(t testing.TB, text string, methods ...string) (all []answer) {
 		if _, err := http.ParseTime(res.Header.Get("Date")); err != nil && res.StatusCode >= 200 {
 			t.Errorf("answer %d: Date: %v", res.StatusCode, err)
 		}
-		if res.Close { // net/http has taken the field out
+		if res.Close { // net/http has removed the field
 			res.Header.Set("Connection", "close")
 		}
 		all = append(all, answer{res.StatusCode, res.Header, string(body)})
 	}
 }
 
-// wantAnswers compares answers with their texts.
+// wantAnswers compares the status and the body of each answer.
 func wantAnswers(t testing.TB, got []answer, want ...string) {
 	t.Helper()
 	if len(got) != len(want) {
@@ -329,7 +331,7 @@ func wantAnswers(t testing.TB, got []answer, want ...string) {
 	}
 }
 
-// counted is a File that counts how often it is given back.
+// counted is a File that counts how often it is released.
 type counted struct {
 	f        *os.File
 	released int
@@ -338,7 +340,7 @@ type counted struct {
 func (c *counted) FD() int  { return int(c.f.Fd()) }
 func (c *counted) Release() { c.released++ }
 
-// newFile makes a file with these bytes, and two references to give away.
+// newFile makes a file with these bytes.
 func newFile(t testing.TB, data []byte) *counted {
 	t.Helper()
 	f, err := os.Create(filepath.Join(t.TempDir(), "file"))

@@ -13,10 +13,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// bulk is a response that the kernel takes whole, though its client does not read.
+// bulk is the size of a body that the kernel takes completely even if the client does not read.
 const bulk = 300_000
 
-// sendBulk answers with bulk bytes, and closes for /close.
+// sendBulk responds with bulk bytes. For /close it also closes the connection.
 func sendBulk(w *Response, r *Request) {
 	w.Bytes(bytes.Repeat([]byte("0123456789"), bulk/10))
 	if string(r.Path) == "/close" {
@@ -24,8 +24,8 @@ func sendBulk(w *Response, r *Request) {
 	}
 }
 
-// newBulk returns a non-blocking connection whose client has been sent the response to
-// path, and reads nothing.
+// newBulk returns a non-blocking connection that has sent the response to path. Its client has
+// read nothing.
 func newBulk(t *testing.T, path string) (*setup, *Conn, *client) {
 	t.Helper()
 	s := newSetup(t, true)
@@ -39,15 +39,16 @@ func newBulk(t *testing.T, path string) (*setup, *Conn, *client) {
 	return s, conn, client
 }
 
+// awaitReadable waits until the connection has something to read.
 func awaitReadable(t *testing.T, conn *Conn) {
 	t.Helper()
 	if n, err := sock.Poll([]unix.PollFd{{Fd: int32(conn.sock.FD()), Events: unix.POLLIN}}, 10*time.Second); n != 1 || err != nil {
-		t.Fatalf("nothing arrives: %d, %v", n, err)
+		t.Fatalf("no bytes arrive: %d, %v", n, err)
 	}
 	conn.Ready()
 }
 
-// wantBulk demands the whole response and the end of the stream.
+// wantBulk checks that the client gets the whole response and the end of the stream.
 func wantBulk(t *testing.T, client *client) {
 	t.Helper()
 	b, err := io.ReadAll(client)
@@ -56,22 +57,22 @@ func wantBulk(t *testing.T, client *client) {
 	}
 	_, body, ok := strings.Cut(string(b), "\r\n\r\n")
 	if !ok || len(body) != bulk {
-		t.Errorf("%d of %d bytes", len(body), bulk)
+		t.Errorf("the client gets %d of %d bytes", len(body), bulk)
 	}
 }
 
-// The client sends two bytes more before it has read the last response, as some send CR LF
-// after a request. It gets the response all the same, and then the end.
+// A client that sends more bytes before it has read the last response still gets the whole
+// response. Some clients send CR LF after a request.
 func TestLinger(t *testing.T) {
 	both(t, func(t *testing.T, nonblocking bool) {
-		for what, send := range map[string]func(c *client){
+		for name, send := range map[string]func(c *client){
 			"nothing":        func(*client) {},
 			"two bytes":      func(c *client) { c.send("\r\n") },
 			"an urgent byte": func(c *client) { unix.Sendto(clientFD(c.t, c), []byte("!"), unix.MSG_OOB, nil) },
-			"its end":        func(c *client) { c.endSending() },
+			"the end":        func(c *client) { c.endSending() },
 			"bytes and end":  func(c *client) { c.send("\r\n"); c.endSending() },
 		} {
-			t.Run(what, func(t *testing.T) {
+			t.Run(name, func(t *testing.T) {
 				s := newSetup(t, nonblocking)
 				s.cfg.Handler = sendBulk
 				conn, client := s.tcp(time.Minute)
@@ -89,12 +90,12 @@ func TestLinger(t *testing.T) {
 	})
 }
 
-// untilShutdown waits until the server has sent everything and its FIN, which the client's
-// small window keeps from arriving: then two sequence numbers are out of step no more.
+// untilShutdown waits until the server has sent the whole response and its FIN. The client
+// does not read them: its small window keeps the FIN from arriving.
 func untilShutdown(t *testing.T, client *client) {
 	t.Helper()
 	p := make([]byte, 1)
-	for { // the response has begun; the rest is in the server's kernel by then, for it sends in one call
+	for { // the server sends the response with one call, so after the first line its kernel has all
 		if _, err := client.Read(p); err != nil {
 			t.Fatal(err)
 		}
@@ -104,8 +105,8 @@ func untilShutdown(t *testing.T, client *client) {
 	}
 }
 
-// A client that reads nothing is given up after the write time-out, with a reset, and is
-// asked seldom until then.
+// A client that reads nothing is aborted after the write time-out, with a reset. Until then
+// there are only a few probes.
 func TestLingerIsBounded(t *testing.T) {
 	for name, end := range map[string]bool{"lingering": false, "unheard": true} {
 		t.Run(name, func(t *testing.T) {
@@ -114,25 +115,25 @@ func TestLingerIsBounded(t *testing.T) {
 				client.endSending()
 				awaitReadable(t, conn)
 				if err := serve(conn); err != sock.ErrAgain || conn.FD() != -1 {
-					t.Fatalf("%v, descriptor %d: the end of the stream would be reported for ever", err, conn.FD())
+					t.Fatalf("%v, descriptor %d: epoll would report the end of the stream forever", err, conn.FD())
 				}
 			}
 			settle(t, conn, func() { conn.Expire() })
 			untilAcknowledged(t, conn, client)
 			age(conn, s.cfg.WriteTimeout)
 			if conn.Expire(); conn.Want() != Read {
-				t.Fatal("given up although it reads")
+				t.Fatal("aborted although the client reads")
 			}
 			settle(t, conn, func() { conn.Expire() })
 			asked, waited := 0, time.Duration(0)
 			for ; conn.Want() == Read; asked++ {
 				left := conn.left()
-				age(conn, left) // as if the Deadline had come
+				age(conn, left) // until the Deadline
 				waited += left
 				conn.Expire()
 			}
 			if waited < s.cfg.WriteTimeout-time.Second || waited > s.cfg.WriteTimeout+time.Second || asked > 300 {
-				t.Errorf("asked %d times and given up after %v of %v", asked, waited, s.cfg.WriteTimeout)
+				t.Errorf("aborted after %d probes and %v, want at most 300 and %v", asked, waited, s.cfg.WriteTimeout)
 			}
 			if err := conn.Close(); err != nil {
 				t.Error(err)
@@ -144,7 +145,7 @@ func TestLingerIsBounded(t *testing.T) {
 	}
 }
 
-// A reset is noticed where no event tells of it.
+// A connection in the state unheard notices a reset, although no event reports it.
 func TestUnheardReset(t *testing.T) {
 	_, conn, client := newBulk(t, "/close")
 	defer conn.Close()
@@ -154,18 +155,19 @@ func TestUnheardReset(t *testing.T) {
 		t.Fatalf("%v, descriptor %d", err, conn.FD())
 	}
 	fd := conn.sock.FD()
-	client.Close() // with unread bytes: the client's kernel resets
+	client.Close() // the client has unread bytes, so its kernel sends a reset
 	if n, err := sock.Poll([]unix.PollFd{{Fd: int32(fd), Events: unix.POLLERR}}, 10*time.Second); n != 1 || err != nil {
 		t.Fatal(n, err)
 	}
 	for deadline := time.Now().Add(10 * time.Second); conn.Want() != Close; conn.Expire() {
 		if time.Now().After(deadline) {
-			t.Fatal("the reset is not noticed")
+			t.Fatal("the connection does not notice the reset")
 		}
 	}
 }
 
-// The idle time begins when the client has the response, not when the kernel has it.
+// The idle time begins when the client has acknowledged the response, not when the kernel has
+// taken it.
 func TestIdleBeginsWhenAcknowledged(t *testing.T) {
 	s, conn, client := newBulk(t, "/")
 	defer conn.Close()
@@ -174,15 +176,15 @@ func TestIdleBeginsWhenAcknowledged(t *testing.T) {
 		t.Fatalf("class %v", class)
 	}
 	if conn.Move(s.cfg.NewWorker()) {
-		t.Error("moved before it is idle")
+		t.Error("a connection moves before it is idle")
 	}
 	for range probesSoon {
 		conn.Expire()
 	}
 	if class, _ := conn.Deadline(); class != ClassProbe {
-		t.Errorf("class %v: it is asked too often", class)
+		t.Errorf("class %v after %d probes, want %v", class, probesSoon, ClassProbe)
 	}
-	age(conn, s.cfg.IdleTimeout) // which is no time-out yet
+	age(conn, s.cfg.IdleTimeout) // shorter than the write time-out, which is running
 	conn.Expire()
 	if conn.Want() != Read {
 		t.Fatal("closed while the client reads")
@@ -193,16 +195,17 @@ func TestIdleBeginsWhenAcknowledged(t *testing.T) {
 			break
 		}
 		if time.Now().After(deadline) {
-			t.Fatal("never idle")
+			t.Fatal("the connection does not become idle")
 		}
 	}
 	wantClass(t, conn, ClassIdle, time.Hour)
-	step(t, conn, client, get("/")) // and it is served again, from both states
+	step(t, conn, client, get("/")) // requests are served from both states
 	readBulk(t, client)
 	step(t, conn, client, get("/close"))
 	readBulk(t, client)
 }
 
+// readBulk reads one response.
 func readBulk(t *testing.T, client *client) {
 	t.Helper()
 	head := readUntil(t, client, "\r\n\r\n")
@@ -211,7 +214,7 @@ func readBulk(t *testing.T, client *client) {
 	}
 }
 
-// Small responses cost no probing, however many there are.
+// Small responses need no probes, however many there are.
 func TestSmallResponsesAreIdleAtOnce(t *testing.T) {
 	s := newSetup(t, true)
 	conn, client := s.tcp(time.Minute)
@@ -224,8 +227,8 @@ func TestSmallResponsesAreIdleAtOnce(t *testing.T) {
 	}
 }
 
-// A stop, the end of the stream and the idle time-out leave a response that is on its way
-// alone.
+// After a stop, the end of the stream or the idle time-out, the client still gets the rest of a
+// response.
 func TestLeaveWhileUnacknowledged(t *testing.T) {
 	for name, leave := range map[string]func(s *setup, conn *Conn, c *client){
 		"stop": func(s *setup, conn *Conn, _ *client) {
@@ -253,7 +256,7 @@ func TestLeaveWhileUnacknowledged(t *testing.T) {
 			}
 		})
 	}
-	t.Run("small ones behind", func(t *testing.T) { // of which many are as much as a large one
+	t.Run("idle time-out", func(t *testing.T) { // many small responses may be unacknowledged
 		s := newSetup(t, true)
 		s.cfg.Handler = func(w *Response, _ *Request) { w.Bytes(make([]byte, 1000)) }
 		conn, client := s.tcp(time.Minute)
@@ -282,7 +285,7 @@ func TestLeaveWhileUnacknowledged(t *testing.T) {
 	})
 }
 
-// A close after a small response is a close at once: one system call is enough.
+// After a small response, the connection is closed at once, without lingering.
 func TestPlainClose(t *testing.T) {
 	s := newSetup(t, true)
 	conn, client := s.tcp(time.Minute)
@@ -294,32 +297,33 @@ func TestPlainClose(t *testing.T) {
 	}
 }
 
-// An idle connection holds no memory, also where the turn ended with its last response.
-func TestTurnEndsWithResponse(t *testing.T) {
-	for _, turn := range []int{2, 3, 4, 5, 6, 7} {
+// An idle connection holds no exchange, even if its budget ended with its last response.
+func TestBudgetEndsWithResponse(t *testing.T) {
+	for _, budget := range []int{2, 3, 4, 5, 6, 7} {
 		s := newSetup(t, true)
 		conn, client := s.pair()
 		client.send(strings.Repeat(get("/a"), 5))
 		conn.Ready()
 		for range 6 {
-			conn.Grant(turn)
+			conn.SetBudget(budget)
 			if err := serve(conn); err == sock.ErrAgain {
 				break
-			} else if err != ErrYield {
+			} else if err != ErrBudget {
 				t.Fatal(err)
 			}
 			if conn.Want() == Read {
-				break // what an event loop waits for now may never come
+				break // an event loop would wait now, perhaps forever
 			}
 		}
 		if conn.Want() == Read && conn.ex != nil {
-			t.Errorf("turns of %d: an idle connection holds an exchange", turn)
+			t.Errorf("a budget of %d: an idle connection holds an exchange", budget)
 		}
 		conn.Close()
 	}
 }
 
-// What came in time is answered in time, also where the server was late.
+// A server that is late at a time-out reads the bytes that have arrived. If the request is
+// complete then, it is answered.
 func TestLateServerReadsOnce(t *testing.T) {
 	both(t, func(t *testing.T, nonblocking bool) {
 		for _, c := range []struct{ name, before, after, want string }{
@@ -343,13 +347,13 @@ func TestLateServerReadsOnce(t *testing.T) {
 				client.send(c.after)
 				for n, deadline := 0, time.Now().Add(10*time.Second); n < len(c.after); n, _ = conn.sock.Unread() {
 					if time.Now().After(deadline) {
-						t.Fatalf("%d of %d bytes arrive", n, len(c.after))
+						t.Fatalf("only %d of %d bytes arrive", n, len(c.after))
 					}
 				}
 				age(conn, time.Hour)
 				conn.Expire()
 				if c.want == "" {
-					wantClass(t, conn, ClassBody, s.cfg.BodyTimeout) // the body has all its time
+					wantClass(t, conn, ClassBody, s.cfg.BodyTimeout) // the body has its whole time-out
 					conn.Close()
 					return
 				}
@@ -363,20 +367,20 @@ func TestLateServerReadsOnce(t *testing.T) {
 					t.Error(err)
 				}
 				if len(got) != 1 || !strings.HasPrefix(got[0].String(), c.want) {
-					t.Errorf("answered %.100q, want %.100q", got, c.want)
+					t.Errorf("response %.100q, want %.100q", got, c.want)
 				}
 			})
 		}
 	})
 }
 
-// While the memory for large requests is used up, small ones are served: they need none of
-// it, whichever memory they get from the pool.
-func TestSmallRequestsNeedNoBudget(t *testing.T) {
+// Small requests are served even if the memory for large requests is used up, whichever exchange
+// they get from the pool.
+func TestSmallRequestsAreServedWithoutMemory(t *testing.T) {
 	s := newSetup(t, true)
 	medium := post("/m", strings.Repeat("x", 30_000))
 	conn, client := s.pair()
-	step(t, conn, client, medium) // what it had is in the pool now
+	step(t, conn, client, medium) // its exchange is in the pool now
 	client.here()
 	s.cfg.memory.Store(maxMemory)
 	for _, small := range []string{get("/a"), post("/b", "small"), chunks("5\r\nsmall\r\n0\r\n\r\n"), "GET /" + strings.Repeat("x", 8000) + " HTTP/1.1\r\nHost: h\r\n\r\n"} {
@@ -396,6 +400,6 @@ func TestSmallRequestsNeedNoBudget(t *testing.T) {
 		conn.Close()
 	}
 	if n := s.cfg.memory.Load(); n != maxMemory {
-		t.Errorf("%d bytes are accounted for, want %d", n, maxMemory)
+		t.Errorf("%d bytes are counted in memory, want %d", n, maxMemory)
 	}
 }

@@ -8,11 +8,11 @@ import (
 	"fourways.example/common/sock"
 )
 
-// sendfileStep bounds one sendfile(2), which would otherwise go on for as long as the
-// client keeps up.
+// sendfileStep limits one sendfile(2), in bytes. A single call without a limit would go on
+// for as long as the client reads fast enough.
 const sendfileStep = 1 << 20
 
-// sendContinue sends 100 Continue to a client that waits for it (RFC 9110 §10.1.1).
+// sendContinue queues 100 Continue for a client that waits for it (RFC 9110 §10.1.1).
 func (c *Conn) sendContinue() {
 	ex := c.ex
 	ex.out = append(ex.out[:0], "HTTP/1.1 100 Continue\r\n\r\n"...)
@@ -20,7 +20,7 @@ func (c *Conn) sendContinue() {
 	c.enter(continuing)
 }
 
-// respond runs the handler and queues what it described.
+// respond runs the handler and queues the response that it described.
 func (c *Conn) respond() {
 	ex := c.ex
 	ex.res.reset()
@@ -32,8 +32,8 @@ func (c *Conn) respond() {
 	c.queue()
 }
 
-// handle is the one place that recovers from a panic: a mistake in a handler costs
-// one response, not the server.
+// handle calls the handler and recovers if it panics: a mistake in a handler costs one
+// response, not the server. Nothing else in the server recovers.
 func (c *Conn) handle() {
 	defer func() {
 		if v := recover(); v != nil {
@@ -46,9 +46,10 @@ func (c *Conn) handle() {
 	c.worker.cfg.Handler(&c.ex.res, &c.ex.req)
 }
 
-// refuse queues an answer after which nothing on this connection is believed.
+// refuse queues the answer to a bad or late request. The bytes after the request are not
+// parsed as another request.
 func (c *Conn) refuse(e *Error) {
-	if c.state == continuing && c.ex.outSent > 0 { // half a 100 Continue is out: an answer would be garbage
+	if c.state == continuing && c.ex.outSent > 0 { // after a part of 100 Continue, an answer would be garbage
 		c.leave(c.unread())
 		return
 	}
@@ -57,8 +58,8 @@ func (c *Conn) refuse(e *Error) {
 	c.queue()
 }
 
-// queue turns the described response into bytes: the head, followed by as much of the
-// body as fits into one piece.
+// queue turns the described response into bytes: the head, and as many parts of the body
+// as fit into onePiece together with the head.
 func (c *Conn) queue() {
 	ex, w := c.ex, c.worker
 	res, req := &ex.res, &ex.req
@@ -83,16 +84,16 @@ func (c *Conn) queue() {
 	c.enter(responding)
 }
 
-// Flush sends once. When the response is out, the next pipelined request is answered:
-// its bytes are here already, so no event would tell of them.
+// Flush sends once. When a response is sent, Flush also parses the bytes of the next
+// pipelined request: they have been read already, so no event would report them.
 func (c *Conn) Flush() error {
-	if !c.spend() {
-		return ErrYield
+	if !c.useBudget() {
+		return ErrBudget
 	}
 	n, offered, err := c.send()
 	switch {
 	case err == sock.ErrAgain && !c.sock.Nonblocking(): // SO_SNDTIMEO ran out
-		if c.state == responding || c.left() <= 0 { // 100 Continue is sent in the body's time
+		if c.state == responding || c.left() <= 0 { // 100 Continue has the whole time of the body
 			c.Expire()
 		}
 		return nil
@@ -112,7 +113,7 @@ func (c *Conn) Flush() error {
 		c.since = now()
 		c.probedAt = c.since
 		if n < offered && !c.sock.Nonblocking() { // SO_SNDTIMEO ran out in the middle
-			c.progressed() // for Expire, should the next call get nothing out
+			c.progressed() // the next probe compares with this
 		}
 		return nil
 	}
@@ -120,11 +121,12 @@ func (c *Conn) Flush() error {
 	return nil
 }
 
-// errShrunk ends a connection: the length that was announced can no longer be kept.
+// errShrunk ends a connection, because the response would be shorter than its
+// Content-Length.
 var errShrunk = errors.New("h1: the file became shorter while it was sent")
 
-// send makes one system call: for the head, or for the next part of the body. It
-// returns how many of the offered bytes the kernel took.
+// send makes one system call, for the head or for the next part of the body. It offers a
+// number of bytes to the kernel, and the kernel takes n of them.
 func (c *Conn) send() (n, offered int, err error) {
 	ex := c.ex
 	parts := ex.res.parts
@@ -156,7 +158,7 @@ func (c *Conn) send() (n, offered int, err error) {
 	return n, offered, nil
 }
 
-// sentAll goes on after a response that is out.
+// sentAll changes the state after everything that was queued is sent.
 func (c *Conn) sentAll() {
 	ex := c.ex
 	if c.state == continuing {
@@ -172,7 +174,7 @@ func (c *Conn) sentAll() {
 	ex.in.Discard()
 	ex.parser.Reset(&ex.req, &ex.in)
 	if c.bulky {
-		c.enter(settling) // the idle time begins when the client has it all
+		c.enter(settling) // the idle time begins when the client has the whole response
 	} else {
 		c.enter(idle)
 	}
@@ -184,14 +186,14 @@ func (c *Conn) sentAll() {
 	c.returnExchange()
 }
 
-// leave ends the connection after its last response. unread is how many bytes of the
-// client's have come and were not read.
+// leave ends the connection after its last response. unread is how many bytes have come
+// after the last request.
 //
-// A plain close(2) may lose the response (RFC 9112 §9.6): the kernel answers bytes that
-// were not read, and those that come later, with a reset, and a reset drops what the
-// client has not acknowledged, or has not read yet. It also keeps what is unacknowledged
-// in memory for minutes, where neither --max-conns nor --write-timeout counts it. So only
-// the sending side is shut down first, unless little could be lost.
+// A plain close(2) may lose the response (RFC 9112 §9.6). The kernel answers unread and
+// later bytes of the client with a reset, and a reset drops the bytes that the client has
+// not acknowledged or not read. The kernel also keeps unacknowledged bytes in memory for
+// minutes, where neither --max-conns nor --write-timeout limits them. So leave first shuts
+// down only the sending side, unless little can be lost.
 func (c *Conn) leave(unread int) {
 	to := lingering
 	if c.refused || unread > 0 {
@@ -210,7 +212,8 @@ func (c *Conn) leave(unread int) {
 	c.enter(to)
 }
 
-// unread tells how many bytes came after the last request.
+// unread returns how many bytes have come after the last request: those in the buffer or,
+// if there are none, those in the socket.
 func (c *Conn) unread() int {
 	if n := len(c.ex.in.Unread()); n > 0 {
 		return n
@@ -219,8 +222,9 @@ func (c *Conn) unread() int {
 	return n
 }
 
-// unacked tells how many bytes the client has not acknowledged. It asks the kernel only
-// where the answer may be more than onePiece: most connections never send so much.
+// unacked returns how many bytes the client has not acknowledged. Up to onePiece, the
+// number may be too large: unacked does not ask the kernel then, because most connections
+// never send more.
 func (c *Conn) unacked() int64 {
 	if c.sent-c.acked > onePiece {
 		c.progressed()
@@ -228,7 +232,7 @@ func (c *Conn) unacked() int64 {
 	return c.sent - c.acked
 }
 
-// discard reads what the client still sends and drops it.
+// discard reads and drops bytes that the client still sends.
 func (c *Conn) discard() error {
 	w := c.worker
 	if w.scratch == nil {
@@ -240,7 +244,7 @@ func (c *Conn) discard() error {
 	}
 	c.drained = min(c.drained+int32(n), 2*drainBytes)
 	switch {
-	case n == 0 && c.unacked() <= onePiece: // nothing more comes that could make the kernel reset
+	case n == 0 && c.unacked() <= onePiece: // no more bytes can come, so the kernel sends no reset
 		c.enter(closed)
 	case n == 0, c.state == draining && c.drained > drainBytes:
 		c.closeWhenAcked()
@@ -248,8 +252,8 @@ func (c *Conn) discard() error {
 	return nil
 }
 
-// closeWhenAcked closes the connection, but not before the client has acknowledged
-// everything.
+// closeWhenAcked closes the connection if the client has acknowledged everything. If not,
+// it waits for that in the state unheard.
 func (c *Conn) closeWhenAcked() {
 	c.progressed()
 	if c.acked == c.sent {
@@ -259,7 +263,8 @@ func (c *Conn) closeWhenAcked() {
 	c.enter(unheard)
 }
 
-// log tells the access log of the response under way.
+// log writes the response under way to the access log. cut says that it was not sent
+// completely.
 func (c *Conn) log(cut bool) {
 	logger := c.worker.cfg.Log
 	if logger == nil {
@@ -273,5 +278,5 @@ func (c *Conn) log(cut bool) {
 		Status: ex.res.Status, Bytes: ex.sent, Cut: cut,
 	}
 	logger.Log(e)
-	*e = Entry{} // or the worker would hold the request's memory until its next one
+	*e = Entry{} // or the worker would keep the request's memory alive until the next entry
 }

@@ -5,49 +5,49 @@ import (
 	"time"
 )
 
-// Class is a class of deadline, for a server that keeps a list of them: in one class all
-// deadlines are equally far away when they are set, so that each list is in order.
+// Class is a class of deadlines. All deadlines of one class are equally far away when they
+// are set. If a server keeps a list for each class, each list is therefore in order.
 type Class uint8
 
 const (
-	ClassIdle      Class = iota // no request begun
-	ClassHead                   // a request head under way
-	ClassBody                   // a body under way
-	ClassWrite                  // a response under way: when to ask for progress
-	ClassProbeSoon              // a response sent and not acknowledged: when to ask for progress
-	ClassProbe                  // the same, after some time
-	ClassDrain                  // a refusal sent; reading what the client still sends
-	ClassNone                   // none: the connection is closed
-	Classes                     // how many there are
+	ClassIdle      Class  = iota // no request has begun
+	ClassHead                    // a request head is arriving
+	ClassBody                    // a body is arriving
+	ClassWrite                   // a response is being sent: when to ask for progress
+	ClassProbeSoon               // a response is sent but not acknowledged: when to ask for progress
+	ClassProbe                   // the same, after the first probes
+	ClassDrain                   // the last response is sent, and the client still sends
+	ClassNone                    // the connection is closed and has no deadline
+	Classes        = iota        // how many classes there are
 )
 
 const (
-	// drainTime is how long a refused client may go on sending.
+	// drainTime is how long the server reads and drops bytes after the last response.
 	drainTime = 2 * time.Second
-	// A response that was sent is acknowledged within a round trip, unless its client is
-	// slow. So the kernel is asked soon at first, and seldom later: probing 10,000 clients
-	// that read nothing must cost next to nothing.
+	// A client acknowledges a response within a round trip, unless it reads slowly. So the
+	// first 10 probes follow each other quickly. Later probes are rare, because probing
+	// 10,000 clients that read nothing must cost next to nothing.
 	probeSoon  = 10 * time.Millisecond
 	probesSoon = 10
 	probeLater = 250 * time.Millisecond
 )
 
-// classes tells which class of deadline each state has. settling, lingering and unheard
-// begin with ClassProbeSoon.
+// classes is the class of deadline of each state. In settling, lingering and unheard, the
+// first probes have ClassProbeSoon instead.
 var classes = [...]Class{
 	idle: ClassIdle, readingHead: ClassHead, readingBody: ClassBody, continuing: ClassBody,
 	responding: ClassWrite, draining: ClassDrain,
 	settling: ClassProbe, lingering: ClassProbe, unheard: ClassProbe, closed: ClassNone,
 }
 
-// Deadline tells when to call Expire: when the time-out is over, or, while a response is
-// not acknowledged, when it is time to ask for progress.
+// Deadline returns when to call Expire, and the class of this deadline. It is the end of
+// the time-out, or the time of the next probe in the states that are probed.
 func (c *Conn) Deadline() (Class, time.Time) {
 	class, at := c.deadline()
 	return class, start.Add(time.Duration(at))
 }
 
-// deadline is Deadline in the time of now.
+// deadline is Deadline with a time of now().
 func (c *Conn) deadline() (Class, int64) {
 	cfg := c.worker.cfg
 	switch class := classes[c.state]; class {
@@ -63,7 +63,7 @@ func (c *Conn) deadline() (Class, int64) {
 	}
 }
 
-// timeout is the length of the time-out that is running.
+// timeout returns the length of the time-out that is running.
 func (c *Conn) timeout() time.Duration {
 	cfg := c.worker.cfg
 	switch c.state {
@@ -79,14 +79,14 @@ func (c *Conn) timeout() time.Duration {
 	return cfg.WriteTimeout
 }
 
-// left is how much time is left until the Deadline.
+// left returns the time until the Deadline.
 func (c *Conn) left() time.Duration {
 	_, at := c.deadline()
 	return time.Duration(at - now())
 }
 
-// enter changes the state, and starts the time-out of its class unless that is running
-// already.
+// enter changes the state. It starts a new time-out only if the class changes, so more
+// bytes of a head or a body do not extend its time.
 func (c *Conn) enter(to connState) {
 	if classes[c.state] != classes[to] {
 		c.since = now()
@@ -95,11 +95,11 @@ func (c *Conn) enter(to connState) {
 	c.state = to
 }
 
-// Expire does what follows where the Deadline has come; Want tells what that is.
+// Expire does what is due at the Deadline. Then Want returns what the connection wants.
 func (c *Conn) Expire() {
 	switch c.state {
 	case idle:
-		// The server may have been late: a request that came in time is answered.
+		// The server may be late: it must answer a request that has arrived by now.
 		if n, err := c.sock.Unread(); err == nil && n > 0 {
 			c.sock.Ready()
 			return
@@ -116,9 +116,10 @@ func (c *Conn) Expire() {
 	}
 }
 
-// catchUp ends the time of a head or a body. The server may have been late: what lies in
-// the socket by now is read, once and no more of it, for a client that keeps sending
-// always has something there. What is incomplete then is late.
+// catchUp handles the time-out of a head or a body. The server may be late, so catchUp
+// first reads the bytes that have arrived by now. It does not read bytes that arrive later,
+// or a client that keeps sending would never time out. If the head or the body is still
+// incomplete, the request is refused.
 func (c *Conn) catchUp() {
 	class := classes[c.state]
 	c.sock.Ready()
@@ -133,10 +134,10 @@ func (c *Conn) catchUp() {
 	}
 }
 
-// expectProgress looks whether the client has acknowledged anything since it was last
-// asked, and gives up a client that has not for all of the write time-out. It is asked
-// many times in each time-out: the kernel reports room only when a third of its queue is
-// free, so a client that reads slowly can look like one that does not read at all.
+// expectProgress asks the kernel whether the client has acknowledged more bytes, and aborts
+// if there was no progress for the whole write time-out. It does not rely on events: the
+// kernel reports the socket writable only when a third of its queue is free, so a slow
+// client could look like one that does not read at all.
 func (c *Conn) expectProgress() {
 	c.probedAt = now()
 	c.probes = min(c.probes+1, probesSoon)
@@ -149,11 +150,11 @@ func (c *Conn) expectProgress() {
 	case c.probedAt-c.since >= int64(c.timeout()):
 		c.abort()
 	case c.state == unheard && c.sock.Err() != nil:
-		c.enter(closed) // a reset, which no event tells of here
+		c.enter(closed) // a reset, which no event reports in this state
 	}
 }
 
-// acknowledged goes on where the client has acknowledged everything.
+// acknowledged changes the state when the client has acknowledged everything.
 func (c *Conn) acknowledged() {
 	c.bulky = false
 	switch c.state {
@@ -161,7 +162,8 @@ func (c *Conn) acknowledged() {
 		c.enter(idle)
 		return
 	case lingering:
-		// A client that sends more would be told of a reset before it reads the end.
+		// The kernel would answer unread or later bytes with a reset, and the client might
+		// see the reset before it has read the response.
 		if n, _ := c.sock.Unread(); n > 0 || c.drained > 0 {
 			c.sock.Ready()
 			c.enter(draining)
@@ -171,8 +173,8 @@ func (c *Conn) acknowledged() {
 	c.enter(closed)
 }
 
-// progressed asks the kernel what the client has acknowledged, and tells whether that is
-// more than when it was last asked.
+// progressed asks the kernel how many bytes are unacknowledged, and updates acked. It
+// reports whether the client has acknowledged more than at the last probe.
 func (c *Conn) progressed() bool {
 	unacked, err := c.sock.Unacked()
 	if err != nil {
@@ -183,17 +185,17 @@ func (c *Conn) progressed() bool {
 	return c.acked > before
 }
 
-// abort gives up a client that does not read.
+// abort closes the connection to a client that does not read, with a reset.
 func (c *Conn) abort() {
 	if c.state == responding {
 		c.log(true)
 	}
-	_ = c.sock.Abort() // if it fails the kernel keeps the bytes a while longer, no more
+	_ = c.sock.Abort() // if this fails, the kernel only keeps the bytes longer
 	c.enter(closed)
 }
 
 var start = time.Now()
 
-// now is the monotonic clock in nanoseconds since the program began: eight bytes in
-// a connection where a time.Time would take 24.
+// now returns the nanoseconds since the program began, by the monotonic clock. It needs 8
+// bytes in a connection, where a time.Time would need 24.
 func now() int64 { return int64(time.Since(start)) }

@@ -1,4 +1,4 @@
-// Package inbox hands values from any thread to one that waits in epoll_wait(2).
+// Package inbox hands values from any thread to a thread that waits in epoll_wait(2).
 package inbox
 
 import (
@@ -7,28 +7,31 @@ import (
 	"fourways.example/common/sock"
 )
 
-// Inbox is a list that any thread may add to and that one thread, its owner, empties.
-// The owner has FD in its epoll set. It is woken through it only where it sleeps: an
-// owner that is awake looks into the inbox anyway, and a system call for each value is
-// saved.
+// Inbox is a list of values. Any thread may add a value. One thread, the owner, takes them
+// all. The owner has FD in its epoll set and runs a loop:
 //
 //	for {
-//		if b.Sleep() { … epoll_wait(2), for as long as it takes … }
+//		if b.Sleep() {
+//			… epoll_wait(2) without a time limit …
+//		}
 //		values, closed := b.Take()
 //		…
 //	}
+//
+// The inbox wakes the owner only if the owner sleeps. An owner that is awake calls Take
+// anyway, so adding a value then needs no system call.
 type Inbox[T any] struct {
 	wake *sock.Eventfd
 
-	mu     sync.Mutex // guards what follows
-	values []T        // in the order in which they were put
-	closed bool       // no more values come
-	news   bool       // something has changed since the owner last looked
-	asleep bool       // the owner waits, or is about to: news must wake it
-	woken  bool       // wake was written and not yet cleared
+	mu     sync.Mutex // guards the fields below
+	values []T        // in the order of Put
+	closed bool       // Close was called
+	news   bool       // Put, Close or Wake was called since the last Take
+	asleep bool       // the owner waits, or is going to wait: the next change must wake it
+	woken  bool       // wake was written and is not cleared yet
 }
 
-// New makes an empty inbox.
+// New returns an empty inbox.
 func New[T any]() (*Inbox[T], error) {
 	wake, err := sock.NewEventfd()
 	if err != nil {
@@ -37,33 +40,35 @@ func New[T any]() (*Inbox[T], error) {
 	return &Inbox[T]{wake: wake}, nil
 }
 
-// FD is a descriptor that is readable from the owner's being woken until it Takes.
+// FD returns the descriptor for the owner's epoll set. It is readable from the time when the
+// sleeping owner is woken until Take.
 func (b *Inbox[T]) FD() int { return b.wake.FD() }
 
-// Put adds a value.
+// Put adds a value. Any thread may call it.
 func (b *Inbox[T]) Put(v T) { b.change(func() { b.values = append(b.values, v) }) }
 
-// Close says that no more values come.
+// Close tells the owner that no more values come. Any thread may call it.
 func (b *Inbox[T]) Close() { b.change(func() { b.closed = true }) }
 
-// Wake wakes the owner for a reason that is not in the inbox.
+// Wake wakes the owner without a value. Any thread may call it.
 func (b *Inbox[T]) Wake() { b.change(func() {}) }
 
-func (b *Inbox[T]) change(what func()) {
+// change calls f, and wakes the owner if it sleeps.
+func (b *Inbox[T]) change(f func()) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	what()
+	f()
 	b.news = true
 	if b.asleep {
 		b.asleep, b.woken = false, true
 		if err := b.wake.Wake(); err != nil {
-			panic(err) // an eventfd counts to 2 to the 64: it takes one more
+			panic(err) // a write fails only if the counter reaches 2^64-1
 		}
 	}
 }
 
-// Sleep announces that the owner is going to wait. It returns false if there is news
-// already; the owner does not wait then.
+// Sleep announces that the owner is going to wait. It returns false if the owner must not
+// wait, because Put, Close or Wake was called since the last Take.
 func (b *Inbox[T]) Sleep() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -71,13 +76,14 @@ func (b *Inbox[T]) Sleep() bool {
 	return b.asleep
 }
 
-// Take empties the inbox, for its owner. closed tells that no more values come.
+// Take empties the inbox and returns its values. closed reports that no more values will
+// come. Only the owner may call it.
 func (b *Inbox[T]) Take() (values []T, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.woken {
 		if err := b.wake.Clear(); err != nil {
-			panic(err) // an eventfd that was written can be read
+			panic(err) // reading the counter does not fail
 		}
 	}
 	values = b.values

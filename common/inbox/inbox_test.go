@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// readable reports whether the descriptor of the inbox is readable.
 func readable[T any](t *testing.T, b *Inbox[T]) bool {
 	t.Helper()
 	n, err := sock.Poll([]unix.PollFd{{Fd: int32(b.FD()), Events: unix.POLLIN}}, 0)
@@ -20,6 +21,7 @@ func readable[T any](t *testing.T, b *Inbox[T]) bool {
 	return n == 1
 }
 
+// Put does not write the eventfd while the owner is awake.
 func TestAwakeOwnerIsNotWoken(t *testing.T) {
 	b, err := New[int]()
 	if err != nil {
@@ -28,7 +30,7 @@ func TestAwakeOwnerIsNotWoken(t *testing.T) {
 	b.Put(1)
 	b.Put(2)
 	if readable(t, b) {
-		t.Error("the descriptor is readable, but the owner does not sleep")
+		t.Error("the descriptor is readable, although the owner does not sleep")
 	}
 	if b.Sleep() {
 		t.Error("Sleep: true with two values in the inbox")
@@ -56,48 +58,48 @@ func TestSleepingOwnerIsWokenOnce(t *testing.T) {
 			b.Sleep()
 			change(b)
 			if !readable(t, b) {
-				t.Error("the descriptor is not readable: the owner would sleep on")
+				t.Error("the descriptor is not readable: the owner would not wake")
 			}
 			if _, closed := b.Take(); closed != (name == "Close") {
 				t.Errorf("closed = %v", closed)
 			}
 			if readable(t, b) {
-				t.Error("still readable behind Take: the owner would spin")
+				t.Error("the descriptor is still readable after Take: the owner would spin")
 			}
 		})
 	}
 }
 
-// Four threads put, the owner sleeps in poll(2) whenever it may: nothing is lost, and
-// the owner never sleeps with something to do.
+// Four goroutines put values, and the owner waits in poll(2) whenever it may. No value is lost,
+// and the owner never waits while there are values.
 func TestNothingIsLost(t *testing.T) {
-	const threads, each = 4, 5000
+	const putters, each = 4, 5000
 	b, err := New[int]()
 	if err != nil {
 		t.Fatal(err)
 	}
-	var putters sync.WaitGroup
-	for i := range threads {
-		putters.Go(func() {
+	var putting sync.WaitGroup
+	for i := range putters {
+		putting.Go(func() {
 			for j := range each {
 				b.Put(i*each + j)
 			}
 		})
 	}
-	go func() { putters.Wait(); b.Close() }()
-	seen := make([]bool, threads*each)
-	next := [threads]int{}
+	go func() { putting.Wait(); b.Close() }()
+	seen := make([]bool, putters*each)
+	next := [putters]int{}
 	for {
 		if b.Sleep() {
 			n, err := sock.Poll([]unix.PollFd{{Fd: int32(b.FD()), Events: unix.POLLIN}}, time.Minute)
 			if n != 1 || err != nil {
-				t.Fatalf("poll: %d, %v: the owner sleeps and nobody wakes it", n, err)
+				t.Fatalf("poll: %d, %v: no change wakes the owner", n, err)
 			}
 		}
 		values, closed := b.Take()
 		for _, v := range values {
 			if seen[v] || v%each != next[v/each] {
-				t.Fatalf("value %d came twice or out of order", v)
+				t.Fatalf("value %d comes twice or out of order", v)
 			}
 			seen[v] = true
 			next[v/each]++
@@ -106,8 +108,8 @@ func TestNothingIsLost(t *testing.T) {
 			break
 		}
 	}
-	if next != [threads]int{each, each, each, each} {
-		t.Errorf("values of each thread: %v", next)
+	if next != [putters]int{each, each, each, each} {
+		t.Errorf("number of values of each goroutine: %v, want %d", next, each)
 	}
 }
 

@@ -9,14 +9,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Listener is a TCP socket that is, or will be, listening. [Socket] makes one.
+// Listener is a TCP socket for accepting connections. [Socket] makes one, and
+// [Listener.Listen] makes it listen.
 type Listener struct {
 	fd     int
 	family int // unix.AF_INET or unix.AF_INET6
 }
 
-// Socket is socket(2): a TCP socket of the given family, unix.AF_INET or
-// unix.AF_INET6. The error is EAFNOSUPPORT where the machine does not have the family.
+// Socket is socket(2). It makes a TCP socket of the given family, unix.AF_INET or
+// unix.AF_INET6. The error is EAFNOSUPPORT if the machine does not have the family.
 func Socket(family int) (*Listener, error) {
 	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
@@ -25,41 +26,42 @@ func Socket(family int) (*Listener, error) {
 	return &Listener{fd, family}, nil
 }
 
-// ReuseAddr sets SO_REUSEADDR: the port can be taken again at once after a stop,
-// while connections of the server before are still in TIME_WAIT, see socket(7).
+// ReuseAddr sets SO_REUSEADDR, see socket(7). After a stop, a new server can bind the port
+// at once, even if connections of the old server are still in TIME_WAIT.
 func (l *Listener) ReuseAddr() error {
 	return os.NewSyscallError("setsockopt SO_REUSEADDR",
 		unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_REUSEADDR, 1))
 }
 
-// NoDelay sets TCP_NODELAY, which accepted connections inherit: a small segment is
-// sent at once, not held back until the one before is acknowledged (Nagle), see tcp(7).
+// NoDelay sets TCP_NODELAY, see tcp(7). Accepted connections inherit the option. The kernel
+// then sends a small segment at once, and does not wait until the segment before it is
+// acknowledged (Nagle's algorithm).
 func (l *Listener) NoDelay() error {
 	return os.NewSyscallError("setsockopt TCP_NODELAY",
 		unix.SetsockoptInt(l.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
-// OOBInline sets SO_OOBINLINE, which accepted connections inherit: a byte that was sent
-// with MSG_OOB stays in its place in the stream (RFC 6093 §6). Otherwise a read stops
-// before it, and the kernel counts neither it nor what follows as unread, but resets the
-// connection for it at a close.
+// OOBInline sets SO_OOBINLINE. Accepted connections inherit the option. A byte that the
+// client sends with MSG_OOB then stays in its place in the stream (RFC 6093 §6). Otherwise
+// a read stops before that byte, and the kernel does not count it, or the bytes after it,
+// as unread. Yet at a close it resets the connection because of them.
 func (l *Listener) OOBInline() error {
 	return os.NewSyscallError("setsockopt SO_OOBINLINE",
 		unix.SetsockoptInt(l.fd, unix.SOL_SOCKET, unix.SO_OOBINLINE, 1))
 }
 
-// SendTimeout sets SO_SNDTIMEO, which accepted connections inherit: a blocking send
-// returns after this time, short if the kernel took some bytes, with ErrAgain if it
-// took none, see socket(7). Non-blocking connections do not notice it.
+// SendTimeout sets SO_SNDTIMEO, see socket(7). Accepted connections inherit the option. A
+// blocking send then returns after this time at the latest. It returns how many bytes the
+// kernel took, or ErrAgain if it took none. Non-blocking connections ignore the option.
 func (l *Listener) SendTimeout(d time.Duration) error {
 	tv := unix.NsecToTimeval(d.Nanoseconds())
 	return os.NewSyscallError("setsockopt SO_SNDTIMEO",
 		unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv))
 }
 
-// V6Only sets IPV6_V6ONLY to on or off, see ipv6(7): whether an IPv6 socket leaves
-// IPv4 to another one, or takes clients of both families. An IPv4 socket does not have
-// the option, and V6Only does nothing.
+// V6Only sets IPV6_V6ONLY on or off, see ipv6(7). If it is on, the IPv6 socket accepts only
+// IPv6 clients. If it is off, the socket accepts clients of both families. On an IPv4
+// socket, which does not have the option, V6Only does nothing.
 func (l *Listener) V6Only(on bool) error {
 	if l.family != unix.AF_INET6 {
 		return nil
@@ -72,7 +74,7 @@ func (l *Listener) V6Only(on bool) error {
 		unix.SetsockoptInt(l.fd, unix.IPPROTO_IPV6, unix.IPV6_V6ONLY, value))
 }
 
-// Bind is bind(2). Port 0 has the kernel choose a free one; [Listener.Addr] tells which.
+// Bind is bind(2). For port 0 the kernel chooses a free port, which [Listener.Addr] returns.
 func (l *Listener) Bind(addr netip.AddrPort) error {
 	var sa unix.Sockaddr
 	if l.family == unix.AF_INET6 {
@@ -83,14 +85,14 @@ func (l *Listener) Bind(addr netip.AddrPort) error {
 	return os.NewSyscallError("bind", unix.Bind(l.fd, sa))
 }
 
-// Listen is listen(2): the kernel completes up to backlog connections that were not
-// accepted yet.
+// Listen is listen(2). Up to backlog complete connections wait in the kernel to be
+// accepted.
 func (l *Listener) Listen(backlog int) error {
 	return os.NewSyscallError("listen", unix.Listen(l.fd, backlog))
 }
 
-// Addr is getsockname(2): the address that the socket is really bound to, with port 0
-// while it is not. It is the zero AddrPort if there is no such socket.
+// Addr is getsockname(2). It returns the address that the socket is bound to. The port is 0
+// before Bind. If the call fails, Addr returns the zero AddrPort.
 func (l *Listener) Addr() netip.AddrPort {
 	sa, err := unix.Getsockname(l.fd)
 	if err != nil {
@@ -99,15 +101,15 @@ func (l *Listener) Addr() netip.AddrPort {
 	return addrPort(sa)
 }
 
-// Wait is poll(2): it returns when a connection waits to be accepted, or the listener was
-// shut down. It is for a caller that must do something else before Accept. Accept tells
-// why it returned.
+// Wait is poll(2). It returns when a connection waits to be accepted, or when the listener
+// is shut down. Wait is for a caller that must do something else before Accept. Only Accept
+// shows the reason.
 func (l *Listener) Wait() {
 	_, _ = Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, -1)
 }
 
-// Accept is accept4(2): it waits for a connection and returns it. flags is 0 or
-// unix.SOCK_NONBLOCK. What an error means, [ClassifyAcceptError] tells.
+// Accept is accept4(2). It waits for a connection and returns it. flags is 0 or
+// unix.SOCK_NONBLOCK. See [ClassifyAcceptError] for its errors.
 func (l *Listener) Accept(flags int) (Conn, error) {
 	var fd int
 	var sa unix.Sockaddr
@@ -121,8 +123,8 @@ func (l *Listener) Accept(flags int) (Conn, error) {
 	return Conn{Peer: addrPort(sa), fd: int32(fd), nonblocking: flags&unix.SOCK_NONBLOCK != 0}, nil
 }
 
-// Shutdown is shutdown(2) on a listening socket: a thread that waits in Accept wakes
-// up with EINVAL, which close(2) would not do, and new connections are refused.
+// Shutdown is shutdown(2) on a listening socket. The kernel then refuses new connections,
+// and a thread that waits in Accept returns with EINVAL. close(2) would not wake it.
 func (l *Listener) Shutdown() error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(l.fd, unix.SHUT_RDWR))
 }
@@ -140,20 +142,19 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	return netip.AddrPort{}
 }
 
-// AcceptError is what an error of accept(2) means for the server.
+// AcceptError is a class of errors of accept(2). It says what the server must do.
 type AcceptError int
 
-// The kinds of errors. A server never stops serving because one accept failed.
+// The classes of errors. Only ListenerClosed ends the accepting.
 const (
-	Retry          AcceptError = iota // that one connection is lost; accept the next
-	BackOff                           // descriptors or memory have run out: wait before the next try
-	ListenerClosed                    // the listener was shut down, and accepts nobody any more
+	Retry          AcceptError = iota // only this connection is lost: accept the next
+	BackOff                           // descriptors or memory have run out: wait, then try again
+	ListenerClosed                    // the listener was shut down: stop accepting
 )
 
-// ClassifyAcceptError tells what to do about an error of [Listener.Accept]. Linux hands over
-// errors that were already pending on the new connection, see accept(2): they are that
-// connection's, not the listener's. An error that is not known backs off, so that it
-// cannot make the server spin.
+// ClassifyAcceptError returns the class of an error of [Listener.Accept]. On Linux, accept(2)
+// also returns errors of the new connection, which do not concern the listener. An unknown
+// error is in the class BackOff, so that it cannot make the server spin.
 func ClassifyAcceptError(err error) AcceptError {
 	for _, errno := range []unix.Errno{unix.EINVAL, unix.EBADF} {
 		if errors.Is(err, errno) {

@@ -18,7 +18,7 @@ func TestClassifyAcceptError(t *testing.T) {
 		want AcceptError
 	}{
 		{unix.ECONNABORTED, Retry},
-		{unix.EPERM, Retry}, // a firewall's rule
+		{unix.EPERM, Retry}, // a firewall rule
 		{unix.EPROTO, Retry},
 		{unix.ENETDOWN, Retry},
 		{unix.ENOPROTOOPT, Retry},
@@ -34,7 +34,7 @@ func TestClassifyAcceptError(t *testing.T) {
 		{unix.ENOBUFS, BackOff},
 		{unix.EAGAIN, BackOff},
 		{ErrAgain, BackOff},
-		{unix.EXFULL, BackOff}, // nobody knows
+		{unix.EXFULL, BackOff}, // unknown to ClassifyAcceptError
 		{fmt.Errorf("something else"), BackOff},
 		{unix.EINVAL, ListenerClosed},
 		{unix.EBADF, ListenerClosed},
@@ -78,7 +78,7 @@ func TestListenerOptionsAreInherited(t *testing.T) {
 			t.Error("TCP_NODELAY is not inherited")
 		}
 		tv, err := unix.GetsockoptTimeval(c.FD(), unix.SOL_SOCKET, unix.SO_SNDTIMEO)
-		// The kernel counts in ticks, of 10 ms at most.
+		// The kernel rounds to ticks, which are 10 ms at most.
 		if got := time.Duration(tv.Nano()); err != nil || got < timeout-10*time.Millisecond || got > timeout+10*time.Millisecond {
 			t.Errorf("SO_SNDTIMEO of an accepted connection: %v, %v", got, err)
 		}
@@ -151,11 +151,11 @@ func TestListenerErrors(t *testing.T) {
 	_, err = none.Accept(0)
 	wantCall(t, err, "accept4", unix.EBADF)
 	if none.Addr().IsValid() {
-		t.Error("no socket has an address")
+		t.Error("Addr returns an address for a bad descriptor")
 	}
 }
 
-// close(2) would leave the thread in accept(2) for ever; shutdown(2) wakes it.
+// shutdown(2) wakes a thread that waits in accept(2) or poll(2). close(2) would not.
 func TestShutdownWakesAccept(t *testing.T) {
 	for name, wait := range map[string]func(*Listener){
 		"in accept": func(*Listener) {},
@@ -179,7 +179,7 @@ func TestShutdownWakesAccept(t *testing.T) {
 			case err := <-result:
 				wantCall(t, err, "accept4", unix.EINVAL)
 				if ClassifyAcceptError(err) != ListenerClosed {
-					t.Errorf("%v does not mean that the listener has stopped", err)
+					t.Errorf("%v is not in the class ListenerClosed", err)
 				}
 			case <-time.After(10 * time.Second):
 				t.Fatal("Accept still waits")
@@ -192,7 +192,7 @@ func TestShutdownWakesAccept(t *testing.T) {
 	}
 }
 
-// A listener that waits has not accepted: the client is still there to be.
+// Wait does not accept the connection: Accept still returns it.
 func TestListenerWait(t *testing.T) {
 	l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"))
 	thread, waited := make(chan int), make(chan struct{})

@@ -1,8 +1,10 @@
-// Package sock wraps the system calls of a TCP server on Linux, one method for one
-// call. Three things happen here and nowhere else: a call that a signal interrupted
-// is repeated (EINTR; the Go runtime interrupts threads with signals to preempt
-// goroutines, so this is ordinary), an errno gets the name of its call, and "try
-// again later" becomes the one error [ErrAgain].
+// Package sock wraps the system calls of a TCP server on Linux, one method for each call.
+// Only this package deals with three details:
+//
+//   - It repeats a call that a signal has interrupted (EINTR). This is common, because the Go
+//     runtime preempts goroutines with signals.
+//   - It adds the name of the call to an error.
+//   - It returns [ErrAgain] for EAGAIN.
 package sock
 
 import (
@@ -15,12 +17,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// ErrAgain says that a call would have had to wait (EAGAIN, EWOULDBLOCK). On a
-// non-blocking socket it is no failure: wait for the next event. On a blocking one it
-// means that a time-out set with a socket option ran out.
+// ErrAgain means that a call would have to wait (EAGAIN, EWOULDBLOCK). On a non-blocking
+// socket this is not a failure: wait for the next event, then try again. On a blocking
+// socket, a send returns it when the time-out of the socket (SO_SNDTIMEO) is over.
 var ErrAgain = errors.New("sock: try again later")
 
-// callError names the call that failed.
+// callError returns the error for an errno, with the name of the call that failed.
 func callError(call string, errno unix.Errno) error {
 	if errno == unix.EAGAIN {
 		return ErrAgain
@@ -34,13 +36,13 @@ type Conn struct {
 	fd   int32
 
 	nonblocking bool
-	dry         bool // the receive queue was emptied: reading again before an event is useless
-	full        bool // the send queue was filled: writing again before an event is useless
+	dry         bool // the receive queue was empty: do not read again before the next event
+	full        bool // the send queue was full: do not write again before the next event
 }
 
-// FromFD makes a Conn of a connected stream socket that was not accepted here:
-// inherited, or one end of a socketpair(2). nonblocking says whether the descriptor
-// has O_NONBLOCK.
+// FromFD returns a Conn for a connected stream socket that no [Listener] has accepted, such
+// as one end of a socketpair(2) in a test. nonblocking says whether the socket has
+// O_NONBLOCK.
 func FromFD(fd int, peer netip.AddrPort, nonblocking bool) Conn {
 	return Conn{Peer: peer, fd: int32(fd), nonblocking: nonblocking}
 }
@@ -48,25 +50,24 @@ func FromFD(fd int, peer netip.AddrPort, nonblocking bool) Conn {
 // FD returns the descriptor, for poll(2) and epoll(7).
 func (c *Conn) FD() int { return int(c.fd) }
 
-// Nonblocking tells whether calls return ErrAgain instead of waiting.
+// Nonblocking reports whether calls return ErrAgain instead of waiting.
 func (c *Conn) Nonblocking() bool { return c.nonblocking }
 
-// Ready says that an event came: the next Read and the next write are worth their
-// system calls again. It matters to non-blocking connections only.
+// Ready tells a non-blocking connection that an event came. The next Read and the next
+// write make their system calls again.
 func (c *Conn) Ready() { c.dry, c.full = false, false }
 
-// Read is recv(2) with MSG_DONTWAIT: it never waits, so on a blocking connection
-// poll(2) goes before it (see [Poll]). It returns 0 and no error where the client has
-// shut down its sending side.
+// Read is recv(2) with MSG_DONTWAIT. It never waits, so on a blocking connection call
+// [Poll] first. It returns 0 and no error if the client has shut down its sending side.
 //
-// A non-blocking connection that returned less than was asked for is empty, and
-// remembers it: until its next event Read answers ErrAgain without a system call.
+// If a non-blocking connection returns fewer bytes than p can hold, its receive queue is
+// empty. Read then returns ErrAgain without a system call until Ready is called.
 func (c *Conn) Read(p []byte) (int, error) {
 	if c.dry {
 		return 0, ErrAgain
 	}
-	// This call cannot block, so the Go scheduler need not be told that a thread goes
-	// into the kernel: RawSyscall6 saves the two calls around it.
+	// This call cannot block, so the Go scheduler need not know that the thread is in the
+	// kernel. RawSyscall6 saves the two calls that tell the scheduler.
 	n, errno := retry(func() (uintptr, unix.Errno) {
 		n, _, errno := unix.RawSyscall6(unix.SYS_RECVFROM, uintptr(c.fd),
 			uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), unix.MSG_DONTWAIT, 0, 0)
@@ -80,10 +81,10 @@ func (c *Conn) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Send is send(2) with MSG_NOSIGNAL. more says that further bytes of the same
-// response follow at once, so that the kernel may wait for a full segment (MSG_MORE).
-// It may take fewer bytes than given. A blocking connection waits until the kernel has
-// taken all bytes or the listener's time-out (SO_SNDTIMEO) is over.
+// Send is send(2) with MSG_NOSIGNAL. It returns how many bytes the kernel took, which may
+// be fewer than len(p). A blocking connection waits until the kernel has taken all bytes or
+// the listener's time-out (SO_SNDTIMEO) is over. more says that bytes of the same response
+// follow at once, so the kernel may wait for a full segment (MSG_MORE).
 func (c *Conn) Send(p []byte, more bool) (int, error) {
 	if c.full {
 		return 0, ErrAgain
@@ -92,10 +93,10 @@ func (c *Conn) Send(p []byte, more bool) (int, error) {
 	if more {
 		flags |= unix.MSG_MORE
 	}
-	// Two calls, not a variable that holds one of them: only in a direct call does the
-	// compiler keep alive what a uintptr was made from (package unsafe, rule 4).
+	// There are two direct calls, and not one call of a variable: only in a direct call does
+	// the compiler keep p in place and alive (package unsafe, rule 4).
 	n, errno := retry(func() (n uintptr, errno unix.Errno) {
-		if c.nonblocking { // cannot block: see Read
+		if c.nonblocking { // the call cannot block, see Read
 			n, _, errno = unix.RawSyscall6(unix.SYS_SENDTO, uintptr(c.fd),
 				uintptr(unsafe.Pointer(unsafe.SliceData(p))), uintptr(len(p)), uintptr(flags), 0, 0)
 		} else {
@@ -112,9 +113,9 @@ func (c *Conn) Send(p []byte, more bool) (int, error) {
 	return n, nil
 }
 
-// Sendfile is sendfile(2): at most n bytes of the file from *offset on, which it
-// moves. It returns 0 at the end of the file. Unlike Send it may wait for the disk even
-// on a non-blocking connection.
+// Sendfile is sendfile(2). It sends at most n bytes of the file from *offset on, and adds
+// to *offset how many the kernel took. It returns 0 at the end of the file. Even on a
+// non-blocking connection it may wait for the disk.
 func (c *Conn) Sendfile(file int, offset *int64, n int) (int, error) {
 	if c.full {
 		return 0, ErrAgain
@@ -131,22 +132,22 @@ func (c *Conn) Sendfile(file int, offset *int64, n int) (int, error) {
 	return sent, nil
 }
 
-// Unacked is ioctl(SIOCOUTQ), see tcp(7): bytes that were written and that the client
-// has not acknowledged yet. After ShutdownWrite the FIN counts as one.
+// Unacked is ioctl(SIOCOUTQ), see tcp(7). It returns how many of the sent bytes the client
+// has not acknowledged. After ShutdownWrite the FIN counts as one byte.
 func (c *Conn) Unacked() (int, error) {
 	n, err := unix.IoctlGetInt(int(c.fd), unix.SIOCOUTQ)
 	return n, os.NewSyscallError("ioctl SIOCOUTQ", err)
 }
 
-// Unread is ioctl(SIOCINQ): bytes that were received and not read yet. It counts urgent
-// bytes and what follows them only with [Listener.OOBInline].
+// Unread is ioctl(SIOCINQ), see tcp(7). It returns how many received bytes were not read
+// yet. It counts urgent bytes, and bytes after them, only with [Listener.OOBInline].
 func (c *Conn) Unread() (int, error) {
 	n, err := unix.IoctlGetInt(int(c.fd), unix.SIOCINQ)
 	return n, os.NewSyscallError("ioctl SIOCINQ", err)
 }
 
-// Err is getsockopt(SO_ERROR), see socket(7): an error that came by itself, such as a
-// reset by the client. The kernel tells it once.
+// Err is getsockopt(SO_ERROR), see socket(7). It returns an error that no call has returned
+// yet, such as a reset by the client. The kernel reports each error only once.
 func (c *Conn) Err() error {
 	errno, err := unix.GetsockoptInt(int(c.fd), unix.SOL_SOCKET, unix.SO_ERROR)
 	if err == nil && errno != 0 {
@@ -155,22 +156,22 @@ func (c *Conn) Err() error {
 	return os.NewSyscallError("getsockopt SO_ERROR", err)
 }
 
-// ShutdownWrite is shutdown(2) with SHUT_WR: the client reads the end of the stream
-// behind what was written, and can still send.
+// ShutdownWrite is shutdown(2) with SHUT_WR. The client reads the end of the stream after
+// all sent bytes, and it can still send.
 func (c *Conn) ShutdownWrite() error {
 	return os.NewSyscallError("shutdown", unix.Shutdown(int(c.fd), unix.SHUT_WR))
 }
 
-// Abort sets SO_LINGER to 0 seconds: Close will throw away what the client has not
-// taken yet and reset the connection, see socket(7). Without it the kernel would go
-// on offering the bytes to a client that does not read, for minutes.
+// Abort sets SO_LINGER to 0 seconds, see socket(7). Close then resets the connection and
+// drops the unacknowledged bytes. Otherwise the kernel would keep them for minutes, even if
+// the client does not read.
 func (c *Conn) Abort() error {
 	return os.NewSyscallError("setsockopt SO_LINGER", unix.SetsockoptLinger(int(c.fd),
 		unix.SOL_SOCKET, unix.SO_LINGER, &unix.Linger{Onoff: 1, Linger: 0}))
 }
 
-// Close is close(2). It is not repeated after EINTR: Linux has closed the descriptor
-// by then, and its number may already be another connection's.
+// Close is close(2). Close does not repeat the call after EINTR: Linux has closed the
+// descriptor by then, and another connection may already have its number.
 func (c *Conn) Close() error {
 	return os.NewSyscallError("close", unix.Close(int(c.fd)))
 }
@@ -184,7 +185,7 @@ func retry(call func() (uintptr, unix.Errno)) (int, unix.Errno) {
 	}
 }
 
-// retryErr is retry for the wrappers of x/sys, which return an error.
+// retryErr is retry for a call that returns an error.
 func retryErr(call func() error) error {
 	for {
 		if err := call(); err != unix.EINTR {
@@ -193,9 +194,9 @@ func retryErr(call func() error) error {
 	}
 }
 
-// Poll is poll(2): it waits until one of fds has one of the events it names, at most
-// for the given time (forever if negative), and returns how many have. An interrupted
-// wait goes on for the time that is left.
+// Poll is poll(2). It waits until at least one of fds is ready, or for the given time, or
+// forever if that is negative. It returns how many are ready. If a signal interrupts the
+// wait, Poll waits for the remaining time.
 func Poll(fds []unix.PollFd, wait time.Duration) (int, error) {
 	var end time.Time
 	if wait >= 0 {
@@ -212,7 +213,8 @@ func Poll(fds []unix.PollFd, wait time.Duration) (int, error) {
 	}
 }
 
-// milliseconds rounds up, so that a wait is never shorter than asked for.
+// milliseconds converts a wait for poll(2) and epoll_wait(2). It rounds up, so that a wait is
+// never too short.
 func milliseconds(d time.Duration) int {
 	if d < 0 {
 		return -1

@@ -34,8 +34,8 @@ func pair(t *testing.T, nonblocking bool) (a, b Conn) {
 	return a, b
 }
 
-// tcp returns an accepted connection over loopback and its client, which is blocking.
-// Neither is closed by anybody else.
+// tcp returns an accepted connection over the loopback interface, and its client, which is
+// blocking. The caller closes both.
 func tcp(t *testing.T, flags int, options ...func(l *Listener) error) (accepted, client Conn) {
 	t.Helper()
 	l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"), options...)
@@ -43,7 +43,7 @@ func tcp(t *testing.T, flags int, options ...func(l *Listener) error) (accepted,
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Small, so that what is not read is soon felt at the other end.
+	// With a small receive buffer, the sender must soon wait for a client that does not read.
 	if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, 4096); err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func mustSend(t *testing.T, c *Conn, s string) {
 	}
 }
 
-// wantCall demands that err names the call and is that errno.
+// wantCall checks that err has the name of the call and the errno.
 func wantCall(t *testing.T, err error, call string, errno syscall.Errno) {
 	t.Helper()
 	var e *os.SyscallError
@@ -124,15 +124,15 @@ func TestReadRemembersThatNothingIsLeft(t *testing.T) {
 	}
 	mustSend(t, &b, "def")
 	if n, err := a.Read(p); n != 0 || err != ErrAgain {
-		t.Errorf("Read of a drained connection: %d, %v; want ErrAgain without a system call", n, err)
+		t.Errorf("Read after a short one: %d, %v; want ErrAgain without a system call", n, err)
 	}
 	a.Ready()
 	if n, err := a.Read(p[:3]); n != 3 || err != nil {
 		t.Errorf("Read after an event: %d, %v", n, err)
 	}
-	mustSend(t, &b, "ghi") // the last Read was given all it asked for: there may be more
+	mustSend(t, &b, "ghi") // the last Read filled its slice, so there may be more bytes
 	if n, err := a.Read(p); n != 3 || err != nil {
-		t.Errorf("Read behind a full one: %d, %v", n, err)
+		t.Errorf("Read after a full one: %d, %v", n, err)
 	}
 	a.Ready()
 	if n, err := a.Read(p); n != 0 || err != ErrAgain {
@@ -140,7 +140,7 @@ func TestReadRemembersThatNothingIsLeft(t *testing.T) {
 	}
 	mustSend(t, &b, "j")
 	if _, err := a.Read(p); err != ErrAgain {
-		t.Errorf("Read behind EAGAIN: %v; want ErrAgain until the next event", err)
+		t.Errorf("Read after EAGAIN: %v; want ErrAgain until the next event", err)
 	}
 }
 
@@ -150,7 +150,7 @@ func TestReadOfABlockingConnection(t *testing.T) {
 	if n, err := a.Read(p); n != 0 || err != ErrAgain {
 		t.Errorf("Read of an empty connection: %d, %v; want ErrAgain, without a wait", n, err)
 	}
-	for range 2 { // a short read proves nothing here, and Ready is never called
+	for range 2 { // a blocking connection needs no Ready after a short read
 		mustSend(t, &b, "abc")
 		if n, err := a.Read(p); n != 3 || err != nil {
 			t.Errorf("Read: %d, %v", n, err)
@@ -213,17 +213,17 @@ func TestSendRemembersThatNothingFits(t *testing.T) {
 	}
 	sent := fill(false)
 	if n, err := accepted.Unacked(); n == 0 || err != nil {
-		t.Errorf("Unsent: %d, %v", n, err)
+		t.Errorf("Unacked: %d, %v", n, err)
 	}
 	drain(sent)
 	if _, err := accepted.Send(big, false); err != ErrAgain {
-		t.Errorf("Send behind a short one: %v; want ErrAgain without a system call", err)
+		t.Errorf("Send after a short one: %v; want ErrAgain without a system call", err)
 	}
 	drain(fill(true))
 	file := tempFile(t, "abc")
 	var offset int64
 	if _, err := accepted.Send(big, false); err != ErrAgain {
-		t.Errorf("Send behind EAGAIN: %v; want ErrAgain without a system call", err)
+		t.Errorf("Send after EAGAIN: %v; want ErrAgain without a system call", err)
 	}
 	if _, err := accepted.Sendfile(file, &offset, 3); err != ErrAgain {
 		t.Errorf("Sendfile of a full connection: %v", err)
@@ -263,7 +263,7 @@ func TestSendfile(t *testing.T) {
 			t.Errorf("%s: Sendfile: %d, offset %d, %v", name, n, offset, err)
 		}
 		if n, err := a.Sendfile(file, &offset, 100); n != 5 || offset != 10 || err != nil {
-			t.Errorf("%s: Sendfile over the end: %d, offset %d, %v", name, n, offset, err)
+			t.Errorf("%s: Sendfile beyond the end: %d, offset %d, %v", name, n, offset, err)
 		}
 		if n, err := a.Sendfile(file, &offset, 1); n != 0 || err != nil {
 			t.Errorf("%s: Sendfile at the end: %d, %v", name, n, err)
@@ -340,7 +340,7 @@ func TestAbortResets(t *testing.T) {
 	}
 }
 
-// readerOf reads a blocking connection to its end.
+// readerOf returns a Reader that waits for the bytes of a blocking connection.
 func readerOf(c *Conn) io.Reader { return connReader{c} }
 
 type connReader struct{ c *Conn }
@@ -368,7 +368,7 @@ func TestQueues(t *testing.T) {
 		t.Errorf("socketpair: Unread: %d, %v", n, err)
 	}
 	if n, err := b.Unacked(); n == 0 || err != nil {
-		t.Errorf("socketpair: Unsent: %d, %v", n, err)
+		t.Errorf("socketpair: Unacked: %d, %v", n, err)
 	}
 	accepted, client := tcp(t, 0)
 	defer accepted.Close()
@@ -378,7 +378,7 @@ func TestQueues(t *testing.T) {
 	if n, err := accepted.Unread(); n != 3 || err != nil {
 		t.Errorf("TCP: Unread: %d, %v", n, err)
 	}
-	for { // until it is acknowledged, which needs no reading
+	for { // until all bytes are acknowledged, although they are not read
 		n, err := client.Unacked()
 		if err != nil {
 			t.Fatal(err)
@@ -390,8 +390,8 @@ func TestQueues(t *testing.T) {
 	}
 }
 
-// A blocking send ends after the listener's time-out: short if the kernel took
-// anything, with ErrAgain if it did not.
+// A blocking send returns after the listener's time-out. It returns fewer bytes than given, or
+// ErrAgain if the kernel took none.
 func TestSendTimeout(t *testing.T) {
 	const timeout = 60 * time.Millisecond
 	accepted, client := tcp(t, 0, func(l *Listener) error { return l.SendTimeout(timeout) })
@@ -404,9 +404,9 @@ func TestSendTimeout(t *testing.T) {
 		t.Errorf("Send to a client that does not read: %d, %v; want less than all", n, err)
 	}
 	if took := time.Since(begin); took < timeout {
-		t.Errorf("it took %v of %v", took, timeout)
+		t.Errorf("Send returns after %v, want at least %v", took, timeout)
 	}
-	for { // the kernel's own buffers may still move a little
+	for { // the kernel's buffers may still take some bytes
 		begin = time.Now()
 		n, err = accepted.Send(big, false)
 		if err != nil || n == 0 {
@@ -425,8 +425,8 @@ func TestSendTimeout(t *testing.T) {
 	}
 }
 
-// storm interrupts the calling thread with signals, for at most limit, until the
-// returned function is called.
+// storm interrupts the calling thread with signals until the returned function is called, for
+// at most limit.
 func storm(limit time.Duration) (end func()) {
 	runtime.LockOSThread()
 	pid, tid := unix.Getpid(), unix.Gettid()
@@ -438,15 +438,16 @@ func storm(limit time.Duration) (end func()) {
 			case <-stop:
 				return
 			default:
-				unix.Tgkill(pid, tid, unix.SIGURG) // which the Go runtime expects, and ignores
-				time.Sleep(50 * time.Microsecond)  // the thread must get somewhere, too
+				unix.Tgkill(pid, tid, unix.SIGURG) // the Go runtime ignores such a SIGURG
+				time.Sleep(50 * time.Microsecond)  // the thread needs time to make progress
 			}
 		}
 	}()
 	return func() { close(stop); <-done; runtime.UnlockOSThread() }
 }
 
-func TestPollKeepsItsTimeInAStorm(t *testing.T) {
+// Signals do not change how long Poll waits.
+func TestPollDuringSignals(t *testing.T) {
 	a, _ := pair(t, false)
 	fds := []unix.PollFd{{Fd: int32(a.FD()), Events: unix.POLLIN}}
 	const wait = 100 * time.Millisecond
@@ -459,12 +460,13 @@ func TestPollKeepsItsTimeInAStorm(t *testing.T) {
 		t.Errorf("Poll: %d, %v", n, err)
 	}
 	if took < wait || took > 20*wait {
-		t.Errorf("Poll waited for %v, was to wait for %v", took, wait)
+		t.Errorf("Poll waits for %v, want %v", took, wait)
 	}
 }
 
-func TestBlockingCallsInAStorm(t *testing.T) {
-	// With a time-out on the socket Linux does not restart the call by itself.
+// Signals do not make blocking calls fail.
+func TestBlockingCallsDuringSignals(t *testing.T) {
+	// If the socket has a time-out, Linux itself does not restart the call.
 	accepted, client := tcp(t, 0, func(l *Listener) error { return l.SendTimeout(10 * time.Second) })
 	defer accepted.Close()
 	defer client.Close()
@@ -513,7 +515,7 @@ func TestMilliseconds(t *testing.T) {
 	}
 }
 
-func TestSteadyStateDoesNotAllocate(t *testing.T) {
+func TestReadSendPollAllocateNothing(t *testing.T) {
 	a, b := pair(t, true)
 	p := make([]byte, 100)
 	fds := make([]unix.PollFd, 1)
@@ -541,5 +543,5 @@ func waitBlocked(t *testing.T, tid int) {
 			return
 		}
 	}
-	t.Fatal("the thread does not block")
+	t.Fatal("the thread does not wait in the kernel")
 }
