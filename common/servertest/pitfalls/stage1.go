@@ -129,7 +129,7 @@ func stage1Scenarios() []Scenario {
 			Run: func(s *S) {
 				big := s.Root.Big()
 				a := s.Connect("A")
-				a.Send("GET /big.bin, and does not read", wire.Request("GET", "/big.bin", ""))
+				a.Send("GET /big.bin", wire.Request("GET", "/big.bin", ""))
 				at, early := 0, 0
 				s.Step("A reads 200,000 bytes at a time; three times a signal interrupts the server's send")
 				resp, err := a.Client().Stream(func(_ *Response, in io.Reader) error {
@@ -378,7 +378,7 @@ func stage1Scenarios() []Scenario {
 		{
 			ID: "log-stops-the-server", Stage: 1,
 			Bug:      "the thread that accepts connections writes warnings to stderr itself",
-			Question: "stderr is a full pipe that nobody reads. The server runs out of descriptors and writes a warning to stderr. Later it may open descriptors again, and C is waiting to be accepted. What does C get?",
+			Question: "stderr is a full pipe that nobody reads. The server runs out of descriptors and writes a warning to stderr. Later it can open descriptors again, and C is waiting to be accepted. What does C get?",
 			Choices:  []string{"its page", "nothing: the server waits until somebody reads its warning", "its page, but the warning is lost"},
 			Answer:   1, Assertion: "accepts-though-nobody-reads-stderr",
 			Usually: "that a log without a reader stops the server: put the lines into a bounded queue, and let one goroutine write them",
@@ -407,7 +407,7 @@ func stage1Scenarios() []Scenario {
 				// Its first log line makes a Go program open the time zone file. Wait until the descriptor is free.
 				server.Stdout.Await(process.Patience, func(out string) bool { return strings.Contains(out, "/healthz") })
 				s.Until(func() bool { return server.Connections() <= 0 })
-				s.Step("the server may open no more descriptors (prlimit)")
+				s.Step("the server can open no more descriptors (prlimit)")
 				before, err := server.Limit(0)
 				if err != nil {
 					s.Fatalf("%v", err)
@@ -423,7 +423,7 @@ func stage1Scenarios() []Scenario {
 					s.Fatalf("the server accepts C, though it has no descriptors left: %v", err)
 				}
 				s.Saw("C waits in the backlog")
-				s.Step("the server may open descriptors again")
+				s.Step("the server can open descriptors again (prlimit)")
 				if err := unix.Prlimit(server.PID(), unix.RLIMIT_NOFILE, &before, nil); err != nil {
 					s.Fatalf("prlimit: %v", err)
 				}
@@ -504,9 +504,12 @@ func stage1Scenarios() []Scenario {
 				}
 				each := time.Since(begin) / n
 				segments := client.Segments()
-				took := "less than 10 ms"
-				if each >= 10*time.Millisecond {
-					took = fmt.Sprintf("about %d ms", each.Round(10*time.Millisecond).Milliseconds())
+				took := fmt.Sprintf("%d ms", each.Milliseconds())
+				switch {
+				case each < 10*time.Millisecond:
+					took = "less than 10 ms"
+				case each > 30*time.Millisecond && each < 60*time.Millisecond:
+					took = "about 40 ms" // a little more on a busy machine, less if the first ones are quick
 				}
 				s.Saw("%d segments for %d responses, %s for each response", segments, n, took)
 				s.Assert(segments <= n, "the server sends %d responses in %d segments", n, segments)

@@ -126,8 +126,8 @@ func stage2Scenarios() []Scenario {
 		{
 			ID: "two-at-a-time", Stage: 2,
 			Bug:      "a pool of threads has only as many Go processors as CPUs",
-			Question: "GOMAXPROCS is 2, as on a machine with 2 CPUs. 8 clients send requests without a pause, and each has a worker, which is a thread. How many of the 8 threads can the kernel run?",
-			Choices:  []string{"any of the 8: they are threads", "2: the other 6 wait for a Go processor", "1: Go runs one goroutine at a time"},
+			Question: "GOMAXPROCS is 2, as on a machine with 2 CPUs. 8 clients send requests without a pause, and each has a worker, which is a thread. How many of these 8 threads are ready to run at the same time?",
+			Choices:  []string{"all 8: each is a thread of its own", "2: the other 6 wait for a Go processor", "1: Go runs one goroutine at a time"},
 			Answer:   1, Assertion: "busy-workers-share-the-cpus",
 			Usually: "that threads wait for a Go processor and not for a CPU: a busy thread keeps its Go processor for 10 ms or longer",
 			Where:   []Place{{Dir: "STAGE", Func: "Serve", Has: "runtime.GOMAXPROCS("}, work},

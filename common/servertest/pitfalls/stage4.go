@@ -213,7 +213,7 @@ func stage4Scenarios() []Scenario {
 					s.Fatalf("not answered: %s", scenario.InWords(resp, err))
 				}
 				s.Server.Stdout.Await(process.Patience, func(out string) bool { return strings.Contains(out, "/healthz") })
-				s.Step("the server may open 4 more descriptors (prlimit)")
+				s.Step("the server can open only 4 more descriptors (prlimit)")
 				if _, err := s.Server.Limit(4); err != nil {
 					s.Fatalf("%v", err)
 				}
@@ -273,7 +273,7 @@ func stage4Scenarios() []Scenario {
 		},
 		{
 			ID: "stale-event", Stage: 4,
-			Bug:      "the loop applies an event to a new client, after its connection was closed in the same batch",
+			Bug:      "the loop applies an event for a closed connection to a new client",
 			Question: "A has slot 9 of the table of clients, and a batch of events contains EPOLLHUP for slot 9. Before the loop comes to this event, it closes A because of a time-out, and B gets slot 9. What happens to B?",
 			Choices:  []string{"nothing: the event concerns A", "the server closes its connection", "it gets A's response"},
 			Answer:   1, Assertion: "another-clients-event-is-ignored",
