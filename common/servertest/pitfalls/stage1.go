@@ -412,7 +412,7 @@ func stage1Scenarios() []Scenario {
 				if err != nil {
 					s.Fatalf("%v", err)
 				}
-				// A waiting accept(2) has already reserved a descriptor, which B gets.
+				// If accept(2) is already waiting, it has reserved a descriptor, which B gets.
 				b := s.Connect("B")
 				b.Send("GET /healthz", last)
 				c := s.Connect("C")
