@@ -152,7 +152,7 @@ func stage1Scenarios() []Scenario {
 					}
 				})
 				if resp == nil {
-					s.Fatalf("no answer: %s", scenario.InWords(nil, err))
+					s.Fatalf("no response: %s", scenario.InWords(nil, err))
 				}
 				if err != nil {
 					s.Saw("a part of the %d bytes, then %s", len(big), scenario.InWords(nil, errors.Unwrap(err)))
@@ -257,7 +257,7 @@ func stage1Scenarios() []Scenario {
 				a := s.Connect("A")
 				a.Send("GET /plain.txt", plainGet)
 				if _, err := a.Answer(); err != nil {
-					s.Fatalf("no answer: %v", err)
+					s.Fatalf("no response: %v", err)
 				}
 				a.Send("the same request again", plainGet)
 				_, err := a.Answer()

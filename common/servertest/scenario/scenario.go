@@ -23,7 +23,7 @@ import (
 // the bug passes.
 type Scenario struct {
 	ID    string // the name of the folder in testdata/pitfalls
-	Stage int    // the first stage without the bug, whose test plays the scenario
+	Stage int    // the stage that the pitfall is about; its test plays the scenario
 	Bug   string // what the broken server does wrong, in a line
 
 	// Question asks the reader, before the run, what the broken server will do. Choices are two to four
