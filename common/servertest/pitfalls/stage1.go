@@ -69,7 +69,7 @@ func stage1Scenarios() []Scenario {
 				a.Send("POST /echo with the body 0", wire.Request("POST", "/echo", "0"))
 				_, err := a.Answer()
 				if err != nil {
-					s.Fatalf("not even one request is answered: %v", err)
+					s.Fatalf("even a single request is not answered: %v", err)
 				}
 				var all strings.Builder
 				for i := range 100 {
@@ -404,7 +404,7 @@ func stage1Scenarios() []Scenario {
 				if resp, err := a.Answer(); err != nil || resp.Status != 200 {
 					s.Fatalf("not answered: %s", scenario.InWords(resp, err))
 				}
-				// Its first log line makes a Go program open the time zone file. Wait until the descriptor is free.
+				// The first log line makes Go open the time zone file. Wait until that descriptor is free again.
 				server.Stdout.Await(process.Patience, func(out string) bool { return strings.Contains(out, "/healthz") })
 				s.Until(func() bool { return server.Connections() <= 0 })
 				s.Step("the server can open no more descriptors (prlimit)")
@@ -561,7 +561,7 @@ func stage1Scenarios() []Scenario {
 				{Dir: "common/sock", Func: "Conn.ShutdownWrite"},
 			},
 			Run: func(s *S) {
-				a := s.ConnectWith("A", DialOptions{RecvBuf: 4096}) // a slow client's window
+				a := s.ConnectWith("A", DialOptions{RecvBuf: 4096}) // most of the responses then wait on the server's side
 				small := wire.Request("GET", "/k.txt", "")
 				upload := "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n" + strings.Repeat("x", 100_000)
 				a.SendLater("GET /k.txt 20 times, then POST /echo and 100 KB of its body of 2 MB", strings.Repeat(small, 20)+upload)

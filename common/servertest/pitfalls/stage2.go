@@ -168,7 +168,7 @@ func twoAtATime(s *S) {
 		seen = append(seen, s.Server.Runnable())
 	}
 	// The runtime's own threads, and threads inside a system call, need no Go processor: the number is
-	// higher now and then. So the tenth lowest of the 100 samples counts.
+	// higher now and then. So the test looks at the lowest tenth of the samples.
 	slices.Sort(seen)
 	n := seen[samples/10]
 	if n > few {

@@ -51,7 +51,7 @@ func (y *spy) command() []string {
 }
 
 // Calls returns how many system calls with these names the server has made so far. Scenario.Strace must contain
-// the names. Calls is for a moment at which the server is idle.
+// the names. Call it while the server is idle, so that the count is complete.
 func (s *S) Calls(names ...string) int {
 	n := -1
 	for range 100 { // strace writes its lines a little later

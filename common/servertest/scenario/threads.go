@@ -32,8 +32,8 @@ const (
 )
 
 // A Watch finds out that a server will not do what a client waits for: all threads sleep in several checks in a row,
-// or the server uses much CPU time without a result. Neither depends on how long it takes: on a busy machine a
-// working server's threads wait for a CPU, and do not sleep.
+// or the server uses much CPU time without a result. On a busy machine it does not give up too early: the
+// threads of a working server then wait for a CPU, which is not sleep.
 type Watch struct {
 	server *process.Server
 	until  time.Time     // no result before this time

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// serve accepts connections, and answers each line with a line after it has called before. The tests need no HTTP.
+// serve accepts connections. It calls before for each line that it receives, then sends a line back. The tests need
+// no HTTP.
 func serve(l net.Listener, before func()) {
 	for {
 		c, err := l.Accept()
@@ -100,7 +101,8 @@ func TestClosedLoop(t *testing.T) {
 
 const serverEnv = "MEASURING_SERVER"
 
-// TestMain makes the test binary a server, too. As a process of its own, the server has its own CPU time.
+// TestMain runs the test binary as a server if serverEnv is set. In a process of its own, the server has its own CPU
+// time.
 func TestMain(m *testing.M) {
 	if os.Getenv(serverEnv) != "" {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
