@@ -7,7 +7,7 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// The words that every scenario is written in.
+// These types have short names here because every scenario uses them.
 type (
 	Config      = process.Config
 	DialOptions = process.DialOptions

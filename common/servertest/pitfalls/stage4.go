@@ -14,58 +14,58 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// stage4Scenarios are about event loops: a thread that serves thousands may wait for none of them, and a
-// descriptor is not a client.
+// stage4Scenarios returns the scenarios about event loops. A thread that serves thousands of clients must not
+// block on any of them, and a descriptor does not identify a client for long.
 func stage4Scenarios() []Scenario {
 	at := func(fn, has string) Place { return Place{Dir: "STAGE", Func: fn, Has: has} }
 	return []Scenario{
 		{
 			ID: "pool-exhausted", Stage: 4,
-			Bug:      "idle connections hold the workers of a pool",
-			Question: "There are 4 workers in a pool. 4 clients get a page each and keep their connections, as browsers do. Then B comes. What does B get?",
-			Choices:  []string{"its page: the other four are idle", "nothing, until one of them leaves", "503"},
+			Bug:      "every idle connection holds a worker of the pool",
+			Question: "A pool has 4 workers. 4 clients get a page each and keep their connections open, as browsers do. Then B asks for a page. What does B get?",
+			Choices:  []string{"its page: the other four clients are idle", "nothing, until one of the four leaves", "503"},
 			Answer:   1, Assertion: "served-beside-idle-clients",
-			Usually: "that a waiting connection holds a thread: have one thread wait for many",
+			Usually: "that a connection holds a thread while it is idle: let one thread wait for many connections",
 			Where:   []Place{at("loop.work", ""), at("loop.wait", "")},
 			Stages:  stages.In(2, 3, 4), Fails: stages.In(2, 3), Flags: []string{"-n", "4", "--idle-timeout", "1m"},
 			Run: func(s *S) {
 				for i := range 4 {
 					p := s.Connect(fmt.Sprintf("A%d", i+1))
-					p.Send("GET /plain.txt, and keeps the connection", plainGet)
+					p.Send("GET /plain.txt, and keeps the connection open", plainGet)
 					if resp, err := p.Answer(); err != nil || resp.Status != 200 {
 						s.Fatalf("not answered: %s", scenario.InWords(resp, err))
 					}
 				}
-				served(s, "B", "beside 4 idle clients")
+				served(s, "B", "while 4 clients are idle")
 			},
 		},
 		{
 			ID: "blocking-fd", Stage: 4,
-			Bug:      "the sockets in an event loop are blocking ones",
-			Question: "One event loop (-n 1), and its sockets are blocking. A sends half a request. Then B asks for a page. What does B get?",
-			Choices:  []string{"its page: that is what epoll is for", "nothing: the loop waits for the other half", "an error"},
+			Bug:      "an event loop serves blocking sockets",
+			Question: "The server has one event loop (-n 1), and its sockets are blocking. A sends half a request. Then B asks for a page. What does B get?",
+			Choices:  []string{"its page: epoll lets one thread serve both", "nothing: the loop waits for A's other half", "an error"},
 			Answer:   1, Assertion: "nobody-notices-a-slow-client",
-			Usually: "that a call in the loop can wait: an epoll set does not make its sockets non-blocking, O_NONBLOCK does",
+			Usually: "that a system call blocks the loop: epoll does not make sockets non-blocking, so set O_NONBLOCK",
 			Where:   []Place{at("accept", "SOCK_NONBLOCK"), at("loop.handle", "")},
 			Stages:  stages.In(2, 3, 4), Fails: stages.In(2, 3), Flags: []string{"-n", "1", "--idle-timeout", "1m"},
 			Run: func(s *S) {
 				a := s.Connect("A")
 				a.Send("half of a request", halfHead)
 				a.AwaitRead()
-				served(s, "B", "beside a client with half a request")
+				served(s, "B", "while one client has sent half a request")
 				c := s.Connect("C")
 				c.Send("GET /big.bin, and does not read", wire.Request("GET", "/big.bin", ""))
 				s.Stalled(c)
-				served(s, "D", "beside a client that does not read")
+				served(s, "D", "while one client does not read")
 			},
 		},
 		{
 			ID: "no-epollout", Stage: 4,
-			Bug:      "after EAGAIN from a write nobody waits for room",
-			Question: "A asks for 24 MiB and reads slowly. The non-blocking send says EAGAIN, and the loop goes on to watch A for EPOLLIN. What does A get?",
-			Choices:  []string{"all of it", "as much as fitted into the buffers, then nothing", "a reset"},
+			Bug:      "the loop does not wait for EPOLLOUT after a write has returned EAGAIN",
+			Question: "A asks for 24 MiB and reads slowly. A non-blocking send returns EAGAIN, and the loop watches A for EPOLLIN. What does A get?",
+			Choices:  []string{"the whole file", "as much as fits into the socket buffers, then nothing", "a reset"},
 			Answer:   1, Assertion: "the-rest-is-sent-when-writable",
-			Usually: "that EAGAIN from a write is not followed by a wait for EPOLLOUT: the client has nothing to say, so EPOLLIN never comes",
+			Usually: "that the loop does not wait for EPOLLOUT after EAGAIN from a write: the client sends nothing while it reads, so EPOLLIN never comes",
 			Where:   []Place{at("loop.watch", "EPOLLOUT"), {Dir: "common/h1", Func: "Conn.send"}},
 			Run: func(s *S) {
 				big := s.Root.Big()
@@ -77,31 +77,31 @@ func stage4Scenarios() []Scenario {
 				a.Send("GET /big.bin, and does not read at first", wire.Request("GET", "/big.bin", ""))
 				s.Stalled(a)
 				resp, err := a.Answer()
-				s.Assert(err == nil && bytes.Equal(resp.Body, big), "of a large response comes a part, then: %s", scenario.InWords(resp, err))
+				s.Assert(err == nil && bytes.Equal(resp.Body, big), "of a large response A gets only a part, then: %s", scenario.InWords(resp, err))
 			},
 		},
 		{
 			ID: "always-epollout", Stage: 4,
-			Bug:      "EPOLLOUT is watched for all the time",
-			Question: "The loop watches each connection for EPOLLIN and EPOLLOUT, always. Three clients are connected and do nothing. How much CPU does the server use?",
-			Choices:  []string{"none", "a little, now and then", "all that it can get"},
+			Bug:      "the loop watches for EPOLLOUT all the time",
+			Question: "The loop always watches each connection for EPOLLIN and EPOLLOUT. Three clients are connected and idle. How much CPU time does the server use?",
+			Choices:  []string{"none", "a little, now and then", "as much as it can get"},
 			Answer:   2, Assertion: "asleep-with-idle-clients",
-			Usually: "that a level-triggered event is true all the time: a socket nearly always has room to write, so ask for EPOLLOUT only after EAGAIN",
+			Usually: "that a level-triggered event is always ready: a socket can take more bytes nearly all the time, so watch for EPOLLOUT only after EAGAIN",
 			Where:   []Place{at("loop.watch", ""), at("loop.adopt", "EPOLLIN")},
 			Flags:   []string{"--idle-timeout", "1m"},
 			Run: func(s *S) {
 				s.Crowd("A", 3, DialOptions{})
 				s.Step("does the server go to sleep?")
-				assertRests(s, "3 clients do nothing")
+				assertRests(s, "while 3 clients are idle")
 			},
 		},
 		{
 			ID: "shared-epoll", Stage: 4,
-			Bug:      "all workers wait on one epoll set",
-			Question: "4 threads wait on the same epoll set. A uploads 900 KB, again and again, which the server sends back. What comes back?",
-			Choices:  []string{"what was sent: an event wakes one thread", "now and then something else, or nothing", "each answer four times"},
+			Bug:      "all worker threads wait on one epoll set",
+			Question: "4 threads wait on the same epoll set. A uploads 900 KB again and again, and the server echoes each upload. What does A get back?",
+			Choices:  []string{"each upload unchanged: an event wakes only one thread", "sooner or later something else, or nothing", "each upload four times"},
 			Answer:   1, Assertion: "uploads-come-back-unchanged",
-			Usually: "that two threads have one connection in hand: each descriptor needs one owner",
+			Usually: "that two threads serve one connection at the same time: let each descriptor belong to one thread",
 			Where:   []Place{at("Serve", "newLoop"), at("acceptAll", ""), at("newLoop", "")},
 			Stages:  stages.In(2, 3, 4), Flags: []string{"-n", "4"},
 			Run: func(s *S) {
@@ -111,32 +111,32 @@ func stage4Scenarios() []Scenario {
 					fmt.Fprintf(&body, "%d,", i)
 				}
 				const n = 30
-				s.Step("A uploads %d bytes %d times, and compares what comes back", body.Len(), n)
+				s.Step("A uploads %d bytes %d times, and compares each response with its upload", body.Len(), n)
 				data := wire.Request("POST", "/echo", body.String())
 				a.Put(wire.Request("POST", "/echo", "one"))
 				if resp, err := a.Take("POST"); err != nil || resp.Status != 200 || string(resp.Body) != "one" {
-					s.Fatalf("not even a small one comes back: %s", scenario.InWords(resp, err))
+					s.Fatalf("even a small upload does not come back: %s", scenario.InWords(resp, err))
 				}
 				for i := range n {
 					go a.Put(data)
 					resp, err := a.Take("POST")
 					same := err == nil && resp.Status == 200 && string(resp.Body) == body.String()
 					if !same {
-						s.Saw("something else, or nothing")
-						s.Assert(false, "upload %d does not come back as it was sent: %s", i+1, scenario.InWords(resp, err))
+						s.Saw("one upload does not come back unchanged")
+						s.Assert(false, "upload %d of %d does not come back unchanged: A gets %s", i+1, n, scenario.InWords(resp, err))
 					}
 				}
-				s.Saw("what it has sent, each time")
+				s.Saw("all uploads come back unchanged")
 				s.Assert(true, "")
 			},
 		},
 		{
 			ID: "stale-fd", Stage: 4,
-			Bug:      "a connection is closed first, and forgotten later",
-			Question: "A leaves: its connection is closed, its entries by descriptor are tidied up with its time-out. B and C come, and one of them gets A's old descriptor. Both send half a request, and the other half when A's time-out is over. What do they get?",
-			Choices:  []string{"their pages", "one gets nothing: the server has forgotten it", "one gets A's page"},
+			Bug:      "the server closes a descriptor first, and removes its table entries later",
+			Question: "A closes. The server closes its end at once, but removes its table entries for A's descriptor only when A's time-out is over. B and C connect, and one of them gets A's old descriptor. Both send half a request, and the other half after A's time-out. What do they get?",
+			Choices:  []string{"their pages", "one gets nothing: the server has removed its entry", "one gets A's page"},
 			Answer:   1, Assertion: "nothing-left-of-the-client-before",
-			Usually: "that a descriptor is taken for a client: its number is given to the next one at once, so forget first and close last",
+			Usually: "that the server identifies a client by its descriptor, whose number the next client may get at once: remove the table entries first, and close last",
 			Where:   []Place{at("loop.drop", "l.forget(c)"), at("loop.forget", ""), at("loop.adopt", "l.number++")},
 			Stages:  stages.In(4), Flags: []string{"-n", "1", "--idle-timeout", "700ms"},
 			Run: func(s *S) {
@@ -147,30 +147,31 @@ func stage4Scenarios() []Scenario {
 				}
 				a.Close()
 				s.Until(func() bool { return s.Server.Connections() <= 0 })
-				// An accept(2) that waits has taken its descriptor before: A's is for the one after the next.
+				// B gets A's old descriptor, unless accept(2) was already waiting when A left: it had then
+				// reserved another descriptor for B, and C gets A's.
 				const half = len("GET /plain.txt HTTP/1.1\r\n")
-				var new []*Peer
+				var later []*Peer
 				for _, name := range []string{"B", "C"} {
 					p := s.Connect(name)
 					p.Send("the first line of GET /plain.txt", plainGet[:half])
-					new = append(new, p)
+					later = append(later, p)
 				}
-				s.Step("they wait until the time-out that A had is over")
+				s.Step("B and C wait until A's time-out is over")
 				s.UntilAfter(time.Second, func() bool { return false })
-				for _, p := range new {
+				for _, p := range later {
 					p.Send("the rest", plainGet[half:])
 					resp, err := p.Answer()
-					s.Assert(err == nil && resp.Status == 200, "when the former client's time-out is over, one who came behind it gets: %s", scenario.InWords(resp, err))
+					s.Assert(err == nil && resp.Status == 200, "after the time-out of a client that has left, a later client gets: %s", scenario.InWords(resp, err))
 				}
 			},
 		},
 		{
 			ID: "accept-in-loop", Stage: 4,
-			Bug:      "a worker accepts, serves, and accepts again",
-			Question: "The listening socket is in the epoll set of a worker, which accepts one connection in each turn around its loop. When does it accept most seldom?",
-			Choices:  []string{"when nobody comes", "when there is most to do", "it makes no difference"},
+			Bug:      "a worker both accepts and serves connections",
+			Question: "The listening socket is in a worker's epoll set. The worker accepts one connection in each round of its loop. When does it reach accept(2) least often?",
+			Choices:  []string{"when no clients connect", "when it has the most to do", "the load makes no difference"},
 			Answer:   1, Assertion: "who-accepts-does-not-serve",
-			Usually: "that accepting waits for serving: have a thread of its own for each listening socket",
+			Usually: "that a new connection waits while the same thread serves others: give each listening socket a thread of its own",
 			Where:   []Place{at("Serve", "acceptAll("), at("acceptAll", "")},
 			Stages:  stages.In(2, 3, 4), Flags: []string{"-n", "1"}, Strace: []string{"accept4", "sendto"},
 			Run: func(s *S) {
@@ -181,11 +182,10 @@ func stage4Scenarios() []Scenario {
 						s.Fatalf("not answered: %s", scenario.InWords(resp, err))
 					}
 				}
-				s.Step("has a thread that called accept(2) also called send(2)?")
-				s.Calls(s.Scenario.Strace...) // until strace has written all
-				who := s.Callers()
+				s.Step("has one thread called both accept(2) and send(2)?")
+				s.Calls(s.Scenario.Strace...) // wait until strace has written all calls
 				both := ""
-				for tid, calls := range who {
+				for tid, calls := range s.Callers() {
 					if calls["accept4"] && calls["sendto"] {
 						both = tid
 					}
@@ -195,16 +195,16 @@ func stage4Scenarios() []Scenario {
 				} else {
 					s.Saw("yes")
 				}
-				s.Assert(both == "", "one thread accepts and serves: what it serves delays what it accepts")
+				s.Assert(both == "", "one thread accepts and serves: new connections wait while it serves others")
 			},
 		},
 		{
 			ID: "emfile-spin", Stage: 4,
-			Bug:      "accept fails with EMFILE, and is tried again at once",
-			Question: "The server has no free descriptor, and a client waits to be accepted. accept(2) fails with EMFILE and is tried again at once. What does the server do now?",
-			Choices:  []string{"it sleeps: accept blocks until there is a descriptor", "it uses up a CPU", "it refuses the client"},
+			Bug:      "the server retries accept(2) at once after EMFILE",
+			Question: "The server has no free descriptor, and a client waits to be accepted. accept(2) fails with EMFILE, and the server calls it again at once. What does the server do now?",
+			Choices:  []string{"it sleeps: accept(2) blocks until a descriptor is free", "it keeps a CPU busy", "it refuses the client"},
 			Answer:   1, Assertion: "asleep-at-the-limit",
-			Usually: "that an error which does not go away by itself is retried without a pause: the client stays in the queue, and accept returns at once",
+			Usually: "that the server retries without a pause after an error that lasts: the client stays in the queue, so accept(2) fails again at once",
 			Where:   []Place{at("accept", "time.Sleep"), {Dir: "common/sock", Func: "ClassifyAcceptError"}},
 			Stages:  stages.In(2, 3, 4), Flags: []string{"--max-conns", "1000", "--idle-timeout", "1m"}, Stderr: "cannot accept",
 			Run: func(s *S) {
@@ -214,33 +214,33 @@ func stage4Scenarios() []Scenario {
 					s.Fatalf("not answered: %s", scenario.InWords(resp, err))
 				}
 				s.Server.Stdout.Await(process.Patience, func(out string) bool { return strings.Contains(out, "/healthz") })
-				s.Step("the server may open 4 more descriptors (prlimit)")
+				s.Step("the server can open only 4 more descriptors (prlimit)")
 				if _, err := s.Server.Limit(4); err != nil {
 					s.Fatalf("%v", err)
 				}
 				crowd := s.Crowd("B", 8, DialOptions{})
 				if !s.Server.Stderr.Await(process.Patience, func(out string) bool { return strings.Contains(out, "\n") }) {
-					s.Fatalf("the server does not say that it cannot accept")
+					s.Fatalf("the server writes no warning that it cannot accept connections")
 				}
 				s.Step("does the server go to sleep?")
-				assertRests(s, "a client waits for a descriptor")
+				assertRests(s, "while clients wait to be accepted")
 				s.Step("B1 to B4 close")
 				for _, p := range crowd[:4] {
 					p.Abandon()
 				}
 				last := crowd[5]
-				last.Send("GET /healthz", wire.Request("GET", "/healthz", "")) // which opens nothing
+				last.Send("GET /healthz", wire.Request("GET", "/healthz", "")) // opens no file
 				resp, err := last.AtLeast(time.Second).Answer()
-				s.Assert(err == nil && resp.Status == 200, "when descriptors come free, who has waited gets: %s", scenario.InWords(resp, err))
+				s.Assert(err == nil && resp.Status == 200, "after descriptors have become free, a client that waited gets: %s", scenario.InWords(resp, err))
 			},
 		},
 		{
 			ID: "unbalanced", Stage: 4,
-			Bug:      "connections are dealt out in turn, whoever stays",
-			Question: "2 loops get connections in turn. 40 clients come, and every other one leaves. How many clients have the loops now?",
-			Choices:  []string{"10 and 10", "20 and 0", "about as many as the other, by chance"},
+			Bug:      "the acceptor assigns connections to the loops in turn, and they never move",
+			Question: "The acceptor assigns connections to 2 event loops in turn. 40 clients connect, then every other client leaves. How many clients does each loop have now?",
+			Choices:  []string{"10 and 10", "20 and 0", "about the same number, depending on chance"},
 			Answer:   1, Assertion: "loops-about-even",
-			Usually: "that connections are shared out when they come, and never again: count them, and move idle ones",
+			Usually: "that the server distributes connections only when they arrive: count the connections of each loop, and move idle ones",
 			Where:   []Place{at("acceptAll", "slices.MinFunc"), at("loop.balance", "")},
 			Stages:  stages.In(4), Flags: []string{"-n", "2", "--idle-timeout", "1m"},
 			Run: func(s *S) {
@@ -254,69 +254,69 @@ func stage4Scenarios() []Scenario {
 					return sum, most - least
 				}
 				if !s.UntilAfter(time.Second, func() bool { sum, apart := held(); return sum == n && apart <= process.LoopsApart }) {
-					s.Fatalf("the loops do not take %d clients over", n)
+					s.Fatalf("the loops do not have %d clients in about equal parts", n)
 				}
 				s.Step("every other client leaves: A1, A3, A5, …")
 				for i := 0; i < n; i += 2 {
 					crowd[i].Abandon()
 				}
 				s.Until(func() bool { sum, _ := held(); return sum == n/2 })
-				s.Step("how are the other %d shared out among the loops?", n/2)
+				s.Step("how are the other %d distributed over the loops?", n/2)
 				ok := s.Until(func() bool { sum, apart := held(); return sum == n/2 && apart <= process.LoopsApart })
 				_, apart := held()
 				if ok {
 					s.Saw("about evenly")
 				} else {
-					s.Saw("one has %d more than the other", apart)
+					s.Saw("one loop has %d more than the other", apart)
 				}
-				s.Assert(ok, "of %d clients one loop has %d more than the other", n/2, apart)
+				s.Assert(ok, "of %d clients, one loop has %d more than the other", n/2, apart)
 			},
 		},
 		{
 			ID: "stale-event", Stage: 4,
-			Bug:      "an event is believed, though its connection was closed earlier in the same batch",
-			Question: "A batch of events has one with EPOLLHUP for the client in place 9 of a table, A. Before it is looked at, A is closed by its time-out, and a new client, B, gets the place. What happens to B?",
-			Choices:  []string{"nothing: the event is A's", "its connection is closed", "it gets A's answer"},
+			Bug:      "the loop applies an event for a closed connection to a new client",
+			Question: "A has slot 9 of the table of clients, and a batch of events contains EPOLLHUP for slot 9. Before the loop comes to this event, it closes A because of a time-out, and B gets slot 9. What happens to B?",
+			Choices:  []string{"nothing: the event concerns A", "the server closes its connection", "it gets A's response"},
 			Answer:   1, Assertion: "another-clients-event-is-ignored",
-			Usually: "that an event names a place or a descriptor and not a client: use numbers that never come again, and look them up",
+			Usually: "that an event names a slot or a descriptor, which may belong to another client by now: put a number into the event that is never used again, and look the client up by it",
 			Where:   []Place{at("loop.event", ""), at("loop.adopt", "l.number++"), at("loop.work", "l.event(")},
 			Stages:  stages.In(4), Flags: []string{"-n", "1", "--idle-timeout", staleTimeout.String()}, Needs: scenario.NeedsHold, NoServer: true,
 			Run: func(s *S) {
-				s.Begin(Config{Wrap: scenario.Beneath})
+				s.Begin(Config{Wrap: scenario.UnderShell})
 				a := s.Connect("A")
 				over := time.Now().Add(staleTimeout + 200*time.Millisecond)
-				s.Step("the loop is stopped (ptrace) where it is about to call epoll_wait, until A's idle time-out is over")
+				s.Step("ptrace(2) holds the loop before its next epoll_wait until A's idle time-out is over")
 				release := s.Hold(a)
-				time.Sleep(time.Until(over)) // the server's clock goes on
-				s.Step("now A resets its connection, and B connects and sends half a request")
-				_ = a.Conn.SetLinger(0) // close(2) is a reset then
+				time.Sleep(time.Until(over)) // the time-out runs on meanwhile
+				s.Step("A resets its connection, and B connects and sends half a request")
+				_ = a.Conn.SetLinger(0) // makes Close send a reset
 				_ = a.Conn.Close()
 				b := s.Join("B", DialOptions{})
 				const half = len("GET /plain.txt HTTP/1.1\r\n")
 				b.Put(plainGet[:half])
 				if !kernel.Eventually(process.Patience, func() bool {
-					// A is in the server's hands still, B is by now, and the loop will find it.
+					// The server still has A's connection, and the acceptor has handed B's to the loop.
 					_, again := s.Server.InCall("accept4", "accept", "poll")
 					return again && s.Server.Connections() == 2
 				}) {
-					s.Fatalf("B is not accepted while the loop is stopped")
+					s.Fatalf("the server does not accept B while the loop is held")
 				}
-				s.Step("the loop goes on")
+				s.Step("the loop runs on")
 				release()
 				s.Until(func() bool { return s.Server.Connections() <= 1 })
 				b.AwaitRead()
-				b.Send("the rest of its request", plainGet[half:])
+				b.Send("the other half of its request", plainGet[half:])
 				resp, err := b.Answer()
-				s.Assert(err == nil && resp.Status == 200, "a client that has come in the same turn of the loop gets: %s", scenario.InWords(resp, err))
+				s.Assert(err == nil && resp.Status == 200, "a client that the loop took over in the same round gets: %s", scenario.InWords(resp, err))
 			},
 		},
 		{
 			ID: "fifo-blocks", Stage: 4,
-			Bug:      "open(2) without O_NONBLOCK, on whatever the path names",
-			Question: "Under the root is a FIFO, which nobody writes to. A asks for it, and the loop opens it. What does A get?",
-			Choices:  []string{"404", "an empty file", "nothing, and neither does anybody else in this loop"},
+			Bug:      "the server opens any kind of file without O_NONBLOCK",
+			Question: "The root contains a FIFO that has no writer. A asks for it, and the loop opens it. What does A get?",
+			Choices:  []string{"404", "an empty file", "nothing, and the other clients of this loop get nothing more either"},
 			Answer:   2, Assertion: "404-for-a-fifo",
-			Usually: "that opening a file can wait: O_NONBLOCK, then fstat, then serve regular files only",
+			Usually: "that open(2) blocks: open with O_NONBLOCK, then call fstat(2), and serve regular files only",
 			Where:   []Place{{Dir: "common/site", Func: "Site.load", Has: "unix.O_NONBLOCK"}, {Dir: "common/site", Func: "entry.read"}},
 			Run: func(s *S) {
 				a := s.Connect("A")
@@ -326,36 +326,36 @@ func stage4Scenarios() []Scenario {
 				}
 				a.Send("GET /fifo", wire.Request("GET", "/fifo", ""))
 				resp, err := a.Answer()
-				s.Assert(err == nil && resp.Status == 404, "a FIFO is answered with: %s", scenario.InWords(resp, err))
+				s.Assert(err == nil && resp.Status == 404, "a client that asks for a FIFO gets: %s", scenario.InWords(resp, err))
 			},
 		},
 		{
 			ID: "late-loop", Stage: 4,
-			Bug:      "a time-out is believed, though the server was late itself",
-			Question: "A has sent half a head, B a head and half a body. Then the server is stopped, as by a busy machine or a laptop's lid. Meanwhile A and B send the rest, and their 1.5 s are over. The server goes on, and its loop looks at the time-outs. What do A and B get?",
-			Choices:  []string{"their pages: they were in time", "408: they are late", "nothing"},
+			Bug:      "the server refuses a request as late, although the server itself was late",
+			Question: "A has sent half a request head, B a request head and half a body. Then the server is stopped, as on a busy machine or a suspended laptop. Meanwhile A and B send the rest in time, and then their time-out of 1.5 s ends. The server goes on, and its loop checks the time-outs. What do A and B get?",
+			Choices:  []string{"their responses: both requests were in time", "408: both requests count as late", "nothing"},
 			Answer:   1, Assertion: "in-time-is-in-time",
-			Usually: "that a time-out says only when the server looked: read what has arrived before you call it late, once, or a client that keeps sending is never late",
+			Usually: "that the server was busy or suspended when the bytes arrived: before it refuses a request as late, it should read once what has already arrived",
 			Where:   []Place{{Dir: "common/h1", Func: "Conn.catchUp"}, {Dir: "common/h1", Func: "Conn.Expire"}, at("loop.work", "Expired(")},
 			Stages:  stages.In(2, 3, 4), Flags: []string{"-n", "2", "--header-timeout", lateTimeout.String(), "--body-timeout", lateTimeout.String()},
 			Run: func(s *S) {
 				head, body := plainGet, wire.Request("POST", "/echo", "hello")
 				a := s.Connect("A")
-				a.Send("half of GET /plain.txt", head[:len(head)/2])
+				a.Send("half of the request head of GET /plain.txt", head[:len(head)/2])
 				a.AwaitRead()
 				b := s.Connect("B")
-				b.Send("POST /echo with half of its body", body[:len(body)-3])
+				b.Send("POST /echo and half of its body", body[:len(body)-3])
 				b.AwaitRead()
 				s.UntilAfter(0, func() bool { return !s.Server.Awake() })
 				over := time.Now().Add(lateTimeout + 300*time.Millisecond)
-				s.Step("the server is stopped (SIGSTOP); A and B send the rest; when their time is over it goes on (SIGCONT)")
+				s.Step("the server is stopped (SIGSTOP), A and B send the rest, and after their time-out the server continues (SIGCONT)")
 				s.Server.Signal(syscall.SIGSTOP)
 				if !kernel.Eventually(process.Patience, s.Server.Suspended) {
 					s.Fatalf("the server does not stop")
 				}
 				a.Put(head[len(head)/2:])
 				b.Put(body[len(body)-3:])
-				time.Sleep(time.Until(over)) // the server's clock goes on
+				time.Sleep(time.Until(over)) // the time-outs run on meanwhile
 				s.Server.Signal(syscall.SIGCONT)
 				for _, p := range []*Peer{a, b} {
 					resp, err := p.Answer()
@@ -365,17 +365,17 @@ func stage4Scenarios() []Scenario {
 		},
 		{
 			ID: "slowloris", Stage: 4,
-			Bug:      "the time-out for a head begins anew with each byte",
-			Question: "50 clients send a head, a byte now and then. The time-out for a head is 0.5 s, and begins anew with each read. When are they closed?",
-			Choices:  []string{"after 0.5 s", "never, while they send a byte now and then", "when another client needs the room"},
+			Bug:      "the time-out for a request head starts again with each byte",
+			Question: "50 clients each send a request head, one byte every 50 ms. The time-out for a request head is 0.5 s, and starts again with each read. When does the server close these connections?",
+			Choices:  []string{"after 0.5 s", "never, as long as the bytes keep coming", "when another client needs a connection"},
 			Answer:   1, Assertion: "late-heads-are-closed",
-			Usually: "that a time-out is for one read: a deadline for the whole head is needed, from its first byte on",
+			Usually: "that the time-out limits only a single read: set a deadline for the whole request head when its first byte arrives",
 			Where:   []Place{{Dir: "common/h1", Func: "Conn.enter"}, {Dir: "common/h1", Func: "Conn.Expire"}, at("loop.watch", "")},
 			Stages:  stages.In(2, 3, 4), Flags: []string{"--header-timeout", "500ms"},
 			Run: func(s *S) {
 				crowd := s.Crowd("A", 50, DialOptions{})
 				head := "GET /plain.txt HTTP/1.1\r\nX-Fill: "
-				s.Step("each sends the beginning of a head, and then %q every 50 ms", "x")
+				s.Step("each sends the beginning of a request head, and then %q every 50 ms, up to 30 times", "x")
 				for _, p := range crowd {
 					p.Put(head)
 				}
@@ -394,33 +394,34 @@ func stage4Scenarios() []Scenario {
 					}
 				}
 				if open == 0 {
-					s.Saw("all have got a 408, or the end, before they have sent 30 of those")
+					s.Saw("each gets a 408, or the end of the connection, before it has sent 30")
 				} else {
-					s.Saw("%d have got nothing after 30 of those, and go on", open)
+					s.Saw("%d clients have sent 30, and their connections are still open", open)
 				}
-				s.Assert(open == 0, "%d of %d clients may send a byte now and then for as long as they like", open, len(crowd))
-				served(s, "B", "after all that")
+				s.Assert(open == 0, "after 1.5 s, %d of %d unfinished request heads are still open", open, len(crowd))
+				served(s, "B", "after these 50 clients")
 			},
 		},
 	}
 }
 
-// lateTimeout is long enough for both clients of late-loop to have begun before.
+// lateTimeout is the time-out in late-loop: both clients can begin their requests before the server is stopped.
 const lateTimeout = 1500 * time.Millisecond
 
-// staleTimeout is long enough for the loop of stale-event to be stopped before.
+// staleTimeout is the idle time-out in stale-event: the test can hold the loop before it ends.
 const staleTimeout = 1500 * time.Millisecond
 
-// served asserts that one more client gets its page.
+// served asserts that another client gets its page. when begins the message that says what it gets instead.
 func served(s *S, name, when string) {
 	p := s.Connect(name)
 	p.Send("GET /plain.txt", plainGet)
 	resp, err := p.Answer()
-	s.Assert(err == nil && resp.Status == 200, "%s, the next one gets: %s", when, scenario.InWords(resp, err))
+	s.Assert(err == nil && resp.Status == 200, "%s, the next client gets: %s", when, scenario.InWords(resp, err))
 }
 
-// assertRests asserts that all threads of the server go to sleep before it has used 0.7 s of CPU.
-func assertRests(s *S, why string) {
+// assertRests asserts that all threads of the server go to sleep before it has used 0.7 s of CPU time.
+// when begins the message that says otherwise.
+func assertRests(s *S, when string) {
 	var err error
 	for w := s.Watch(0); err == nil; {
 		err = w.Tick()
@@ -428,7 +429,7 @@ func assertRests(s *S, why string) {
 	if err == scenario.ErrSilent {
 		s.Saw("yes")
 	} else {
-		s.Saw("no: it uses up a CPU")
+		s.Saw("no: it keeps a CPU busy")
 	}
-	s.Assert(err == scenario.ErrSilent, "%s, and the server uses up a CPU", why)
+	s.Assert(err == scenario.ErrSilent, "%s, the server keeps a CPU busy", when)
 }

@@ -16,21 +16,21 @@ import (
 	"fourways.example/common/servertest/process"
 )
 
-// Beneath is what a server is started with whose threads are to be held: the thread that a test
-// traces must not be its child, or os/exec takes the stop for the end.
-var Beneath = []string{"sh", "-c", `"$@"; exit $?`, "sh"}
+// UnderShell is the process.Config.Wrap of a server whose threads S.Hold stops. It starts the server from a
+// shell: if the server were a child of the test, os/exec would take a traced thread's stop for the server's end.
+var UnderShell = []string{"sh", "-c", `"$@"; exit $?`, "sh"}
 
-// Hold stops the thread that serves a peer by epoll(7) or poll(2), and no other one, at the moment in which it is
-// about to wait for events: what happens until release is all in one batch. See ptrace(2).
+// Hold stops the event loop's thread that serves a peer when it is about to call epoll_wait(2), and lets the
+// other threads run. All that happens until release is called is then reported in one batch. See ptrace(2).
 func (s *S) Hold(p *Peer) (release func()) {
 	thread := 0
 	if !s.Until(func() bool { thread = s.loopOf(p); return thread != 0 }) {
-		s.Fatalf("no thread waits in epoll_wait(2) for what %s sends", p.Name)
+		s.Fatalf("no thread waits in epoll_wait(2) for %s", p.Name)
 	}
 	stopped, done := make(chan error), make(chan struct{})
 	go func() {
-		// It is a thread that traces. It must live on: a server that it has started would be
-		// killed with it (Pdeathsig).
+		// Only the thread that seized another one may trace it. UnlockOSThread keeps this thread alive
+		// afterwards: the end of a thread kills the servers that it has started (Pdeathsig).
 		runtime.LockOSThread()
 		defer runtime.UnlockOSThread()
 		if err := unix.PtraceSeize(thread); err != nil {
@@ -44,12 +44,12 @@ func (s *S) Hold(p *Peer) (release func()) {
 	release = sync.OnceFunc(func() { close(done) })
 	s.OnEnd(release)
 	if err := <-stopped; err != nil {
-		s.Fatalf("the thread that serves %s cannot be held: %v", p.Name, err)
+		s.Fatalf("cannot hold the thread that serves %s: %v", p.Name, err)
 	}
 	return release
 }
 
-// stopBeforeWait has a traced thread go on until it begins a system call that waits for events.
+// stopBeforeWait lets a traced thread run until it is about to call epoll_wait(2) to wait.
 func stopBeforeWait(thread int) error {
 	if err := unix.PtraceInterrupt(thread); err != nil {
 		return os.NewSyscallError("ptrace PTRACE_INTERRUPT", err)
@@ -77,19 +77,19 @@ func stopBeforeWait(thread int) error {
 			signal = 0
 		case unix.SIGTRAP:
 			signal = 0
-		} // else it is the server's own
+		} // any other signal is passed on to the server
 	}
-	return errors.New("it makes system calls, and does not wait for events")
+	return errors.New("after 1,000 stops it has not called epoll_wait(2)")
 }
 
-// awaitStop waits until a traced thread stands still.
+// awaitStop waits until a traced thread has stopped.
 func awaitStop(thread int) (status unix.WaitStatus, err error) {
 	if !kernel.Eventually(process.Patience, func() bool {
-		var who int
-		who, err = unix.Wait4(thread, &status, unix.WALL|unix.WNOHANG, nil)
-		return who != 0 && err != unix.EINTR
+		var tid int
+		tid, err = unix.Wait4(thread, &status, unix.WALL|unix.WNOHANG, nil)
+		return tid != 0 && err != unix.EINTR
 	}) {
-		err = errors.New("it makes no system call")
+		err = errors.New("it does not stop")
 	}
 	if err == nil && !status.Stopped() {
 		err = errors.New("it has ended")
@@ -97,13 +97,13 @@ func awaitStop(thread int) (status unix.WaitStatus, err error) {
 	return status, err
 }
 
-// beginsWait says whether a thread has stopped at the beginning of epoll_wait(2), and not one that only has a
-// look. PTRACE_GET_SYSCALL_INFO is the same on all machines.
+// beginsWait reports whether a thread has stopped at the entry of an epoll_wait(2) whose time-out is not 0. It uses
+// PTRACE_GET_SYSCALL_INFO, which has the same form on all architectures.
 func beginsWait(thread int) bool {
 	const (
 		getSyscallInfo = 0x420e
 		entry          = 1
-		timeout        = 3 // which argument it is
+		timeout        = 3 // the index of epoll_wait's argument
 	)
 	var info struct {
 		op     uint8
@@ -131,10 +131,10 @@ func NeedsHold() string {
 	seized := make(chan error)
 	go func() {
 		runtime.LockOSThread()
-		defer runtime.UnlockOSThread() // and the thread lives on, as in hold
+		defer runtime.UnlockOSThread() // keeps the thread alive, as in Hold
 		err := unix.PtraceSeize(child.Process.Pid)
 		if err == nil {
-			_ = unix.PtraceInterrupt(child.Process.Pid) // only a thread that stands still can be let go
+			_ = unix.PtraceInterrupt(child.Process.Pid) // only a stopped thread can be detached
 			_, _ = awaitStop(child.Process.Pid)
 			err = unix.PtraceDetach(child.Process.Pid)
 		}
@@ -146,7 +146,7 @@ func NeedsHold() string {
 	return ""
 }
 
-// loopOf is the thread that sleeps in epoll_wait(2) with a peer in its set, or 0.
+// loopOf returns the thread that sleeps in epoll_wait(2) on a set with the peer's connection, or 0.
 func (s *S) loopOf(p *Peer) int {
 	for _, task := range s.Server.Tasks() {
 		if name, args := s.Server.Call(task); name != "epoll_wait" || !s.Server.Asleep(task) || !slices.Contains(s.watched(int32(args[0])), "client "+p.Name) {

@@ -15,36 +15,36 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// A Peer is one client of a scenario: a connection whose every step goes into the transcript. A
-// wait of a Peer has no time-out in the usual sense; it ends with bytes, with the end of the
-// connection, or when the kernel says that no bytes will come (see watch).
+// A Peer is one client of a scenario: a connection whose every step goes into the transcript. A Peer's
+// waits have no fixed time-out. A wait ends when bytes arrive, when the connection ends, or when a Watch
+// finds that no bytes will come.
 type Peer struct {
 	Name string // A, B, …
 
 	s       *S
-	Conn    *net.TCPConn  // nil where the server did not let it in
+	Conn    *net.TCPConn  // nil if the connection was refused
 	client  *wire.Client  // the same connection, read through peerReader
-	atLeast time.Duration // how long a wait lasts at least
+	atLeast time.Duration // the minimum time to wait for bytes
 
-	got   []byte // the first bytes received
-	total int64
+	got   []byte // the first keepBytes bytes received
+	total int64  // bytes received
 }
 
-// keepBytes is how much a transcript keeps of what a client received.
+// keepBytes bounds the received bytes that a transcript keeps for each client.
 const keepBytes = 256 << 10
 
-// What a wait of a Peer can end with.
+// Errors with which a Peer's wait can end.
 var (
 	ErrSilent = errors.New("nothing")
-	errSpins  = errors.New("nothing, while the server uses up a CPU")
+	errSpins  = errors.New("nothing, while the server keeps a CPU busy")
 )
 
 var errNotConnected = errors.New("not connected")
 
-// Connect makes a connection. A server that refuses it is seen at the next step: the caller need not look.
+// Connect opens a connection. If the server refuses it, the peer's next read reports that.
 func (s *S) Connect(name string) *Peer { return s.ConnectWith(name, process.DialOptions{}) }
 
-// ConnectWith is Connect with something special about it.
+// ConnectWith is like Connect, with options.
 func (s *S) ConnectWith(name string, o process.DialOptions) *Peer {
 	what := ""
 	if o.IPv6 {
@@ -63,7 +63,7 @@ func (s *S) ConnectWith(name string, o process.DialOptions) *Peer {
 	return p
 }
 
-// Crowd makes n connections that are one line in the transcript.
+// Crowd opens n connections in one step of the transcript.
 func (s *S) Crowd(name string, n int, o process.DialOptions) []*Peer {
 	s.Step("%d clients connect: %s1 to %s%d", n, name, name, n)
 	var all []*Peer
@@ -83,7 +83,7 @@ func (s *S) Crowd(name string, n int, o process.DialOptions) []*Peer {
 	return all
 }
 
-// Join is ConnectWith without a step.
+// Join is like ConnectWith, but adds no step to the transcript.
 func (s *S) Join(name string, o process.DialOptions) *Peer {
 	p := &Peer{Name: name, s: s}
 	conn, err := s.Server.Dial(o)
@@ -96,21 +96,21 @@ func (s *S) Join(name string, o process.DialOptions) *Peer {
 	return p
 }
 
-// Abandon is Close without a step.
+// Abandon is like Close, but adds no step to the transcript.
 func (p *Peer) Abandon() {
 	if p.Conn != nil {
 		_ = p.Conn.Close()
 	}
 }
 
-// AtLeast has the peer wait this long before it believes that nothing will come: for a server
-// whose clock is to do something.
+// AtLeast sets the minimum time that the peer waits before it decides that nothing will come. A scenario
+// needs it if the server acts only when one of its time-outs ends.
 func (p *Peer) AtLeast(d time.Duration) *Peer {
 	p.atLeast = d
 	return p
 }
 
-// Client is the peer as it is without a transcript, for what that can do.
+// Client returns the peer's wire.Client, whose methods add no steps to the transcript.
 func (p *Peer) Client() *wire.Client {
 	if p.Conn == nil {
 		p.s.Fatalf("%s is not connected", p.Name)
@@ -118,15 +118,15 @@ func (p *Peer) Client() *wire.Client {
 	return p.client
 }
 
-// Send writes data at once; what describes it.
+// Send writes data in one call. what describes it in the transcript.
 func (p *Peer) Send(what, data string) *Peer {
 	p.s.Step("%s sends %s", p.Name, what)
 	p.Put(data)
 	return p
 }
 
-// SendLater writes data beside the caller, for more than fits on the way. The channel is closed when all is
-// sent, or nothing more can be.
+// SendLater writes data in a goroutine, for more bytes than the socket buffers hold. It closes the channel when
+// everything is sent or a write fails.
 func (p *Peer) SendLater(what, data string) <-chan struct{} {
 	p.s.Step("%s sends %s", p.Name, what)
 	done := make(chan struct{})
@@ -137,7 +137,8 @@ func (p *Peer) SendLater(what, data string) <-chan struct{} {
 	return done
 }
 
-// Put is Send without a step. A server that has gone is noticed by reading.
+// Put is like Send, but adds no step to the transcript. It ignores errors: if the server has closed the
+// connection, the next read reports that.
 func (p *Peer) Put(data string) {
 	if p.Conn == nil {
 		return
@@ -146,9 +147,9 @@ func (p *Peer) Put(data string) {
 	p.client.Put(data)
 }
 
-// SendPieces sends data in as many segments as there are cuts, each read by the server before the
-// next leaves, so that it is a piece for the server's recv(2) as well. A server that has stopped
-// reading is sent the rest anyway.
+// SendPieces sends data in several segments, cut at the given positions. It sends each only after the server has
+// read the previous one, so that the server's recv(2) gets the same pieces. If the server stops reading,
+// SendPieces sends the rest anyway.
 func (p *Peer) SendPieces(what, data string, cuts ...int) *Peer {
 	p.s.Step("%s sends %s", p.Name, what)
 	from := 0
@@ -160,8 +161,7 @@ func (p *Peer) SendPieces(what, data string, cuts ...int) *Peer {
 	return p
 }
 
-// Drip sends data one byte at a time. It stops where the server has something to say: the rest
-// would be of no use.
+// Drip sends data one byte at a time. It stops when the server has responded before the last byte.
 func (p *Peer) Drip(what, data string) *Peer {
 	p.s.Step("%s sends %s", p.Name, what)
 	for i := range len(data) {
@@ -174,12 +174,12 @@ func (p *Peer) Drip(what, data string) *Peer {
 	return p
 }
 
-// Silent says that nothing has arrived, not even an end.
+// Silent reports whether nothing has arrived, neither bytes nor the end of the connection.
 func (p *Peer) Silent() bool {
 	return p.Conn != nil && p.client.Silent()
 }
 
-// AwaitRead waits until the server has read all that was sent, and says whether it has.
+// AwaitRead waits until the server has read all bytes sent, and reports whether it has.
 func (p *Peer) AwaitRead() bool {
 	if p.Conn == nil {
 		return false
@@ -195,7 +195,7 @@ func (p *Peer) AwaitRead() bool {
 	return true
 }
 
-// peerReader reads for a Peer, keeps what it read, and gives up when nothing will come.
+// peerReader reads for a Peer, keeps the bytes read, and gives up when a Watch finds that nothing will come.
 type peerReader Peer
 
 func (p *peerReader) Read(b []byte) (int, error) {
@@ -214,16 +214,16 @@ func (p *peerReader) Read(b []byte) (int, error) {
 	}
 }
 
-// Answer reads one response. resp is nil if none came, or no whole one.
+// Answer reads the response to a GET. resp is nil if no complete response arrives.
 func (p *Peer) Answer() (resp *wire.Response, err error) { return p.AnswerTo("GET") }
 
-// AnswerTo is Answer for a request of another method.
+// AnswerTo is like Answer, for a request with another method.
 func (p *Peer) AnswerTo(method string) (resp *wire.Response, err error) {
-	p.s.Step("%s reads the answer", p.Name)
+	p.s.Step("%s reads the response", p.Name)
 	resp, err = p.Take(method)
 	saw := InWords(resp, err)
 	if bad := new(wire.Malformed); err != nil && resp != nil && len(resp.Body) > 0 && !errors.As(err, &bad) {
-		saw = fmt.Sprintf("%d %s, %d of %s bytes, then %s", resp.Status, resp.Reason, len(resp.Body), resp.Get("Content-Length"), saw)
+		saw = fmt.Sprintf("%d %s and a part of the body, then %s", resp.Status, resp.Reason, saw)
 	}
 	p.s.Saw("%s", saw)
 	if err != nil {
@@ -232,7 +232,7 @@ func (p *Peer) AnswerTo(method string) (resp *wire.Response, err error) {
 	return resp, nil
 }
 
-// Take reads one response without a step.
+// Take is like AnswerTo, but adds no step to the transcript.
 func (p *Peer) Take(method string) (*wire.Response, error) {
 	if p.Conn == nil {
 		return nil, errNotConnected
@@ -240,17 +240,17 @@ func (p *Peer) Take(method string) (*wire.Response, error) {
 	return p.client.TryRead(method)
 }
 
-// Answers reads responses for as long as they come, n at most, and gives each to check, which may be
-// nil. It returns how many there were and passed.
+// Answers reads up to n responses, and calls check for each unless check is nil. It stops at the first error,
+// and returns the number of responses before it.
 func (p *Peer) Answers(n int, check func(i int, resp *wire.Response) error) (passed int) {
-	p.s.Step("%s reads %d answers", p.Name, n)
+	p.s.Step("%s reads %d responses", p.Name, n)
 	for i := range n {
 		resp, err := p.Take("GET")
 		if err == nil && check != nil {
 			err = check(i, resp)
 		}
 		if err != nil {
-			p.s.Saw("%d; then %s", i, InWords(nil, err))
+			p.s.Saw("%d, then %s", i, InWords(nil, err))
 			return i
 		}
 	}
@@ -258,7 +258,7 @@ func (p *Peer) Answers(n int, check func(i int, resp *wire.Response) error) (pas
 	return n
 }
 
-// End waits for the end of the connection. It is "the end" when it came in order.
+// End waits for the end of the connection. It returns an error if more bytes, a reset or nothing comes instead.
 func (p *Peer) End() error {
 	p.s.Step("%s waits for the end of the connection", p.Name)
 	err := p.TakeEnd()
@@ -270,7 +270,7 @@ func (p *Peer) End() error {
 	return err
 }
 
-// TakeEnd is End without a step.
+// TakeEnd is like End, but adds no step to the transcript.
 func (p *Peer) TakeEnd() error {
 	if p.Conn == nil {
 		return errNotConnected
@@ -282,13 +282,13 @@ func (p *Peer) TakeEnd() error {
 	return err
 }
 
-// CloseWrite ends the peer's sending side.
+// CloseWrite shuts down the peer's sending side.
 func (p *Peer) CloseWrite() {
-	p.s.Step("%s says that it will send no more", p.Name)
+	p.s.Step("%s shuts down its sending side", p.Name)
 	p.EndSending()
 }
 
-// EndSending is CloseWrite without a step.
+// EndSending is like CloseWrite, but adds no step to the transcript.
 func (p *Peer) EndSending() {
 	if p.Conn != nil {
 		_ = p.Conn.CloseWrite()
@@ -301,7 +301,7 @@ func (p *Peer) Close() {
 	p.Abandon()
 }
 
-// Reset leaves without a word: the connection is reset.
+// Reset resets the connection.
 func (p *Peer) Reset() {
 	p.s.Step("%s resets the connection", p.Name)
 	if p.Conn != nil {
@@ -314,7 +314,7 @@ func (p *Peer) stream() Stream {
 	return Stream{Name: p.Name, Bytes: mask(p.got), Total: p.total}
 }
 
-// InWords puts an outcome into words that are the same in every run.
+// InWords describes an outcome in words that are the same in every run.
 func InWords(resp *wire.Response, err error) string {
 	var bad *wire.Malformed
 	switch {
@@ -342,7 +342,7 @@ func InWords(resp *wire.Response, err error) string {
 	return err.Error()
 }
 
-// brief quotes what may be long.
+// brief quotes s, and cuts it after 40 bytes.
 func brief(s string) string {
 	if len(s) > 40 {
 		return fmt.Sprintf("%q…", s[:40])
@@ -350,10 +350,10 @@ func brief(s string) string {
 	return fmt.Sprintf("%q", s)
 }
 
-// changing is what is different in every run and has nothing to say.
+// changing matches the parts of a response that differ in every run for no reason of interest.
 var changing = regexp.MustCompile(`Date: [^\r]*|auth_jwt=[^;\r]*|"(?:iat|exp)": ?\d+|Last-Modified: [^\r]*|ETag: [^\r]*`)
 
-// mask hides what is different in every run, keeping the number of bytes.
+// mask replaces the parts that differ in every run with stars, and keeps the number of bytes.
 func mask(b []byte) []byte {
 	return changing.ReplaceAllFunc(bytes.Clone(b), func(m []byte) []byte {
 		i := bytes.IndexAny(m, ":=") + 1

@@ -1,6 +1,6 @@
-// Package scenario plays scenarios. In a [Scenario] a client meets one pitfall; every step of the client goes
-// into a [Transcript], and so does what the threads of the server were doing. The scenarios themselves are
-// in package pitfalls.
+// Package scenario plays scenarios. A [Scenario] shows what clients see of one pitfall. A [Transcript] records
+// every step of the clients, and what the server's threads were doing. The scenarios themselves are in package
+// pitfalls.
 package scenario
 
 import (
@@ -19,62 +19,62 @@ import (
 	"fourways.example/common/servertest/variants"
 )
 
-// A Scenario is how a client meets one pitfall: what it does, and by which assertion the broken
-// server is told from the real one.
+// A Scenario describes what the clients do to meet one pitfall, and the assertion that only a server without
+// the bug passes.
 type Scenario struct {
 	ID    string // the name of the folder in testdata/pitfalls
-	Stage int    // the stage that is free of it, and proves it
-	Bug   string // what is wrong with the broken server, in a line
+	Stage int    // the stage that the pitfall is about; its test plays the scenario
+	Bug   string // what the broken server does wrong, in a line
 
-	// Question is what the reader is asked before the run, about the broken server. Choices are
-	// two to four possible answers, of which Answer is the index of the one that comes true; without
-	// choices the reader answers freely.
+	// Question asks the reader, before the run, what the broken server will do. Choices are two to four
+	// possible answers, and Answer is the index of the right one. Without choices the reader types an
+	// answer freely.
 	Question string
 	Choices  []string
 	Answer   int
 
 	Assertion string           // the name of the one assertion that the broken server fails
-	Usually   string           // "this usually means …": what to suspect where this is seen, in a line
-	Where     []variants.Place // where the code is free of it; the first is the one to look at
+	Usually   string           // completes "this usually means …" with the likely cause, in a line
+	Where     []variants.Place // where the code avoids the bug, the most important place first
 
-	// Stages is where the scenario makes sense; zero is everywhere. Fails are those stages whose
-	// technique has the bug, as stage 1 has head-of-line: there the assertion must fail.
+	// Stages are the stages in which the scenario makes sense; zero means all. Fails are the stages whose
+	// technique has the bug, as stage 1 has head-of-line. In these the assertion must fail.
 	Stages stages.Set
 	Fails  stages.Set
 
-	Flags []string // of the server
-	Env   []string
-	// Stderr is a piece of what the real server says on stderr; "" is where it must say nothing.
+	Flags []string // the server's flags
+	Env   []string // additions to the server's environment
+	// Stderr is text that the real server may write to stderr; if it is "", the server must write nothing.
 	Stderr string
-	// NoServer scenarios start their own with S.Begin: with a pipe for stdout, say.
+	// NoServer is set if Run starts the server itself with S.Begin, for instance with a pipe as its stdout.
 	NoServer bool
-	// Strace runs the server under strace(1), so that S.Calls can count its system calls. Where
-	// there is no strace the scenario is skipped, or fails if CI=true.
+	// Strace names the system calls that S.Calls counts. The server then runs under strace(1). On a
+	// machine without strace the scenario is skipped, or fails if CI=true.
 	Strace []string
-	// Needs says what the machine lacks for the scenario; "" is nothing.
+	// Needs says what the machine lacks for the scenario; "" means nothing.
 	Needs func() string
-	// Network says that it makes a network of its own, for which an ordinary user has to be in a
-	// namespace already.
+	// Network is set if Run enters a network namespace, which an ordinary user may do only in a user
+	// namespace.
 	Network bool
 
 	Run func(s *S)
 }
 
-// In says whether the scenario makes sense in a stage.
+// In reports whether the scenario makes sense in a stage.
 func (sc *Scenario) In(stage int) bool { return sc.Stages == 0 || sc.Stages.Has(stage) }
 
-// FailsIn says whether a stage has the bug by its technique.
+// FailsIn reports whether the technique of a stage has the bug.
 func (sc *Scenario) FailsIn(stage int) bool { return sc.Fails.Has(stage) }
 
-// A Verdict is how a run of a scenario ended.
+// A Verdict is the result of a run.
 type Verdict int
 
 // The verdicts.
 const (
-	Free      Verdict = iota // the assertion holds: the server is free of the bug
-	Caught                   // the assertion by which the scenario is named has failed
-	Unplayed                 // something else went wrong: the run says nothing about the bug
-	Unskilled                // the machine lacks what the scenario needs
+	Free      Verdict = iota // the assertion holds: the server does not have the bug
+	Caught                   // the named assertion fails: the server has the bug
+	Unplayed                 // the run failed in another way, and tells nothing about the bug
+	Unskilled                // the machine lacks something that the scenario needs
 )
 
 func (v Verdict) String() string {
@@ -83,10 +83,10 @@ func (v Verdict) String() string {
 
 // A Step is one line of a transcript.
 type Step struct {
-	Did string // what the client did
-	Saw string // what it saw then
-	Odd bool   // an assertion failed here
-	// Threads are what the server's threads were doing here, if something was asserted here.
+	Did string // what a client did
+	Saw string // what it saw as a result
+	Odd bool   // the named assertion failed at this step
+	// Threads says what the server's threads were doing, if Assert was called at this step.
 	Threads []string
 }
 
@@ -94,20 +94,20 @@ type Step struct {
 type Transcript struct {
 	Scenario Scenario
 	Verdict  Verdict
-	Reason   string // in words, unless the verdict is Free
+	Reason   string // the reason for the verdict, unless it is Free
 	Steps    []Step
 	Streams  []Stream // what the clients received, in the order in which they connected
 	Threads  []string // what the server's threads were doing at the end
-	Stderr   string   // of the server
+	Stderr   string   // what the server wrote to stderr
 	Took     time.Duration
 }
 
-// A Stream is what one client received, its first bytes if it is long. Dates and other
-// things that are never the same twice are masked.
+// A Stream is what one client received, or the first bytes of it. Dates and other parts that differ in
+// every run are masked.
 type Stream struct {
 	Name  string
 	Bytes []byte
-	Total int64 // how many there were
+	Total int64 // the number of bytes received, which may be more than Bytes holds
 }
 
 // Play runs the scenario against a program.
@@ -126,23 +126,23 @@ func Play(sc Scenario, prog *process.Program, root *docroot.Root) *Transcript {
 		if !sc.NoServer {
 			s.Begin(process.Config{})
 		}
-		dog := time.AfterFunc(record.Watchdog, func() {
-			s.Errorf("stuck for %v: its server is killed", record.Watchdog)
+		watchdog := time.AfterFunc(record.Watchdog, func() {
+			s.Errorf("the scenario takes longer than %v, so its server is killed", record.Watchdog)
 			if s.Server != nil {
 				s.Server.Signal(syscall.SIGKILL)
 			}
 		})
-		defer dog.Stop()
+		defer watchdog.Stop()
 		sc.Run(s)
 	})
 	return tr
 }
 
-// S is what a scenario is given: a client's hands, and a transcript of what they did. A failure that
-// is not from Assert is a failure of something else than the named assertion.
+// S plays the clients' part in a run of a scenario, and writes the transcript. A failure that does not come from
+// Assert is not a failure of the named assertion.
 type S struct {
 	record.Recorder
-	Server  *process.Server // nil where the scenario is NoServer
+	Server  *process.Server // nil before Begin if the scenario is NoServer
 	Program *process.Program
 	Root    *docroot.Root
 
@@ -150,11 +150,10 @@ type S struct {
 	tr       *Transcript
 	peers    []*Peer
 	spy      *spy // counts system calls
-	odd      bool // the assertion failed
+	odd      bool // the named assertion failed
 }
 
-// Begin starts a server for the scenario; the rest of the run is about this one. Whatever the
-// scenario does to it, it is killed in the end.
+// Begin starts a server, and makes it the scenario's server. The server is killed when the run ends.
 func (s *S) Begin(c process.Config) *process.Server {
 	if c.Root == "" {
 		c.Root = s.Root.Dir
@@ -174,10 +173,10 @@ func (s *S) Begin(c process.Config) *process.Server {
 	return server
 }
 
-// Stage is the stage that is measured.
+// Stage returns the stage of the program that is played.
 func (s *S) Stage() int { return s.Program.Stage }
 
-// patience is short where the scenario is going to fail anyway.
+// patience returns the time-out of a client's operations. It is short in a stage in which the assertion must fail.
 func (s *S) patience() time.Duration {
 	if s.Scenario.Fails.Has(s.Program.Stage) {
 		return time.Second
@@ -185,17 +184,17 @@ func (s *S) patience() time.Duration {
 	return s.Program.Guest.Patience()
 }
 
-// Step adds a step to the transcript: what the client does now.
+// Step adds a step to the transcript, and says what a client does.
 func (s *S) Step(format string, args ...any) {
 	s.tr.Steps = append(s.tr.Steps, Step{Did: fmt.Sprintf(format, args...)})
 }
 
-// Saw completes the step with what came of it. What is not the same in every run (a time, a
-// number of calls) belongs in here only where that is the point: the first step at which two
-// transcripts saw different things is where they part.
+// Saw adds what the client saw to the last step. The words should be the same in every run: the reader is shown
+// the first step at which two transcripts differ. A value that changes from run to run, such as a time or a number
+// of calls, belongs here only if the scenario is about that value.
 func (s *S) Saw(format string, args ...any) {
 	if len(s.tr.Steps) == 0 {
-		s.Step("looks")
+		s.Step("the test begins")
 	}
 	last := &s.tr.Steps[len(s.tr.Steps)-1]
 	if last.Saw != "" {
@@ -204,12 +203,12 @@ func (s *S) Saw(format string, args ...any) {
 	last.Saw += fmt.Sprintf(format, args...)
 }
 
-// Assert is the named assertion: if it does not hold the scenario ends here, and the server has
-// the bug. The words say what was seen instead.
+// Assert checks the named assertion. If it does not hold, the server has the bug, and the scenario ends. The
+// message says what was seen instead.
 func (s *S) Assert(holds bool, format string, args ...any) {
 	if n := len(s.tr.Steps); n > 0 {
 		s.tr.Steps[n-1].Odd = !holds
-		if s.Server != nil { // it may have failed to start
+		if s.Server != nil { // nil if it has failed to start
 			s.settle(holds)
 			s.tr.Steps[n-1].Threads = s.threads()
 		}
@@ -220,8 +219,8 @@ func (s *S) Assert(holds bool, format string, args ...any) {
 	}
 }
 
-// settle gives the server a moment to go to sleep before its threads are looked at: longer where
-// the look will be looked at.
+// settle gives the server a moment to go to sleep before the threads are recorded. It waits longer after a failed
+// assertion, because the reader is shown that record.
 func (s *S) settle(holds bool) {
 	late := time.Now().Add(map[bool]time.Duration{true: tickTime, false: 5 * tickTime}[holds])
 	for s.Server.Awake() && time.Now().Before(late) {
@@ -229,11 +228,12 @@ func (s *S) settle(holds bool) {
 	}
 }
 
-// Until waits until the answer is yes, and says whether it is. Like every wait of a scenario it ends
-// when all of the server sleeps, or when it has used much CPU.
+// Until waits until ok returns true, and returns what ok returned last. Like every wait of a scenario it also
+// ends when a Watch finds that waiting is useless.
 func (s *S) Until(ok func() bool) bool { return s.UntilAfter(0, ok) }
 
-// UntilAfter is Until that lasts a while at least: for a server whose clock is to do something.
+// UntilAfter is like Until, but does not give up before atLeast has passed. A scenario needs it if the server
+// acts only when one of its time-outs ends.
 func (s *S) UntilAfter(atLeast time.Duration, ok func() bool) bool {
 	for w := s.Watch(atLeast); ; {
 		if ok() {
@@ -245,17 +245,17 @@ func (s *S) UntilAfter(atLeast time.Duration, ok func() bool) bool {
 	}
 }
 
-// Stalled waits until the server can send no more to a peer that does not read.
+// Stalled waits until the server can send no more, because a peer does not read: a thread waits in a send,
+// or all threads sleep.
 func (s *S) Stalled(p *Peer) {
 	s.Until(func() bool { _, waits := s.Server.InCall(sendCalls...); return waits })
 }
 
-// sendCalls are the system calls in which a server may wait for a client to read.
+// sendCalls are the system calls in which a server may wait until a client reads.
 var sendCalls = []string{"sendfile", "sendto", "sendmsg", "write", "writev"}
 
-// Interrupt waits until a thread of the server waits in a send, and interrupts it with a
-// signal that does nothing else. It returns false if none does: where sockets do not block, the send
-// has returned early by itself.
+// Interrupt waits until a thread of the server waits in a send, and interrupts the call with a signal that has
+// no other effect. It returns false if no thread waits in a send, as in a server with non-blocking sockets.
 func (s *S) Interrupt() bool {
 	tid := 0
 	if !s.Until(func() (waits bool) { tid, waits = s.Server.InCall(sendCalls...); return waits }) {
@@ -264,7 +264,7 @@ func (s *S) Interrupt() bool {
 	return unix.Tgkill(s.Server.PID(), tid, unix.SIGURG) == nil
 }
 
-// finish takes down how it ended, while the server is still as it was.
+// finish records the result before the server is killed.
 func (s *S) finish() {
 	for _, p := range s.peers {
 		s.tr.Streams = append(s.tr.Streams, p.stream())

@@ -10,14 +10,14 @@ import (
 	"time"
 )
 
-// A spy counts system calls with strace(1): /proc knows in which call a thread is, but not how
-// many there were.
+// A spy counts system calls with strace(1). /proc tells which call a thread is in, but not how many calls it
+// has made.
 type spy struct {
 	file  string
-	calls []string // their names
+	calls []string // the names of the calls to count
 }
 
-// lacks says what the scenario needs and this machine does not have.
+// lacks says what this machine lacks for the scenario; "" means nothing.
 func (sc *Scenario) lacks() string {
 	if sc.Needs != nil {
 		if why := sc.Needs(); why != "" {
@@ -45,16 +45,16 @@ func newSpy(s *S, calls []string) *spy {
 	return &spy{file: filepath.Join(dir, "calls"), calls: calls}
 }
 
-// command is put before the server's. With -D the server is the child, as it would be without.
+// command returns the beginning of the server's command line. With -D the server is still a child of the test.
 func (y *spy) command() []string {
 	return []string{"strace", "-D", "-f", "-qq", "-e", "signal=none", "-e", "trace=" + strings.Join(y.calls, ","), "-o", y.file}
 }
 
-// Calls is how many system calls of these names the server has made so far; Scenario.Strace must
-// have named them. Call it when the server has answered.
+// Calls returns how many system calls with these names the server has made so far. Scenario.Strace must contain
+// the names. Call it while the server is idle, so that the count is complete.
 func (s *S) Calls(names ...string) int {
 	n := -1
-	for range 100 { // strace writes a little later
+	for range 100 { // strace writes its lines a little later
 		before := n
 		time.Sleep(tickTime)
 		if n = s.spy.count(names); n == before {
@@ -70,8 +70,8 @@ func (y *spy) count(names []string) (n int) {
 		return 0
 	}
 	for line := range bytes.Lines(b) {
-		// "1234  recvfrom(7, …". What another thread's line interrupts comes as two; the second
-		// has "<... recvfrom resumed>".
+		// A line is "1234  recvfrom(7, …". A call that overlaps another thread's call takes two lines,
+		// and the second has "<... recvfrom resumed>" instead of the name.
 		_, call, _ := bytes.Cut(line, []byte(" "))
 		name, _, _ := bytes.Cut(bytes.TrimLeft(call, " "), []byte("("))
 		if slices.Contains(names, string(name)) {
@@ -81,8 +81,8 @@ func (y *spy) count(names []string) (n int) {
 	return n
 }
 
-// Callers are the threads that have made system calls, with the names of those calls. Call it behind Calls,
-// which waits until strace has written all.
+// Callers returns the threads that have made system calls, each with the names of its calls. Call it after Calls,
+// which waits until strace has written all lines.
 func (s *S) Callers() map[string]map[string]bool {
 	all := map[string]map[string]bool{}
 	b, _ := os.ReadFile(s.spy.file)

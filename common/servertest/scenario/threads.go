@@ -17,44 +17,44 @@ import (
 	"fourways.example/common/servertest/process"
 )
 
-// What the server's threads are doing, as /proc tells it: to know that nothing more will come, and to
-// show it.
+// This file reads in /proc what the server's threads are doing. A Watch uses it to find that nothing more will
+// come, and the transcript shows it to the reader.
 
-// tickTime is how long a watch waits between two looks.
+// tickTime is how long a peer waits for bytes between two checks of the threads.
 const tickTime = 20 * time.Millisecond
 
 const (
-	// quietTicks is for how many looks in a row no thread may want a CPU before the server
-	// is taken to be waiting. All that it could work on has arrived before the first look.
+	// quietTicks is the number of checks in a row in which all threads must sleep before the server counts as
+	// waiting: 240 ms while a peer reads. Everything that the server could work on has arrived before the first.
 	quietTicks = 12
-	// spinTime is how much CPU a server may use before the answer to a small request begins.
+	// spinTime is how much CPU time a server may use before its response to a small request begins.
 	spinTime = 700 * time.Millisecond
 )
 
-// A Watch finds out that a server will not do what a client waits for: because it waits itself
-// (every thread of it sleeps, look after look), or because it runs and runs without a result. Neither
-// is a matter of how long it takes: on a busy machine a good server is seen wanting the CPU.
+// A Watch finds out that a server will not do what a client waits for: all threads sleep in several checks in a row,
+// or the server uses much CPU time without a result. On a busy machine it does not give up too early: the
+// threads of a working server then wait for a CPU, which is not sleep.
 type Watch struct {
 	server *process.Server
-	until  time.Time // not before
-	late   time.Time // a last resort
-	cpu    time.Duration
-	quiet  int
+	until  time.Time     // no result before this time
+	late   time.Time     // gives up at this time in any case
+	cpu    time.Duration // the server's CPU time at the beginning, negative if unknown
+	quiet  int           // checks in a row in which all threads slept
 }
 
-// Watch begins one that lasts a while at least.
+// Watch begins a Watch that reports nothing before atLeast has passed.
 func (s *S) Watch(atLeast time.Duration) *Watch {
 	now := time.Now()
 	return &Watch{server: s.Server, until: now.Add(atLeast), late: now.Add(atLeast + process.Patience), cpu: s.Server.CPU()}
 }
 
-// Tick waits a moment and looks.
+// Tick waits a moment and checks the threads. It returns an error if it is useless to wait any longer.
 func (w *Watch) Tick() error {
 	time.Sleep(tickTime / 4)
 	return w.look()
 }
 
-// look returns why it is useless to wait any longer, or nil.
+// look checks the threads, and returns an error if it is useless to wait any longer.
 func (w *Watch) look() error {
 	if w.server.Exited() {
 		return ErrSilent
@@ -76,16 +76,17 @@ func (w *Watch) look() error {
 	return nil
 }
 
-// fewThreads is how many lines may be about single clients.
+// fewThreads is the greatest number of lines in which threads names single clients.
 const fewThreads = 8
 
-// oneClient is a client's name in the words of S.descriptor.
+// oneClient matches a client's name as S.descriptor writes it.
 var oneClient = regexp.MustCompile(`client \S+`)
 
-// threads says in lines what the server's threads are doing, the busy ones first.
+// threads describes what the server's threads are doing, a line for each group of threads, the most interesting
+// first.
 func (s *S) threads() []string {
 	if s.Server.Exited() {
-		return []string{fmt.Sprintf("none: the server is gone (%s)", s.Server.Ended())}
+		return []string{fmt.Sprintf("none: the server has ended (%s)", s.Server.Ended())}
 	}
 	type group struct {
 		what string
@@ -106,7 +107,7 @@ func (s *S) threads() []string {
 		groups[i].n++
 	}
 	slices.SortStableFunc(groups, func(a, b group) int { return a.rank - b.rank })
-	if len(groups) > fewThreads { // then it is the number that matters, and not who they are
+	if len(groups) > fewThreads { // a reader then needs the number of clients, not their names
 		var merged []group
 		for _, g := range groups {
 			g.what = oneClient.ReplaceAllString(g.what, "a client")
@@ -119,7 +120,7 @@ func (s *S) threads() []string {
 		groups = merged
 	}
 	if len(groups) == 0 {
-		return []string{"none: the server is gone"}
+		return []string{"none: the server has ended"}
 	}
 	var lines []string
 	for _, g := range groups {
@@ -128,7 +129,8 @@ func (s *S) threads() []string {
 	return lines
 }
 
-// thread says what one thread is doing, and how interesting that is; "" is one that has ended.
+// thread describes what one thread is doing, and ranks it: lower ranks are more interesting. A thread that has ended
+// is "".
 func (s *S) thread(task string) (what string, rank int) {
 	dir := fmt.Sprintf("/proc/%d/task/%s/", s.Server.PID(), task)
 	name, args := s.Server.Call(task)
@@ -136,7 +138,7 @@ func (s *S) thread(task string) (what string, rank int) {
 	if len(state) == 0 || state[0] == "Z" || state[0] == "X" {
 		return "", 0
 	}
-	if name == "" { // not ours to look at: the state must do
+	if name == "" { // the system call may not be read: use the thread's state
 		wchan, _ := os.ReadFile(dir + "wchan")
 		if state[0] == "R" {
 			return "running", 0
@@ -166,20 +168,20 @@ func (s *S) thread(task string) (what string, rank int) {
 	case "sendto", "sendmsg", "write", "writev", "sendfile":
 		return name + ": waits until " + fd(0) + " takes more", 1
 	case "open", "openat":
-		return name + ": waits for " + s.text(args[len(name)/6]) + " to be opened", 1 // openat has a folder first
+		return name + ": waits to open " + s.text(args[len(name)/6]), 1 // the path is argument 0 of open, 1 of openat
 	}
 	return name, 2
 }
 
-// text reads a string of C out of the server's memory, a path for instance; what cannot be read is "something".
+// text reads a C string, such as a path, from the server's memory. It returns "a file" if the memory cannot be read.
 func (s *S) text(at uint64) string {
 	if text, _, ok := bytes.Cut(s.memory(at, 256), []byte{0}); ok && len(text) > 0 {
 		return strconv.Quote(string(text))
 	}
-	return "something"
+	return "a file"
 }
 
-// memory reads n bytes of the server's, or as many as can be read; n is not 0.
+// memory reads n bytes of the server's memory, or as many as can be read. n must not be 0.
 func (s *S) memory(at, n uint64) []byte {
 	buf := make([]byte, n)
 	local := unix.Iovec{Base: &buf[0]}
@@ -191,19 +193,19 @@ func (s *S) memory(at, n uint64) []byte {
 	return buf[:got]
 }
 
-// theListener is how a descriptor is named that accepts connections.
+// theListener is the name of a descriptor that accepts connections.
 const theListener = "the listening socket"
 
-// pollSet reads the set that a thread gave to poll(2) out of its memory.
+// pollSet reads the set of a thread in poll(2) from the server's memory, and describes it.
 func (s *S) pollSet(args []uint64) string {
 	const size = 8 // struct pollfd: int fd; short events, revents
 	n := min(args[1], 16)
 	if n == 0 {
-		return "waits for nothing but the clock"
+		return "waits only for its time-out"
 	}
 	buf := s.memory(args[0], n*size)
 	if uint64(len(buf)) < n*size {
-		return "waits for something"
+		return "waits for descriptors that cannot be read here"
 	}
 	var names []string
 	for ; len(buf) >= size; buf = buf[size:] {
@@ -214,7 +216,7 @@ func (s *S) pollSet(args []uint64) string {
 	return "waits for " + strings.Join(names, " or ")
 }
 
-// watched are the names of the sockets in an epoll set.
+// watched returns the names of the sockets in an epoll set.
 func (s *S) watched(fd int32) (sockets []string) {
 	info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.Server.PID(), fd))
 	for line := range strings.Lines(string(info)) {
@@ -231,7 +233,7 @@ func (s *S) watched(fd int32) (sockets []string) {
 	return sockets
 }
 
-// epollSet says what an epoll set watches. The Go runtime has one of its own.
+// epollSet describes an epoll set. The Go runtime has a set of its own.
 func (s *S) epollSet(fd int32) string {
 	switch n := len(s.watched(fd)); {
 	case n == 1:
@@ -239,12 +241,12 @@ func (s *S) epollSet(fd int32) string {
 	case n > 0:
 		return fmt.Sprintf("watches %d connections", n)
 	case s.Stage() < 4:
-		return "the Go runtime's own"
+		return "the Go runtime's own set"
 	}
 	return "watches no connection"
 }
 
-// descriptor names what a descriptor of the server stands for.
+// descriptor names the object of a descriptor of the server.
 func (s *S) descriptor(fd int32) string {
 	to, err := os.Readlink(fmt.Sprintf("/proc/%d/fd/%d", s.Server.PID(), fd))
 	switch {
@@ -255,7 +257,7 @@ func (s *S) descriptor(fd int32) string {
 	case fd == 2:
 		return "stderr"
 	case strings.HasPrefix(to, "pipe:"):
-		return "the stop"
+		return "the stop pipe"
 	case !strings.HasPrefix(to, "socket:["):
 		return to
 	}
@@ -270,5 +272,5 @@ func (s *S) descriptor(fd int32) string {
 			return theListener
 		}
 	}
-	return "a client that has gone"
+	return "a closed connection"
 }

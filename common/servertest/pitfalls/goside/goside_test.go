@@ -17,15 +17,15 @@ import (
 	"fourways.example/common/sock"
 )
 
-// many is how many goroutines block. A runtime has up to some ten threads for itself.
 const (
-	many = 40
-	few  = 15
+	many = 40 // goroutines that block
+	few  = 15 // threads of a program in which no goroutine blocks: the runtime has up to about ten
 )
 
-// patience is for a machine that has a lot to do. Nothing here waits for it to end.
+// patience is how long a condition may take on a busy machine. Without a failure, no test waits that long.
 const patience = 5 * time.Second
 
+// eventually waits until ok returns true, and reports whether it did.
 func eventually(ok func() bool) bool {
 	for late := time.Now().Add(patience); !ok(); time.Sleep(time.Millisecond) {
 		if time.Now().After(late) {
@@ -35,7 +35,7 @@ func eventually(ok func() bool) bool {
 	return true
 }
 
-// tasks are this process's threads.
+// tasks returns the IDs of this process's threads.
 func tasks(t *testing.T) []string {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/task")
@@ -49,15 +49,15 @@ func tasks(t *testing.T) []string {
 	return all
 }
 
-// inCall says whether a thread is asleep inside this system call.
+// inCall reports whether a thread waits inside the system call nr.
 func inCall(task string, nr int) bool {
 	b, err := os.ReadFile("/proc/self/task/" + task + "/syscall")
 	return err == nil && strings.HasPrefix(string(b), fmt.Sprintf("%d ", nr))
 }
 
-// blocked is how many threads are inside this system call.
+// blocked returns how many threads, except its own, are inside the system call nr.
 func blocked(t *testing.T, nr int) (n int) {
-	runtime.LockOSThread() // this thread is inside a read(2) of its own while it looks
+	runtime.LockOSThread() // this thread does not count: it calls read(2) on the files in /proc
 	defer runtime.UnlockOSThread()
 	for _, task := range tasks(t) {
 		if task != fmt.Sprint(unix.Gettid()) && inCall(task, nr) {
@@ -67,7 +67,7 @@ func blocked(t *testing.T, nr int) (n int) {
 	return n
 }
 
-// pipe is a pipe whose reading end blocks.
+// pipe returns the two ends of a pipe whose reads block.
 func pipe(t *testing.T) (r, w int) {
 	t.Helper()
 	var p [2]int
@@ -77,7 +77,7 @@ func pipe(t *testing.T) (r, w int) {
 	return p[0], p[1]
 }
 
-// wait is many goroutines that wait in read until the function that it returns is called.
+// wait starts many goroutines that wait in read for a pipe. end closes the pipe and waits for the goroutines.
 func wait(t *testing.T, read func(r int) error) (end func()) {
 	r, w := pipe(t)
 	var wg sync.WaitGroup
@@ -95,7 +95,7 @@ func wait(t *testing.T, read func(r int) error) (end func()) {
 	}
 }
 
-// rawRead blocks in read(2) until the other end is closed.
+// rawRead blocks in read(2) until the other end of the pipe is closed.
 func rawRead(r int) error {
 	var b [1]byte
 	for {
@@ -106,8 +106,8 @@ func rawRead(r int) error {
 }
 
 func TestBlockedCallsPinThreads(t *testing.T) {
-	// By package os: a non-blocking descriptor, which the runtime's poller waits for. The goroutines
-	// are parked, all in no thread at all.
+	// Package os makes the descriptor non-blocking, and the runtime's poller waits for it. The goroutines are
+	// parked and hold no threads.
 	r, w, err := os.Pipe()
 	if err != nil {
 		t.Fatal(err)
@@ -123,21 +123,21 @@ func TestBlockedCallsPinThreads(t *testing.T) {
 		})
 	}
 	eventually(func() bool { return begun.Load() == many })
-	time.Sleep(50 * time.Millisecond)
+	time.Sleep(50 * time.Millisecond) // lets the goroutines get from Add to Read
 	if n := blocked(t, unix.SYS_READ); n > few {
-		t.Errorf("%d goroutines wait in os.File.Read, and %d threads are inside read(2)", many, n)
+		t.Errorf("while %d goroutines wait in os.File.Read, %d threads are inside read(2)", many, n)
 	}
 	_ = w.Close()
 	wg.Wait()
 	_ = r.Close()
 
-	// By raw calls: a thread each.
+	// With raw calls, each goroutine holds a thread.
 	end := wait(t, rawRead)
 	if !eventually(func() bool { return blocked(t, unix.SYS_READ) >= many }) {
-		t.Errorf("%d goroutines wait in a raw read(2), and only %d threads are inside it", many, blocked(t, unix.SYS_READ))
+		t.Errorf("while %d goroutines wait in a raw read(2), only %d threads are inside it", many, blocked(t, unix.SYS_READ))
 	}
 	if n := len(tasks(t)); n < many {
-		t.Errorf("there are %d threads", n)
+		t.Errorf("while %d goroutines wait in a raw read(2), the process has %d threads", many, n)
 	}
 	end()
 }
@@ -146,16 +146,16 @@ func TestGoroutinesDoNotBoundThreads(t *testing.T) {
 	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(2))
 	end := wait(t, rawRead)
 	if !eventually(func() bool { return blocked(t, unix.SYS_READ) >= many }) {
-		t.Errorf("GOMAXPROCS is 2, and %d threads are inside read(2), want %d", blocked(t, unix.SYS_READ), many)
+		t.Errorf("with GOMAXPROCS 2, %d threads are inside read(2), want %d", blocked(t, unix.SYS_READ), many)
 	}
 	end()
 
 	const bound = 4
-	seats := make(chan struct{}, bound)
+	semaphore := make(chan struct{}, bound)
 	most := 0
 	end = wait(t, func(r int) error {
-		seats <- struct{}{}
-		defer func() { <-seats }()
+		semaphore <- struct{}{}
+		defer func() { <-semaphore }()
 		return rawRead(r)
 	})
 	eventually(func() bool { return blocked(t, unix.SYS_READ) >= bound })
@@ -165,12 +165,13 @@ func TestGoroutinesDoNotBoundThreads(t *testing.T) {
 	}
 	end()
 	if most != bound {
-		t.Errorf("behind a semaphore of %d there are %d threads inside read(2)", bound, most)
+		t.Errorf("with a semaphore of %d, %d threads are inside read(2)", bound, most)
 	}
 }
 
-// interrupt has f wait in a system call in a thread of its own, and sends this thread SIGURG, as the
-// runtime does, until f returns or rounds are over. Then ready is called, to let f return.
+// interrupt calls f in a thread of its own, and sends this thread SIGURG ten times while it waits in the system call
+// nr, as the runtime does. If a signal makes f return, early is true and interrupted is its error. Otherwise
+// interrupt calls ready, which must let f return.
 func interrupt(t *testing.T, nr int, f func() error, ready func()) (interrupted error, early bool) {
 	t.Helper()
 	var tid atomic.Int32
@@ -212,7 +213,7 @@ func TestEINTRIsYours(t *testing.T) {
 		return err
 	}, write(w))
 	if !early || err != unix.EINTR {
-		t.Errorf("unix.Poll that is interrupted returns %v, want EINTR", err)
+		t.Errorf("unix.Poll returns %v after a signal, want EINTR", err)
 	}
 	err, early = interrupt(t, unix.SYS_PPOLL, func() error {
 		n, err := sock.Poll(fds(r), long)
@@ -222,19 +223,19 @@ func TestEINTRIsYours(t *testing.T) {
 		return err
 	}, write(w))
 	if early || err != nil {
-		t.Errorf("sock.Poll that is interrupted returns early, %t, with %v", early, err)
+		t.Errorf("sock.Poll after a signal: returns early, %t, error %v; want no early return and no error", early, err)
 	}
 
-	// SA_RESTART has the kernel repeat a read.
+	// With SA_RESTART the kernel repeats a read.
 	one := make([]byte, 1)
 	r, w = pipe(t)
 	defer func() { _, _ = unix.Close(r), unix.Close(w) }()
 	err, early = interrupt(t, unix.SYS_READ, func() error { _, err := unix.Read(r, one); return err }, write(w))
 	if early || err != nil {
-		t.Errorf("unix.Read that is interrupted returns early, %t, with %v: Go's handlers have SA_RESTART", early, err)
+		t.Errorf("unix.Read after a signal: returns early, %t, error %v; want the kernel to repeat it (SA_RESTART)", early, err)
 	}
 
-	// But not one with a time-out of the socket.
+	// The kernel does not repeat a read from a socket that has a time-out.
 	var pair [2]int
 	if pair, err = unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0); err != nil {
 		t.Fatal(err)
@@ -245,7 +246,7 @@ func TestEINTRIsYours(t *testing.T) {
 	}
 	err, early = interrupt(t, unix.SYS_READ, func() error { _, err := unix.Read(pair[0], one); return err }, write(pair[1]))
 	if !early || err != unix.EINTR {
-		t.Errorf("unix.Read with SO_RCVTIMEO that is interrupted returns %v, want EINTR", err)
+		t.Errorf("unix.Read with SO_RCVTIMEO returns %v after a signal, want EINTR", err)
 	}
 }
 
@@ -264,12 +265,12 @@ func TestRawDescriptorsHaveNoDeadlines(t *testing.T) {
 			if !errors.Is(err, os.ErrNoDeadline) {
 				t.Errorf("SetReadDeadline on a blocking descriptor: %v, want ErrNoDeadline", err)
 			}
-			// It is not kept either: the read sleeps in the kernel until something comes.
+			// The refused deadline has no effect: the read sleeps in the kernel until a byte arrives.
 			read, late := make(chan error, 1), time.After(100*time.Millisecond)
 			go func() { _, err := f.Read(make([]byte, 1)); read <- err }()
 			select {
 			case err := <-read:
-				t.Errorf("the read returns at a deadline that was refused: %v", err)
+				t.Errorf("the read returns without a byte, although the deadline was refused: %v", err)
 			case <-late:
 			}
 			if n := blocked(t, unix.SYS_READ); n == 0 {
@@ -295,7 +296,7 @@ func TestRawDescriptorsHaveNoDeadlines(t *testing.T) {
 		_ = unix.Close(pair[1])
 	}
 
-	// What takes its place: poll(2) with the time that is left, and a read that does not wait.
+	// Instead of a deadline, use poll(2) with the time that is left, and then a read that does not block.
 	pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_CLOEXEC, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -303,6 +304,6 @@ func TestRawDescriptorsHaveNoDeadlines(t *testing.T) {
 	defer func() { _, _ = unix.Close(pair[0]), unix.Close(pair[1]) }()
 	n, err := sock.Poll([]unix.PollFd{{Fd: int32(pair[0]), Events: unix.POLLIN}}, 10*time.Millisecond)
 	if n != 0 || err != nil {
-		t.Errorf("sock.Poll: %d, %v, want 0 at the time-out", n, err)
+		t.Errorf("sock.Poll: %d, %v, want 0 after the time-out", n, err)
 	}
 }

@@ -1,3 +1,3 @@
-// Package measuring is two pitfalls of who measures a server: the bug is not in the server. Each
-// has half a page in testdata/pitfalls, and a test here that shows the wrong way and the right one.
+// Package measuring demonstrates two pitfalls of measuring a server, whose bug is in the measurement. Each has half
+// a page in testdata/pitfalls, and a test here that shows the wrong way and the right one.
 package measuring

@@ -17,7 +17,8 @@ import (
 	"time"
 )
 
-// A line is a request, and another line its answer: what is measured here is not HTTP.
+// serve accepts connections. It calls before for each line that it receives, then sends a line back. The tests need
+// no HTTP.
 func serve(l net.Listener, before func()) {
 	for {
 		c, err := l.Accept()
@@ -49,10 +50,10 @@ func listen(t *testing.T) net.Listener {
 	return l
 }
 
-// TestClosedLoop has request 50 stand still until 100 later ones would have been due.
+// TestClosedLoop makes the server wait before it answers request 50, until 100 later requests are due.
 func TestClosedLoop(t *testing.T) {
 	const n, stall, missed = 300, 50, 100
-	const gap = 2 * time.Millisecond // between two requests that are due
+	const gap = 2 * time.Millisecond // between the times at which two requests are due
 	for _, open := range []bool{false, true} {
 		var asked atomic.Int64
 		l := listen(t)
@@ -72,7 +73,7 @@ func TestClosedLoop(t *testing.T) {
 		for i := range n {
 			due := begin.Add(time.Duration(i) * gap)
 			if !open {
-				due = time.Now() // it is due when there is time for it
+				due = time.Now() // a closed loop measures from when it sends the request
 			} else {
 				time.Sleep(time.Until(due))
 			}
@@ -87,20 +88,21 @@ func TestClosedLoop(t *testing.T) {
 			}
 		}
 		_ = c.Close()
-		t.Logf("open loop, %t: %d of %d requests were late by more than %v", open, slow, n, limit)
-		// The closed loop may be late now and then on a busy machine, but not for what the server did.
+		t.Logf("open loop, %t: %d of %d requests took more than %v", open, slow, n, limit)
+		// On a busy machine a few more requests of the closed loop may be slow, but not because of this server.
 		if !open && slow > 5 {
-			t.Errorf("a closed loop reports %d slow requests, want the one that it waited for", slow)
+			t.Errorf("a closed loop reports %d slow requests, want about 1", slow)
 		}
 		if open && slow < missed/3 {
-			t.Errorf("an open loop reports %d slow requests of the %d that were due meanwhile", slow, missed)
+			t.Errorf("an open loop reports %d slow requests, want about half of the %d that were due meanwhile", slow, missed)
 		}
 	}
 }
 
 const serverEnv = "MEASURING_SERVER"
 
-// TestMain makes the test binary a server, too: its CPU time is another process's.
+// TestMain runs the test binary as a server if serverEnv is set. In a process of its own, the server has its own CPU
+// time.
 func TestMain(m *testing.M) {
 	if os.Getenv(serverEnv) != "" {
 		l, err := net.Listen("tcp4", "127.0.0.1:0")
@@ -114,7 +116,7 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// ticks is the CPU time that a process has used, in hundredths of a second.
+// ticks returns the CPU time that a process has used, in hundredths of a second.
 func ticks(t *testing.T, pid int) int {
 	t.Helper()
 	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", pid))
@@ -127,8 +129,8 @@ func ticks(t *testing.T, pid int) int {
 	return user + system
 }
 
-// TestSameCore has two generators load the same server. A wasteful one gets fewer answers per second, as if the
-// server were slow; who used the CPU tells.
+// TestSameCore loads the same server with a thrifty and a wasteful generator. The wasteful one gets fewer responses
+// per second, as if the server were slow. Only the CPU time of both processes shows which of them is slow.
 func TestSameCore(t *testing.T) {
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), serverEnv+"=1")
@@ -164,7 +166,7 @@ func TestSameCore(t *testing.T) {
 				t.Fatal(err)
 			}
 			if wasteful {
-				sha256.Sum256(work) // it checks the answers, say
+				sha256.Sum256(work) // as if it checked each response
 			}
 		}
 		server, me = ticks(t, cmd.Process.Pid)-server, ticks(t, os.Getpid())-me
@@ -172,6 +174,7 @@ func TestSameCore(t *testing.T) {
 		t.Logf("wasteful, %t: %d requests; the generator used %d ticks, the server %d: %.0f %%", wasteful, n, me, server, 100*share[wasteful])
 	}
 	if share[true] < 0.65 || share[true] < share[false] {
-		t.Errorf("a generator that is the bottleneck is not seen by its share of the CPU: %.2f, a thrifty one's is %.2f", share[true], share[false])
+		t.Errorf("the wasteful generator used %.2f of the CPU time, the thrifty one %.2f; want 0.65 or more, and more than the thrifty one",
+			share[true], share[false])
 	}
 }
