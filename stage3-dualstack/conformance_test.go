@@ -12,7 +12,13 @@ func TestMain(m *testing.M) {
 	servertest.Main(m, main)
 }
 
-// TestConformance holds docs/spec.md against this stage. What its technique cannot do must fail.
+// TestPitfalls plays the pitfalls that this stage is free of, against this server and against servers that have
+// them. It is the first test of the package: a failed pitfall says more about the cause than a failed case.
+func TestPitfalls(t *testing.T) {
+	servertest.RunPitfalls(t, servertest.Self(t, 3))
+}
+
+// TestConformance runs the cases of docs/spec.md. A case that this stage's technique cannot pass must fail.
 func TestConformance(t *testing.T) {
 	servertest.Run(t, servertest.Self(t, 3))
 }

@@ -216,7 +216,7 @@ func needsIPv6() string {
 		_ = unix.Close(fd)
 	}
 	if err != nil {
-		return fmt.Sprintf("there is no ::1 on this machine: %v", err)
+		return fmt.Sprintf("needs IPv6: there is no ::1 on this machine: %v", err)
 	}
 	return ""
 }
@@ -226,7 +226,7 @@ func needsNamespace() string {
 	why := make(chan string)
 	go func() {
 		if err := netns.EnterNetwork(netns.BothFamilies); err != nil {
-			why <- fmt.Sprintf("no network namespaces here: %v", err)
+			why <- fmt.Sprintf("needs network namespaces: %v", err)
 		}
 		close(why)
 	}()
@@ -247,7 +247,7 @@ func needsFilter() string {
 		err = errors.New(state.String())
 	}
 	if err != nil {
-		return fmt.Sprintf("no filter on socket(2) here: %v", err)
+		return fmt.Sprintf("needs seccomp filters: %v", err)
 	}
 	return ""
 }

@@ -157,13 +157,16 @@ func caseLine() string {
 	}
 }
 
-// Missing ends a test that this machine cannot run. Where CI=true it must be able to.
+// Missing skips a test that this machine cannot run; with CI=true it fails the test. The message has the
+// form "needs WHAT: details", see [process.NoteSkip].
 func Missing(t *testing.T, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf(format, args...)
 	}
-	t.Skipf(format, args...)
+	reason := fmt.Sprintf(format, args...)
+	process.NoteSkip(reason)
+	t.Skip(reason)
 }
 
 // Late says that an argument of a message is the error of a wait that took too long.

@@ -52,6 +52,8 @@ type T struct {
 	Program *process.Program
 	Root    *docroot.Root
 	Case    *Case
+
+	patience time.Duration // if not 0, instead of the usual one
 }
 
 // Stage is the stage that is measured.
@@ -59,6 +61,9 @@ func (t *T) Stage() int { return t.Program.Stage }
 
 // Patience is short where the case is going to fail anyway.
 func (t *T) Patience() time.Duration {
+	if t.patience > 0 {
+		return t.patience
+	}
 	if t.Case.Fails.Has(t.Program.Stage) {
 		return time.Second
 	}

@@ -16,6 +16,7 @@ import (
 	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/record"
+	"fourways.example/common/servertest/stages"
 )
 
 // An Outcome is how a case went.
@@ -51,28 +52,53 @@ const lanes = 8
 // shard is how many cases share one server process at most.
 const shard = 40
 
-// Run measures the program with the cases, as subtests.
+// Run measures the program with the cases, as subtests. It reports its progress on stderr. If a fresh client is
+// not served after several cases in a row, Run does not try the rest.
 //
-// The lanes are goroutines that call t.Run: unlike t.Parallel this is not bounded by
-// the number of CPUs, and -run still picks single cases.
+// The lanes are goroutines that call t.Run. Unlike with t.Parallel, the number of CPUs does not bound how many
+// cases run at once, and -run still selects single cases.
 func Run(t *testing.T, prog *process.Program, all []Case) {
 	s, err := newSuite(prog, all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
+	tally := &process.Tally{Stage: stages.Dirs[prog.Stage], Noun: "case"}
+	defer tally.End()
 	s.run(func(l *lane, c Case) {
+		if s.breaker.stopped() {
+			tally.Untried()
+			return
+		}
 		t.Run(c.Name, func(t *testing.T) {
-			switch r := l.do(c); r.Outcome {
+			tally.Starts()
+			r := l.do(c)
+			if r.Outcome == Failed && s.breaker.stopped() {
+				r.Outcome = Untried // its server was killed
+			}
+			switch r.Outcome {
+			case NotHere:
+				tally.Skipped()
+				t.Skip(r.Outcome)
+			case Untried:
+				tally.Untried()
+				t.Skip(r.Outcome)
 			case Failed:
 				t.Error("\n" + r.Log)
-			case NotHere:
-				t.Skip(r.Outcome)
 			case ExpectedFailure:
 				t.Logf("%v:\n%s", r.Outcome, r.Log)
 			}
+			tally.Ran(r.Outcome == Failed)
+			if s.breaker.record(r) {
+				t.Errorf("the rest of the cases is not tried: %v", errUnserved)
+				process.Progress("%s: stopped: %v", tally.Stage, errUnserved)
+			}
 		})
-	}, func(err error) { t.Error(err) })
+	}, func(err error) {
+		if !s.breaker.stopped() {
+			t.Error(err)
+		}
+	})
 }
 
 // RunProgram measures the program with those of the cases that keep likes (nil likes all), and returns
@@ -117,6 +143,8 @@ type suite struct {
 	cases []Case
 	root  *docroot.Root
 	top   string // the folder that root lies in, to be removed
+
+	breaker breaker // stops Run
 }
 
 func newSuite(prog *process.Program, cases []Case) (*suite, error) {
@@ -132,7 +160,7 @@ func newSuite(prog *process.Program, cases []Case) (*suite, error) {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
-	return &suite{prog, cases, root, dir}, nil
+	return &suite{prog: prog, cases: cases, root: root, top: dir}, nil
 }
 
 func (s *suite) close() { _ = os.RemoveAll(s.top) }
@@ -265,6 +293,9 @@ func (l *lane) do(c Case) Result {
 	if !c.NoServer {
 		after := &T{Program: t.Program, Root: t.Root, Case: &c}
 		after.Guest = t.Guest
+		if t.Failed() && !mustFail && t.Guest == nil {
+			after.patience = process.Impatience // the case has failed: a late answer makes no difference to it
+		}
 		var crash string
 		crash, r.Silent = l.check(after, stderr)
 		r.Crash = cmp.Or(r.Crash, crash)
@@ -284,6 +315,9 @@ func (l *lane) do(c Case) Result {
 func (l *lane) ready(t *T) bool {
 	if l.server == nil && l.err == nil {
 		l.server, l.err = t.Program.Begin(process.Config{Flags: t.Case.Flags, Env: t.Case.Env, Root: t.Root.Dir})
+		if l.err == nil && t.Guest == nil {
+			l.suite.breaker.began(l.server)
+		}
 	}
 	if l.err != nil {
 		t.Errorf("the server does not start: %v", l.err)
@@ -340,7 +374,10 @@ func (l *lane) check(t *T, stderr int) (crash string, silent bool) {
 		}
 		return "", false
 	}
-	silent, err := healthy(s)
+	silent, err := healthy(s, t.patience)
+	if s.Guest == nil {
+		silent = err != nil
+	}
 	if err != nil {
 		t.Errorf("%v", err)
 		_, _, _ = s.Wait(100 * time.Millisecond) // a crash is slower than the reset that it brings
@@ -365,17 +402,17 @@ func (l *lane) check(t *T, stderr int) (crash string, silent bool) {
 
 // Healthy asks the server for a sign of life, as a fresh client.
 func Healthy(s *process.Server) error {
-	_, err := healthy(s)
+	_, err := healthy(s, 0)
 	return err
 }
 
 // healthy also says whether a wait in vain was the reason. Any answer is a sign of a Guest's life:
 // whether it is a good one is for the cases about it to say.
-func healthy(s *process.Server) (silent bool, err error) {
+func healthy(s *process.Server, patience time.Duration) (silent bool, err error) {
 	if s.Exited() {
 		return false, fmt.Errorf("the server is gone: %v", s.Cmd.ProcessState)
 	}
-	t := &T{Case: &Case{}, Program: &process.Program{Guest: s.Guest}}
+	t := &T{Case: &Case{}, Program: &process.Program{Guest: s.Guest}, patience: patience}
 	t.Guest = s.Guest
 	t.Play(func(t *T) {
 		c := t.DialTo(s, process.DialOptions{}).Request("GET", "/healthz", "Connection: close")

@@ -40,7 +40,7 @@ func Run(t *testing.T, prog *Program, all []Trial) {
 		}
 		t.Run(s.Name, func(t *testing.T) {
 			if limit := descriptors(); limit < s.Files {
-				record.Missing(t, "RLIMIT_NOFILE is %d, and %d are needed: raise it with ulimit -Hn", limit, s.Files)
+				record.Missing(t, "needs %d descriptors: RLIMIT_NOFILE is %d; raise it with ulimit -Hn", s.Files, limit)
 			}
 			s.play(t, prog, root)
 		})

@@ -29,6 +29,9 @@ func (r *Repo) build(ctx context.Context, stage int, patch []byte, out string) e
 	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
 	cmd.Dir = filepath.Join(r.Root, stages.Dirs[stage])
 	if said, err := cmd.CombinedOutput(); err != nil {
+		if exit := (*exec.ExitError)(nil); patch != nil && ctx.Err() == nil && errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %w", ErrStale, err)
+		}
 		return fmt.Errorf("go build in %s: %w%s", stages.Dirs[stage], err, process.Indent(string(said)))
 	}
 	return nil

@@ -1,6 +1,7 @@
 package variants
 
 import (
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -34,6 +35,10 @@ func (h *Hunk) side(without byte) []string {
 	return lines
 }
 
+// ErrStale is what errors.Is finds in the errors for a patch that no longer fits the sources: its lines are not
+// there, or the patched sources do not compile.
+var ErrStale = errors.New("the patch does not fit the sources")
+
 // A StalePatch is the error for a patch whose lines are not in the file any more.
 type StalePatch struct {
 	ID   string // of the pitfall
@@ -41,6 +46,9 @@ type StalePatch struct {
 	Want []string // the lines
 	many bool
 }
+
+// Is makes a StalePatch an ErrStale.
+func (e *StalePatch) Is(target error) bool { return target == ErrStale }
 
 func (e *StalePatch) Error() string {
 	how := "are not there any more"

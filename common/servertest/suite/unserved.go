@@ -1,0 +1,66 @@
+package suite
+
+import (
+	"fmt"
+	"sync"
+
+	"fourways.example/common/servertest/process"
+)
+
+// mostUnserved is how many cases in a row may leave a server that does not serve a fresh client. After so many,
+// Run expects the same of all other cases, each of which would wait for seconds.
+const mostUnserved = 5
+
+// errUnserved is why Run does not try the rest of the cases.
+var errUnserved = fmt.Errorf("after %d cases in a row a fresh client was not served", mostUnserved)
+
+// A breaker stops Run when the server serves nobody any more. Its zero value is ready. The cases of all lanes
+// count, in the order in which they end.
+type breaker struct {
+	mu      sync.Mutex
+	row     int // how many cases in a row have left a server that does not serve a fresh client
+	open    bool
+	servers map[*process.Server]bool // those that run
+}
+
+// stopped says whether no further case is tried.
+func (b *breaker) stopped() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.open
+}
+
+// began registers a server that is killed when Run stops, so that no case waits for it any longer.
+func (b *breaker) began(s *process.Server) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.open {
+		s.Kill()
+		return
+	}
+	if b.servers == nil {
+		b.servers = map[*process.Server]bool{}
+	}
+	b.servers[s] = true
+}
+
+// record takes a result into account and says whether it is the one with which Run stops.
+func (b *breaker) record(r Result) bool {
+	if r.Case.NoServer || r.Case.Ends || r.Outcome == NotHere || r.Outcome == Untried {
+		return false // no fresh client was there
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.row++
+	if r.Outcome != Failed || !r.Silent {
+		b.row = 0
+	}
+	if b.open || b.row < mostUnserved {
+		return false
+	}
+	b.open = true
+	for s := range b.servers {
+		s.Kill()
+	}
+	return true
+}
