@@ -61,11 +61,11 @@ func (t *T) Stage() int { return t.Program.Stage }
 
 // Patience is short where the case is going to fail anyway.
 func (t *T) Patience() time.Duration {
-	if t.patience > 0 {
-		return t.patience
-	}
-	if t.Case.Fails.Has(t.Program.Stage) {
+	switch {
+	case t.Case.Fails.Has(t.Program.Stage):
 		return time.Second
+	case t.patience > 0:
+		return t.patience
 	}
 	return t.Program.Guest.Patience()
 }
@@ -150,7 +150,7 @@ func (t *T) Sub(name string, f func(t *T)) bool {
 	if t.Server != nil && t.Server.Exited() {
 		t.Fatalf("%s: the server is gone", name)
 	}
-	part := &T{Server: t.Server, Program: t.Program, Root: t.Root, Case: t.Case}
+	part := &T{Server: t.Server, Program: t.Program, Root: t.Root, Case: t.Case, patience: t.patience}
 	part.Guest, part.Vain = t.Guest, t.Vain
 	part.Play(f)
 	t.Vain = part.Vain
@@ -158,6 +158,11 @@ func (t *T) Sub(name string, f func(t *T)) bool {
 		t.Errorf("%s: %s", name, strings.TrimSpace(part.Log()))
 		if t.Weary() {
 			t.Fatalf("no answer for the second time: the rest of the case is not tried")
+		}
+		if t.Guest == nil && t.Server != nil && part.Vain > 0 {
+			if _, err := healthy(t.Server, process.Impatience); err != nil {
+				t.Fatalf("%v: the rest of the case is not tried", err)
+			}
 		}
 		return false
 	}

@@ -268,7 +268,7 @@ func (l *lane) do(c Case) Result {
 	if c.Stages != 0 && !c.Stages.Has(stage) {
 		return Result{Case: c, Outcome: NotHere}
 	}
-	t := &T{Program: l.suite.prog, Root: l.suite.root, Case: &c}
+	t := &T{Program: l.suite.prog, Root: l.suite.root, Case: &c, patience: l.suite.breaker.patience()}
 	t.Guest = l.suite.prog.Guest
 	if !c.NoServer && !l.ready(t) {
 		return Result{Case: c, Outcome: Failed, Log: t.Log(), Took: time.Since(start), Silent: true}

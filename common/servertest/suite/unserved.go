@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 	"sync"
+	"time"
 
 	"fourways.example/common/servertest/process"
 )
@@ -19,8 +20,20 @@ var errUnserved = fmt.Errorf("after %d cases in a row a fresh client was not ser
 type breaker struct {
 	mu      sync.Mutex
 	row     int // how many cases in a row have left a server that does not serve a fresh client
+	total   int // how many cases have
 	open    bool
 	servers map[*process.Server]bool // those that run
+}
+
+// patience is how long the next case waits for an answer; 0 is as long as usual. It is short when two cases
+// have left a server that does not serve a fresh client: the server is broken, and long waits only delay the report.
+func (b *breaker) patience() time.Duration {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.total < 2 {
+		return 0
+	}
+	return process.Impatience
 }
 
 // stopped says whether no further case is tried.
@@ -51,8 +64,10 @@ func (b *breaker) record(r Result) bool {
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	b.row++
-	if r.Outcome != Failed || !r.Silent {
+	if r.Outcome == Failed && r.Silent {
+		b.row++
+		b.total++
+	} else {
 		b.row = 0
 	}
 	if b.open || b.row < mostUnserved {

@@ -179,10 +179,7 @@ func renew(repo *variants.Repo, p *pitfalls.Pitfall) error {
 	if err != nil {
 		return err
 	}
-	text, err := variants.Renew(old, func(path string) (string, error) {
-		b, err := os.ReadFile(filepath.Join(repo.Root, filepath.FromSlash(path)))
-		return string(b), err
-	})
+	text, err := variants.Renew(old, os.DirFS(repo.Root))
 	var stale *variants.StalePatch
 	if errors.As(err, &stale) {
 		stale.ID = p.ID
