@@ -5,6 +5,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"testing"
 	"time"
 )
 
@@ -61,21 +62,18 @@ func (t *Tally) Starts() {
 	}
 }
 
-// Ran counts a subtest that has ended.
-func (t *Tally) Ran(failed bool) {
+// Ran counts a subtest by how it ended.
+func (t *Tally) Ran(test testing.TB) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	if test.Skipped() {
+		t.skipped++
+		return
+	}
 	t.ran++
-	if failed {
+	if test.Failed() {
 		t.failed++
 	}
-}
-
-// Skipped counts a subtest that is not for this machine or not for this stage.
-func (t *Tally) Skipped() {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	t.skipped++
 }
 
 // Untried counts a subtest that does not run because others have failed.

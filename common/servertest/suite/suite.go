@@ -74,21 +74,18 @@ func Run(t *testing.T, prog *process.Program, all []Case) {
 			tally.Starts()
 			r := l.do(c)
 			if r.Outcome == Failed && s.breaker.stopped() {
-				r.Outcome = Untried // its server was killed
+				tally.Untried() // its server was killed
+				t.Skip(Untried)
 			}
+			defer func() { tally.Ran(t) }()
 			switch r.Outcome {
 			case NotHere:
-				tally.Skipped()
-				t.Skip(r.Outcome)
-			case Untried:
-				tally.Untried()
 				t.Skip(r.Outcome)
 			case Failed:
 				t.Error("\n" + r.Log)
 			case ExpectedFailure:
 				t.Logf("%v:\n%s", r.Outcome, r.Log)
 			}
-			tally.Ran(r.Outcome == Failed)
 			if s.breaker.record(r) {
 				t.Errorf("the rest of the cases is not tried: %v", errUnserved)
 				process.Progress("%s: stopped: %v", tally.Stage, errUnserved)

@@ -3,6 +3,7 @@ package suite
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"strings"
@@ -80,5 +81,68 @@ func TestStuckCase(t *testing.T) {
 	(&lane{}).play(st)
 	if !st.Failed() {
 		t.Error("it is not said that the case is stuck")
+	}
+}
+
+// TestBreaker counts cases in a row after which a fresh client is not served.
+func TestBreaker(t *testing.T) {
+	unserved := Result{Outcome: Failed, Silent: true}
+	none := []Result{{Outcome: NotHere}, {Outcome: Untried}, {Case: Case{NoServer: true}}, {Case: Case{Ends: true}}}
+	for _, row := range []struct {
+		name    string
+		between []Result
+		stops   bool
+	}{
+		{"in a row", nil, true},
+		{"with cases between that ask no fresh client", none, true},
+		{"with a case between that passes", []Result{{Outcome: Passed}}, false},
+		{"with a case between that fails and leaves a server that serves", []Result{{Outcome: Failed}}, false},
+	} {
+		t.Run(row.name, func(t *testing.T) {
+			var b breaker
+			for range mostUnserved - 1 {
+				if b.record(unserved) || b.stopped() {
+					t.Fatal("stopped too early")
+				}
+			}
+			if b.patience() != process.Impatience {
+				t.Errorf("the patience is %v, want %v", b.patience(), process.Impatience)
+			}
+			for _, r := range row.between {
+				b.record(r)
+			}
+			if stops := b.record(unserved); stops != row.stops || b.stopped() != row.stops {
+				t.Errorf("stops: %t, stopped: %t; want %t", stops, b.stopped(), row.stops)
+			}
+		})
+	}
+}
+
+// TestSubUnserved ends a case when a part of it waited in vain and a fresh client is not served either.
+func TestSubUnserved(t *testing.T) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0") // the kernel accepts, nobody answers
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	prog := program(t, "echo listening on "+l.Addr().String(), "exec sleep 60")
+	prog.Guest = nil
+	server, err := prog.Begin(process.Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer server.Kill()
+	c := &T{Case: &Case{}, Program: prog, Server: server, patience: 100 * time.Millisecond}
+	parts := 0
+	c.Play(func(c *T) {
+		for range 3 {
+			c.Sub("part", func(c *T) {
+				parts++
+				c.Dial().Request("GET", "/").Want(200)
+			})
+		}
+	})
+	if parts != 1 || !strings.Contains(c.Log(), "the rest of the case is not tried") {
+		t.Errorf("%d parts were tried:\n%s", parts, c.Log())
 	}
 }

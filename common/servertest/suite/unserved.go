@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"fourways.example/common/servertest/process"
@@ -14,6 +15,12 @@ const mostUnserved = 5
 
 // errUnserved is why Run does not try the rest of the cases.
 var errUnserved = fmt.Errorf("after %d cases in a row a fresh client was not served", mostUnserved)
+
+var anyStopped atomic.Bool
+
+// Stopped says whether a Run in this process has stopped because the server serves no fresh client. Then there
+// is no use in putting the server under load.
+func Stopped() bool { return anyStopped.Load() }
 
 // A breaker stops Run when the server serves nobody any more. Its zero value is ready. The cases of all lanes
 // count, in the order in which they end.
@@ -74,6 +81,7 @@ func (b *breaker) record(r Result) bool {
 		return false
 	}
 	b.open = true
+	anyStopped.Store(true)
 	for s := range b.servers {
 		s.Kill()
 	}

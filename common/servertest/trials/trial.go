@@ -11,6 +11,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fourways.example/common/servertest/docroot"
+	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/record"
 	"fourways.example/common/servertest/stages"
 	"fourways.example/common/servertest/suite"
@@ -34,11 +35,19 @@ func Run(t *testing.T, prog *Program, all []Trial) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tally := &process.Tally{Stage: stages.Dirs[prog.Stage], Noun: "trial"}
+	defer tally.End()
 	for _, s := range all {
 		if s.Stages != 0 && !s.Stages.Has(prog.Stage) {
 			continue
 		}
 		t.Run(s.Name, func(t *testing.T) {
+			tally.Starts()
+			if suite.Stopped() {
+				tally.Untried()
+				t.Skip("the cases were stopped, since the server serves no fresh client")
+			}
+			defer func() { tally.Ran(t) }()
 			if limit := descriptors(); limit < s.Files {
 				record.Missing(t, "needs %d descriptors: RLIMIT_NOFILE is %d; raise it with ulimit -Hn", s.Files, limit)
 			}
