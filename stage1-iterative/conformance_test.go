@@ -6,14 +6,14 @@ import (
 	"fourways.example/common/servertest"
 )
 
-// TestMain makes the test binary a server, too, where a test starts it as one.
+// TestMain runs the tests, or the server if a test has started this binary as one.
 func TestMain(m *testing.M) {
 	servertest.Enter()
 	servertest.Main(m, main)
 }
 
-// TestPitfalls plays the pitfalls that this stage is free of, against this server and against servers that have
-// them. It is the first test of the package: a failed pitfall says more about the cause than a failed case.
+// TestPitfalls plays the pitfalls that this stage avoids, against this server and against servers that have
+// them. It is the first test because a failed pitfall says more about the cause than a failed case.
 func TestPitfalls(t *testing.T) {
 	servertest.RunPitfalls(t, servertest.Self(t, 1))
 }
@@ -23,7 +23,7 @@ func TestConformance(t *testing.T) {
 	servertest.Run(t, servertest.Self(t, 1))
 }
 
-// TestTrials shows what many clients, hostile ones and a shortage do to it.
+// TestTrials tests the server with many clients, with hostile clients, and with too few descriptors.
 func TestTrials(t *testing.T) {
 	servertest.RunTrials(t, servertest.Self(t, 1), servertest.Trials())
 }

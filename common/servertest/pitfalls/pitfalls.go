@@ -119,8 +119,8 @@ func All(r *variants.Repo) ([]Pitfall, error) {
 	return all, nil
 }
 
-// Run plays the stage's pitfalls both ways, as subtests ID/broken and ID/fixed. prog is the real server.
-// Run reports its progress on stderr, and a pitfall that the real server has as soon as it is seen.
+// Run plays each of the stage's pitfalls twice: as the subtest ID/fixed against prog, the real server, and as
+// ID/broken against a server with the bug. It reports its progress on stderr, and each failure at once.
 func Run(t *testing.T, prog *process.Program) {
 	repo, err := variants.FindRepo(".")
 	if err != nil {
@@ -148,7 +148,7 @@ func Run(t *testing.T, prog *process.Program) {
 	defer tally.End()
 	work := make(chan Pitfall)
 	var wg sync.WaitGroup
-	for range pitfallLanes {
+	for range parallel {
 		wg.Go(func() {
 			for p := range work {
 				t.Run(p.ID, func(t *testing.T) {
@@ -181,13 +181,14 @@ func Run(t *testing.T, prog *process.Program) {
 	wg.Wait()
 }
 
-// pitfallLanes is how many pitfalls are played at once. Most of the time they wait.
-const pitfallLanes = 4
+// parallel is how many pitfalls are played at once. There may be more of them than CPUs, because most of their
+// time is spent waiting.
+const parallel = 4
 
 func runBroken(t *testing.T, shop *variants.Workshop, p *Pitfall, root *docroot.Root) {
 	prog, err := shop.Broken(t.Context(), &p.Variant)
 	if errors.Is(err, variants.ErrStale) {
-		// A reader may change the code without renewing the patches. A maintainer must renew them.
+		// A reader may change the code and leave the patches as they are. A maintainer must renew them.
 		record.Missing(t, "needs a bug.patch that applies: %v", err)
 	}
 	if err != nil {
@@ -231,7 +232,7 @@ func failed(p *Pitfall, format string, args ...any) {
 	process.Progress("pitfall %s: %s", p.ID, said)
 }
 
-// text is the transcript below a message.
+// text formats a transcript, to follow a message.
 func text(tr *scenario.Transcript) string {
 	var b strings.Builder
 	for i, st := range tr.Steps {

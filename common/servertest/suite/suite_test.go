@@ -13,7 +13,7 @@ import (
 	"fourways.example/common/servertest/process"
 )
 
-// program makes a program of a few lines of shell.
+// program writes a shell script of these lines, as a Guest's program.
 func program(t *testing.T, lines ...string) *process.Program {
 	t.Helper()
 	path := filepath.Join(t.TempDir(), "program")
@@ -23,14 +23,14 @@ func program(t *testing.T, lines ...string) *process.Program {
 	return &process.Program{Path: path, Stage: 4, Guest: &process.Guest{}}
 }
 
-// TestGuestGivesUp counts cases without an answer, in a row.
+// TestGuestGivesUp checks that a Guest is given up after process.Hopeless unanswered cases in a row, not before.
 func TestGuestGivesUp(t *testing.T) {
 	g := &process.Guest{}
 	silent := Result{Outcome: Failed, Silent: true}
 	for range process.Hopeless - 1 {
 		judged(g, silent)
 	}
-	judged(g, Result{Outcome: Failed}) // it did answer
+	judged(g, Result{Outcome: Failed}) // it answered a fresh client
 	for range process.Hopeless - 1 {
 		judged(g, silent)
 	}
@@ -43,7 +43,7 @@ func TestGuestGivesUp(t *testing.T) {
 	}
 }
 
-// TestGuestThatExits is reported with its exit status, and its cases are given up.
+// TestGuestThatExits checks the reports about a program that exits at once, and that its cases are not tried for ever.
 func TestGuestThatExits(t *testing.T) {
 	prog := program(t, "echo no such table >&2", "exit 3")
 	g, err := Greet(prog, time.Second, "GET /healthz HTTP/1.1\r\nHost: h\r\n\r\n")
@@ -51,7 +51,7 @@ func TestGuestThatExits(t *testing.T) {
 		t.Fatal(err)
 	}
 	if g.Err == nil || !strings.Contains(g.Err.Error(), "exit status 3") || !strings.Contains(g.Err.Error(), "no such table") {
-		t.Errorf("it is greeted with %v", g.Err)
+		t.Errorf("Greet: %v, want its exit status and its stderr", g.Err)
 	}
 	cases := []Case{{Name: "served", Run: func(t *T) { t.Dial().WantKept() }}, {Name: "not tried"}}
 	keep := func(c Case) bool { return c.Name == "served" }
@@ -69,7 +69,7 @@ func TestGuestThatExits(t *testing.T) {
 	}
 }
 
-// TestStuckCase leaves a case behind that waits for something else than its server.
+// TestStuckCase checks that play returns from a case that waits for something else than its server.
 func TestStuckCase(t *testing.T) {
 	prog := program(t, "exec sleep 60")
 	never := make(chan struct{})
@@ -78,9 +78,9 @@ func TestStuckCase(t *testing.T) {
 	st := &T{Program: prog, Case: &c}
 	st.Guest = prog.Guest
 	prog.Guest.GiveUp(process.ErrHopeless)
-	(&lane{}).play(st)
+	(&group{}).play(st)
 	if !st.Failed() {
-		t.Error("it is not said that the case is stuck")
+		t.Error("the stuck case has not failed")
 	}
 }
 

@@ -18,8 +18,8 @@ var errUnserved = fmt.Errorf("after %d cases in a row a fresh client was not ser
 
 var anyStopped atomic.Bool
 
-// Stopped says whether a Run in this process has stopped because the server serves no fresh client. Then there
-// is no use in putting the server under load.
+// Stopped reports whether a Run in this process has stopped because the server serves no fresh client. A test under
+// load would only wait for such a server.
 func Stopped() bool { return anyStopped.Load() }
 
 // A breaker stops Run when the server serves nobody any more. Its zero value is ready. The cases of all lanes
@@ -27,13 +27,13 @@ func Stopped() bool { return anyStopped.Load() }
 type breaker struct {
 	mu      sync.Mutex
 	row     int // how many cases in a row have left a server that does not serve a fresh client
-	total   int // how many cases have
+	total   int // how many such cases there were, in a row or not
 	open    bool
 	servers map[*process.Server]bool // those that run
 }
 
-// patience is how long the next case waits for an answer; 0 is as long as usual. It is short when two cases
-// have left a server that does not serve a fresh client: the server is broken, and long waits only delay the report.
+// patience is how long the next case waits for an answer; 0 means as long as usual. After two cases that left a
+// server that does not serve a fresh client, longer waits would only delay the report.
 func (b *breaker) patience() time.Duration {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -43,7 +43,7 @@ func (b *breaker) patience() time.Duration {
 	return process.Impatience
 }
 
-// stopped says whether no further case is tried.
+// stopped reports whether the rest of the cases is not tried.
 func (b *breaker) stopped() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -64,10 +64,10 @@ func (b *breaker) began(s *process.Server) {
 	b.servers[s] = true
 }
 
-// record takes a result into account and says whether it is the one with which Run stops.
+// record counts a result, and reports whether Run stops with it.
 func (b *breaker) record(r Result) bool {
 	if r.Case.NoServer || r.Case.Ends || r.Outcome == NotHere || r.Outcome == Untried {
-		return false // no fresh client was there
+		return false // no fresh client was tried
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()

@@ -14,20 +14,21 @@ import (
 	"fourways.example/common/servertest/process"
 )
 
-// A FilePatch is what a unified diff says about one file.
+// A FilePatch is the part of a unified diff about one file.
 type FilePatch struct {
 	Path  string // from the root of the repository, with slashes
-	New   bool   // there is no such file yet
+	New   bool   // the patch creates the file
 	Hunks []Hunk
 }
 
 // A Hunk is a piece of a file, before and after.
 type Hunk struct {
-	Line  int      // where it was when the patch was made, from 1 on
-	Lines []string // with their first byte: " ", "-" or "+"
+	Line  int      // the number of its first line, from 1, in the file that the patch was made for
+	Lines []string // each begins with " ", "-" or "+"
 }
 
-// side is the hunk without the lines that begin with one of these bytes.
+// side returns the lines that do not begin with this byte, without their first byte: '+' selects the old text,
+// '-' the new one.
 func (h *Hunk) side(without byte) []string {
 	var lines []string
 	for _, l := range h.Lines {
@@ -38,29 +39,29 @@ func (h *Hunk) side(without byte) []string {
 	return lines
 }
 
-// ErrStale is what errors.Is finds in the errors for a patch that no longer fits the sources: its lines are not
-// there, or the patched sources do not compile.
+// ErrStale is wrapped by every error that means that a patch no longer fits the sources: its lines are not there, or
+// the patched sources do not compile.
 var ErrStale = errors.New("the patch does not fit the sources")
 
-// A StalePatch is the error for a patch whose lines are not in the file any more.
+// A StalePatch is the error for a patch whose lines are no longer in the file.
 type StalePatch struct {
 	ID   string // of the pitfall
 	Path string
 	Want []string // the lines
-	many bool
+	many bool     // they are there more than once
 }
 
-// Is makes a StalePatch an ErrStale.
+// Is makes errors.Is(e, ErrStale) true.
 func (e *StalePatch) Is(target error) bool { return target == ErrStale }
 
 func (e *StalePatch) Error() string {
-	how := "are not there any more"
+	how := "are no longer there"
 	if e.many {
-		how = "are there more than once, and not where they were"
+		how = "are in several places, and not in the old one"
 	}
 	return fmt.Sprintf("bug.patch of %s does not apply: in %s these lines %s:%s\n"+
-		"to renew it: go run ./lab pitfall --renew %s; if that gives up, write the bug into a copy of the file\n"+
-		"and keep diff -U2 as the package comment of common/servertest/pitfalls says",
+		"To renew it: go run ./lab pitfall --renew %s. If that fails, write the bug into a copy of the file\n"+
+		"and make the patch with diff -U2, as the package comment of common/servertest/pitfalls describes.",
 		e.ID, e.Path, how, process.Indent(strings.Join(e.Want, "\n")), e.ID)
 }
 
@@ -91,7 +92,7 @@ func ParsePatch(text []byte) ([]FilePatch, error) {
 			file.Hunks = append(file.Hunks, Hunk{Line: n})
 		case file != nil && len(file.Hunks) > 0 && !strings.HasPrefix(line, "\\") && !strings.HasPrefix(line, "diff ") && !strings.HasPrefix(line, "index "):
 			if line == "" {
-				line = " " // an editor has taken the blank away
+				line = " " // an editor has removed the space at the end of the line
 			}
 			if !strings.ContainsRune(" +-", rune(line[0])) {
 				return nil, fmt.Errorf("patch, line %d: %q", i+1, line)
@@ -106,14 +107,14 @@ func ParsePatch(text []byte) ([]FilePatch, error) {
 	return files, nil
 }
 
-// Apply changes the text. The lines of a hunk must all be there, exactly, where they were or at one
-// other place.
+// Apply returns the patched text. The lines of each hunk must be in the text exactly, at the line that the patch names
+// or else in only one place.
 func (f *FilePatch) Apply(text string) (string, error) {
 	lines := strings.Split(text, "\n")
 	if f.New {
 		lines = nil
 	}
-	moved := 0 // by how much the hunks before have moved the rest
+	moved := 0 // by how many lines the hunk before was found after its place
 	for i := range f.Hunks {
 		h := &f.Hunks[i]
 		before, after := h.side('+'), h.side('-')
@@ -131,6 +132,7 @@ func (f *FilePatch) Apply(text string) (string, error) {
 	return out, nil
 }
 
+// find returns the index of the wanted lines: expected if they are there, or else the only other place.
 func (f *FilePatch) find(lines, want []string, expected int) (int, error) {
 	is := func(at int) bool {
 		return at >= 0 && at+len(want) <= len(lines) && slices.Equal(lines[at:at+len(want)], want)
@@ -220,7 +222,7 @@ func (r *renewal) add(f *FilePatch) error {
 	siblings = slices.DeleteFunc(siblings, func(name string) bool {
 		return name == f.Path || strings.HasSuffix(name, "_test.go")
 	})
-	moved := 0 // by how much the hunk before has moved
+	moved := 0 // by how many lines the hunk before has moved
 	for _, h := range f.Hunks {
 		name, c, shift, err := r.find(f, h, moved, siblings)
 		if err != nil {
@@ -238,7 +240,7 @@ func (r *renewal) add(f *FilePatch) error {
 }
 
 // find finds a hunk by as many of its context lines as possible, first in its own file and then in the siblings.
-// It returns the file, the change, and by how much the hunk has moved.
+// It returns the file, the change, and by how many lines the hunk has moved.
 func (r *renewal) find(f *FilePatch, h Hunk, moved int, siblings []string) (name string, c change, shift int, err error) {
 	first := slices.IndexFunc(h.Lines, func(l string) bool { return l[0] != ' ' })
 	last := len(h.Lines) - 1
@@ -272,7 +274,7 @@ func (r *renewal) find(f *FilePatch, h Hunk, moved int, siblings []string) (name
 	return "", change{}, 0, stale
 }
 
-// elsewhere finds lines that are in one place of one of the siblings.
+// elsewhere finds lines that are in exactly one place of all the siblings.
 func (r *renewal) elsewhere(f *FilePatch, want, siblings []string) (name string, at int, err error) {
 	for _, sibling := range siblings {
 		lines, err := r.read(sibling)

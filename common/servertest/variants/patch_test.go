@@ -7,7 +7,7 @@ import (
 	"testing/fstest"
 )
 
-// TestPatch applies a patch to a file that has moved on.
+// TestPatch applies and renews a patch for a file that has changed.
 func TestPatch(t *testing.T) {
 	const patch = "--- a/d/f.go\n+++ b/d/f.go\n@@ -2,3 +2,3 @@\n b\n-c\n+C\n d\n@@ -6,2 +6,3 @@\n f\n+F\n g\n"
 	files, err := ParsePatch([]byte(patch))
