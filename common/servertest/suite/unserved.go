@@ -22,7 +22,7 @@ var anyStopped atomic.Bool
 // load would only wait for such a server.
 func Stopped() bool { return anyStopped.Load() }
 
-// A breaker stops Run when the server serves nobody any more. Its zero value is ready. The cases of all lanes
+// A breaker stops Run when the server serves nobody any more. Its zero value is ready. The cases of all groups
 // count, in the order in which they end.
 type breaker struct {
 	mu      sync.Mutex

@@ -59,12 +59,21 @@ func TestRenewMoved(t *testing.T) {
 		files map[string]string
 		want  map[string]string // the files after the patch; nil is a stale patch
 	}{
-		{"one hunk", map[string]string{"d/f.go": "e\nf\ng\nh\n", "d/g.go": "a\nb\nc\nd\n", "d/h.go": "x\n"},
-			map[string]string{"d/f.go": "e\nf\nF\ng\nh\n", "d/g.go": "a\nb\nC\nd\n"}},
-		{"both hunks, in the other order", map[string]string{"d/g.go": "e\nf\ng\nh\na\nb\nc\nd\n"},
-			map[string]string{"d/g.go": "e\nf\nF\ng\nh\na\nb\nC\nd\n"}},
-		{"with other lines around", map[string]string{"d/f.go": "e\nf\ng\nh\n", "d/g.go": "a\nB\nc\nD\n"},
-			map[string]string{"d/f.go": "e\nf\nF\ng\nh\n", "d/g.go": "a\nB\nC\nD\n"}},
+		{
+			"one hunk",
+			map[string]string{"d/f.go": "e\nf\ng\nh\n", "d/g.go": "a\nb\nc\nd\n", "d/h.go": "x\n"},
+			map[string]string{"d/f.go": "e\nf\nF\ng\nh\n", "d/g.go": "a\nb\nC\nd\n"},
+		},
+		{
+			"both hunks, in the other order",
+			map[string]string{"d/g.go": "e\nf\ng\nh\na\nb\nc\nd\n"},
+			map[string]string{"d/g.go": "e\nf\nF\ng\nh\na\nb\nC\nd\n"},
+		},
+		{
+			"with other lines around",
+			map[string]string{"d/f.go": "e\nf\ng\nh\n", "d/g.go": "a\nB\nc\nD\n"},
+			map[string]string{"d/f.go": "e\nf\nF\ng\nh\n", "d/g.go": "a\nB\nC\nD\n"},
+		},
 		{"to two files", map[string]string{"d/f.go": "e\nf\ng\nh\n", "d/g.go": "b\nc\nd\n", "d/h.go": "b\nc\nd\n"}, nil},
 		{"twice to one file", map[string]string{"d/f.go": "e\nf\ng\nh\n", "d/g.go": "b\nc\nd\nb\nc\nd\n"}, nil},
 		{"to a test", map[string]string{"d/f.go": "e\nf\ng\nh\n", "d/g_test.go": "b\nc\nd\n"}, nil},
