@@ -1,24 +1,39 @@
-# Everything that is done with this repository. `make` alone prints what there is.
-# Needs Go and a POSIX shell; tests that need another tool say so where it is missing.
+# Builds, runs and tests this repository. `make` alone lists the targets.
+# Go and a POSIX shell are enough. Tests that need another tool are skipped if it is missing;
+# the last line of `make test` counts them.
 
 GO       ?= go
 PORT     ?= 8080
 ROOT     ?= docs/site
 FUZZTIME ?= 1m
-# More for `go test`, as in TESTFLAGS='-run Conformance -v'; and for the server of `make run`.
+# Further flags: for go test, as in TESTFLAGS='-run Conformance -v', and for the server of `make run`.
 TESTFLAGS ?=
 ARGS      ?=
 
 modules := $(patsubst %/go.mod,%,$(sort $(wildcard */go.mod)))
 stages  := $(sort $(wildcard stage[1-9]-*))
-# STAGE=2 narrows run, test, race, bench and spec to one stage; run's default is the last.
-one     := $(if $(STAGE),$(or $(wildcard stage$(STAGE)-*),$(error STAGE=$(STAGE): there is no such stage; there are $(stages))))
+# STAGE selects one stage for run, test, race, bench, spec and grade: 2, 2-threadpool and stage2-threadpool
+# mean the same. Without STAGE, run starts the last stage.
+named   := $(patsubst stage%,%,$(STAGE:/=))
+one     := $(if $(STAGE),$(or $(filter stage$(named) stage$(named)-%,$(stages)),$(error STAGE=$(STAGE): there is no such stage; there are $(stages))))
 tested  := $(or $(one),$(modules))
+# $(call number,FOLDER) is the number of a stage.
+number   = $(patsubst stage%,%,$(firstword $(subst -, ,$(1))))
 
-# $(call each,FOLDERS,COMMAND) runs a command in each folder, in all of them even if it
-# fails in one. (`go test ./...` at the root of a workspace does nothing: that is in no module.)
-each = @bad=; for m in $(1); do echo "-- $$m: $(2)"; (cd $$m && $(2)) || bad="$$bad $$m"; done; \
+# $(call each,FOLDERS,COMMAND) runs a command in every folder, even if it fails in one of them.
+# (`go test ./...` in the root of the workspace tests nothing: the root is not a module.)
+each = bad=; for m in $(1); do echo "-- $$m: $(strip $(2))"; (cd $$m && $(2)) || bad="$$bad $$m"; done; \
 	test -z "$$bad" || { echo "-- failed in:$$bad"; exit 1; }
+
+# $(call gotest,FLAGS) runs the tests, and counts those that were skipped by reason. In a stage's folder there is
+# only one package. go test is called without a package argument there, so that it prints progress at once.
+gotest = @SERVERTEST_SKIPPED=$$(mktemp) || exit; export SERVERTEST_SKIPPED; \
+	status=0; \
+	($(call each,$(filter-out stage%,$(tested)),$(GO) test $(strip -count=1 $(1) $(TESTFLAGS)) ./...)) || status=1; \
+	($(call each,$(filter stage%,$(tested)),$(GO) test $(strip -count=1 $(1) $(TESTFLAGS)))) || status=1; \
+	sort "$$SERVERTEST_SKIPPED" | uniq -c | awk '{ n = $$1; sub(/^ *[0-9]+ /, ""); if (n > 1) sub(/^needs/, "need"); \
+		all = all (all ? "; " : "") n " " $$0 } END { if (all) print "skipped: " all }'; \
+	rm -f "$$SERVERTEST_SKIPPED"; exit $$status
 
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
@@ -26,27 +41,34 @@ MAKEFLAGS += --no-print-directory
 
 help: ## this list
 	@echo 'make TARGET; TARGET is one of'
-	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## the servers and the lab, in bin/
 	@mkdir -p bin
-	$(call each,$(stages) $(wildcard lab),$(GO) build -o ../bin/$$m .)
+	@$(call each,$(stages) $(wildcard lab),$(GO) build -o ../bin/$$m .)
 
 # A demo account, unless the environment has one.
 run: export USER_NAME ?= demo
 run: export USER_PASS ?= demo
+# Through the environment, so that the path may have spaces in it.
+run: export ROOT := $(ROOT)
 run: name = $(or $(one),$(lastword $(stages)))
+# The server's stdout passes through a FIFO to a reader that adds the account after the start line. The server
+# replaces the shell, so that it gets Ctrl-C and make gets its exit status. The reader ignores Ctrl-C, to
+# print what the server still says while it stops.
 run: ## a server with the site of ROOT=docs/site on PORT=8080; STAGE=n picks one, ARGS=… adds flags
 	@mkdir -p bin
 	@cd $(name) && $(GO) build -o ../bin/$(name) .
-	@echo "http://127.0.0.1:$(PORT)/, where '$$USER_NAME' logs in with the password '$$USER_PASS'; Ctrl-C stops. (make run PORT=n ROOT=folder)"
-	@exec bin/$(name) -p $(PORT) -R $(ROOT) $(ARGS)
+	@out=bin/run.$$$$; rm -f $$out; mkfifo $$out || exit; \
+	( trap '' INT; exec <$$out; rm -f $$out; IFS= read -r line && printf '%s\n' "$$line" && \
+	  echo "Log in as '$$USER_NAME' with the password '$$USER_PASS'$(if $(filter-out 0,$(PORT)), at http://127.0.0.1:$(PORT)/). Ctrl-C stops the server." && exec cat ) & \
+	exec bin/$(name) -p $(PORT) -R "$$ROOT" $(ARGS) >$$out
 
-test: ## all tests, or those of STAGE=n
-	$(call each,$(tested),$(GO) test -count=1 $(strip $(TESTFLAGS) ./...))
+test: ## all tests, or those of STAGE=n; a stage's pitfalls come first
+	$(call gotest)
 
 race: ## the same under the race detector (needs a C compiler)
-	$(call each,$(tested),$(GO) test -count=1 -race $(strip $(TESTFLAGS) ./...))
+	$(call gotest,-race)
 
 fuzz: ## every fuzz target for FUZZTIME=1m
 	@for m in $(modules); do \
@@ -60,7 +82,7 @@ fuzz: ## every fuzz target for FUZZTIME=1m
 	done
 
 bench: ## all benchmarks, six times each, for benchstat
-	$(call each,$(tested),$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...)
+	@$(call each,$(tested),$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...)
 
 spec: build ## docs/spec.md, claim by claim, against every stage or STAGE=n
 	@bad=; for m in $(or $(one),$(stages)); do bin/lab spec --exec bin/$$m || bad=1; done; test -z "$$bad"
@@ -77,9 +99,11 @@ mutants: ## 200 small changes of common/ and the stages: which does no test noti
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab mutants --seed 1 --sample 200 --jobs 2 --state bin/mutants.state --json bin/mutants.json $(MUTANTS)
 
+grade: export EXEC := $(EXEC)
 grade: ## points for any program: EXEC=./prog, and STAGE=n for what it claims
+	@$(if $(EXEC),,$(error EXEC=./prog is missing))
 	@cd lab && $(GO) build -o ../bin/lab .
-	@bin/lab grade --exec $(or $(EXEC),$(error EXEC=./prog is missing)) $(if $(STAGE),--stage $(STAGE)) $(ARGS)
+	@bin/lab grade --exec "$$EXEC" $(if $(one),--stage $(call number,$(one))) $(ARGS)
 
 doctor: ## what this machine offers, and what its lack skips
 	@cd lab && $(GO) build -o ../bin/lab .
@@ -97,30 +121,31 @@ fmt: bin/tools/gofumpt ## which files are not formatted
 	@bad=$$(bin/tools/gofumpt -l $(modules)); test -z "$$bad" || { echo "not formatted; run bin/tools/gofumpt -w on:"; echo "$$bad"; exit 1; }
 
 vet: ## go vet
-	$(call each,$(modules),$(GO) vet ./...)
+	@$(call each,$(modules),$(GO) vet ./...)
 
 lint: bin/tools/staticcheck ## staticcheck
-	$(call each,$(modules),../bin/tools/staticcheck ./...)
+	@$(call each,$(modules),../bin/tools/staticcheck ./...)
 
 tidy: ## whether every go.mod is tidy and every module builds on its own
-	$(call each,$(modules),GOWORK=off $(GO) mod tidy -diff)
-	$(call each,$(modules),GOWORK=off $(GO) build -o /dev/null ./...)
+	@$(call each,$(modules),GOWORK=off $(GO) mod tidy -diff)
+	@$(call each,$(modules),GOWORK=off $(GO) build -o /dev/null ./...)
 
-# The code of two neighbours without their tests; in colour and paged on a terminal.
-# A hunk is headed by the declaration that it lies in.
-diff = @show() { diff -ruN $$1 -F '^\(func\|type\)' -x '*_test.go' -x '*.md' -x 'go.*' -x testdata $(wildcard stage$(1)-*) $(wildcard stage$(2)-*) || test $$? = 1; }; \
+# The code of two stages without their tests, in colour and in a pager if stdout is a terminal.
+# A hunk's header names the declaration around it.
+diff = @show() { diff -ruN $$1 -F '^\(func\|type\)' -x '*_test.go' -x '*.md' -x 'go.*' -x testdata $(1) $(2) || test $$? = 1; }; \
 	if test -t 1 && command -v less >/dev/null; then show --color=always | less -FRX; else show; fi
+# $(call side,PAIR,N) is the folder of the N-th stage of "1-2".
+side = $(or $(filter stage$(word $(2),$(subst -, ,$(1)))-%,$(stages)),$(error diff-$(1): want diff-A-B with the numbers of two stages))
 
 diff-1-2: ## what turns one connection at a time into a pool of threads
-	$(call diff,1,2)
-
 diff-2-3: ## what adds IPv6
-	$(call diff,2,3)
-
 diff-3-4: ## what turns blocking threads into event loops
-	$(call diff,3,4)
+diff-%: always ## any two stages, such as diff-1-3, diff-2-4 or diff-1-4
+	$(call diff,$(call side,$*,1),$(call side,$*,2))
+# A prerequisite in place of .PHONY, for which make does not look at pattern rules.
+always:
 
 clean: ## remove bin/
 	rm -rf bin
 
-.PHONY: help build run test race fuzz bench spec pitfall matrix mutants grade doctor check fmt vet lint tidy diff-1-2 diff-2-3 diff-3-4 clean
+.PHONY: help build run test race fuzz bench spec pitfall matrix mutants grade doctor check fmt vet lint tidy always clean

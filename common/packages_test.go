@@ -34,7 +34,7 @@ var layers = []layer{
 	{"cases", []string{"docroot", "kernel", "process", "stages", "suite", "wire"}},
 	{"trials", []string{"docroot", "kernel", "netns", "process", "record", "stages", "suite", "wire"}},
 	{"scenario", []string{"docroot", "kernel", "process", "record", "stages", "variants", "wire"}},
-	{"pitfalls", []string{"docroot", "kernel", "netns", "process", "scenario", "stages", "variants", "wire"}},
+	{"pitfalls", []string{"docroot", "kernel", "netns", "process", "record", "scenario", "stages", "variants", "wire"}},
 	{"pitfalls/goside", nil},
 	{"pitfalls/measuring", nil},
 	{"", []string{"cases", "kernel", "netns", "pitfalls", "process", "suite", "trials"}}, // servertest itself

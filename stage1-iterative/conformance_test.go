@@ -6,18 +6,24 @@ import (
 	"fourways.example/common/servertest"
 )
 
-// TestMain makes the test binary a server, too, where a test starts it as one.
+// TestMain runs the tests, or the server if a test has started this binary as one.
 func TestMain(m *testing.M) {
 	servertest.Enter()
 	servertest.Main(m, main)
 }
 
-// TestConformance holds docs/spec.md against this stage. What its technique cannot do must fail.
+// TestPitfalls plays the pitfalls that this stage avoids, against this server and against servers that have
+// them. It is the first test because a failed pitfall says more about the cause than a failed case.
+func TestPitfalls(t *testing.T) {
+	servertest.RunPitfalls(t, servertest.Self(t, 1))
+}
+
+// TestConformance runs the cases of docs/spec.md. A case that this stage's technique cannot pass must fail.
 func TestConformance(t *testing.T) {
 	servertest.Run(t, servertest.Self(t, 1))
 }
 
-// TestTrials shows what many clients, hostile ones and a shortage do to it.
+// TestTrials tests the server with many clients, with hostile clients, and with too few descriptors.
 func TestTrials(t *testing.T) {
 	servertest.RunTrials(t, servertest.Self(t, 1), servertest.Trials())
 }

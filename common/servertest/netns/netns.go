@@ -182,9 +182,9 @@ func Elsewhere(t *testing.T, kind Machine) (there bool) {
 	}
 	switch {
 	case state == nil:
-		record.Missing(t, "no network namespaces here: %v", err)
+		record.Missing(t, "needs network namespaces: %v", err)
 	case state.ExitCode() == exitUnable:
-		record.Missing(t, "no network namespaces here: %s", out)
+		record.Missing(t, "needs network namespaces: %s", out)
 	case err != nil:
 		t.Errorf("on a machine with %s: %v%s", kind, err, process.Indent(string(out)))
 	case !strings.Contains(string(out), "--- PASS: "+t.Name()+" "):

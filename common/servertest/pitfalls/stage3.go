@@ -218,7 +218,7 @@ func needsIPv6() string {
 		_ = unix.Close(fd)
 	}
 	if err != nil {
-		return fmt.Sprintf("there is no ::1 on this machine: %v", err)
+		return fmt.Sprintf("needs IPv6: there is no ::1 on this machine: %v", err)
 	}
 	return ""
 }
@@ -229,7 +229,7 @@ func needsNamespace() string {
 	go func() {
 		leave, err := netns.EnterNetwork(netns.BothFamilies)
 		if err != nil {
-			why <- fmt.Sprintf("no network namespaces here: %v", err)
+			why <- fmt.Sprintf("needs network namespaces: %v", err)
 		} else {
 			leave()
 		}
@@ -252,7 +252,7 @@ func needsFilter() string {
 		err = errors.New(state.String())
 	}
 	if err != nil {
-		return fmt.Sprintf("no filter on socket(2) here: %v", err)
+		return fmt.Sprintf("needs seccomp filters: %v", err)
 	}
 	return ""
 }

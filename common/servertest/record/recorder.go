@@ -158,13 +158,16 @@ func caseLine() string {
 	}
 }
 
-// Missing skips a test that this machine cannot run. With CI=true in the environment it fails the test.
+// Missing skips a test that this machine cannot run; with CI=true it fails the test. The message has the
+// form "needs WHAT: details", see [process.NoteSkip].
 func Missing(t *testing.T, format string, args ...any) {
 	t.Helper()
 	if os.Getenv("CI") == "true" {
 		t.Fatalf(format, args...)
 	}
-	t.Skipf(format, args...)
+	reason := fmt.Sprintf(format, args...)
+	process.NoteSkip(reason)
+	t.Skip(reason)
 }
 
 // Late reports whether the argument of a message is the error of a wait that timed out.

@@ -141,7 +141,7 @@ func NeedsHold() string {
 		seized <- err
 	}()
 	if err := <-seized; err != nil {
-		return "ptrace(2) is not allowed here: " + err.Error()
+		return "needs ptrace(2): it is not allowed here: " + err.Error()
 	}
 	return ""
 }

@@ -28,10 +28,10 @@ func (sc *Scenario) lacks() string {
 		return ""
 	}
 	if _, err := exec.LookPath("strace"); err != nil {
-		return "there is no strace on this machine"
+		return "needs strace: apt-get install strace"
 	}
 	if out, err := exec.Command("strace", "-D", "-qq", "-o", os.DevNull, "true").CombinedOutput(); err != nil {
-		return "strace does not work here: " + strings.TrimSpace(string(out))
+		return "needs strace: it does not work here: " + strings.TrimSpace(string(out))
 	}
 	return ""
 }

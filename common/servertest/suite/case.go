@@ -18,58 +18,63 @@ type Case struct {
 	Name string   // unique, in the form of a file name
 	IDs  []string // the claims
 
-	// The server it needs. Cases with equal Flags and Env share one.
+	// Flags and Env are those of the server. Cases with equal Flags and Env share a server.
 	Flags []string
 	Env   []string
-	// NoServer cases start what they need with T.Begin or T.Exec.
+	// NoServer means that the case starts its own servers, with T.Begin or T.Exec.
 	NoServer bool
-	// Alone gives the case a server of its own: it leaves the server changed, ends it, or
-	// waits so long that others should not wait behind it.
+	// Alone gives the case a server of its own, because the case changes the server, ends it, or
+	// would make other cases wait for long.
 	Alone bool
-	// Ends says that the server may be gone when the case is done.
+	// Ends means that the case may end the server.
 	Ends bool
 
-	Stages stages.Set // where it runs; zero is everywhere
-	// Fails are the stages whose technique cannot pass it. There it must fail: were it to
-	// pass, either the case would prove nothing or the stage would be another one.
+	Stages stages.Set // the stages that the case is for; zero means all
+	// Fails are the stages whose technique cannot pass the case. There the case must fail: if it
+	// passes, the case proves nothing or the stage uses another technique.
 	Fails stages.Set
 
-	// Stderr matches the lines that the server may write to stderr; "" allows none.
+	// Stderr is a regular expression for the lines that the server may write to stderr. "" allows none.
 	Stderr string
 
 	Run func(t *T)
 }
 
-// ClaimedBy says whether a stage promises what the case proves: it runs there, and need not fail.
+// ClaimedBy reports whether the stage makes the claims of the case: the case runs there, and must pass.
 func (c *Case) ClaimedBy(stage int) bool {
 	return (c.Stages == 0 || c.Stages.Has(stage)) && !c.Fails.Has(stage)
 }
 
-// T is what a case is given: a way to fail, and the server.
+// A T is passed to a case. It records failures, and gives access to the server.
 type T struct {
 	record.Recorder
-	Server  *process.Server // nil where the case is NoServer
+	Server  *process.Server // nil if the case is NoServer
 	Program *process.Program
 	Root    *docroot.Root
 	Case    *Case
+
+	patience time.Duration // replaces the usual one, unless it is 0
 }
 
-// Stage is the stage that is measured.
+// Stage returns the number of the stage under test.
 func (t *T) Stage() int { return t.Program.Stage }
 
-// Patience is short where the case is going to fail anyway.
+// Patience is how long a client waits for an answer. It is short if the case must fail in this stage.
 func (t *T) Patience() time.Duration {
-	if t.Case.Fails.Has(t.Program.Stage) {
+	switch {
+	case t.Case.Fails.Has(t.Program.Stage):
 		return time.Second
+	case t.patience > 0:
+		return t.patience
 	}
 	return t.Program.Guest.Patience()
 }
 
-// Play runs f as the case, to its end.
+// Play runs f and then the functions registered with OnEnd.
 func (t *T) Play(f func(t *T)) { t.Run(func() { f(t) }) }
 
-// Begin starts a server for this case alone. At the end of the case it is stopped, and must have
-// stopped well, with nothing on stderr that the case does not expect.
+// Begin starts a server for this case alone. At the end of the case the server is stopped. It must then exit
+// with status 0, and may have written to stderr only the lines that the case allows.
 func (t *T) Begin(c process.Config) *process.Server {
 	t.Helper()
 	if c.Root == "" && c.Dir == "" {
@@ -99,7 +104,7 @@ func (t *T) Begin(c process.Config) *process.Server {
 	return s
 }
 
-// Exec runs the program to its end.
+// Exec runs the program until it exits.
 func (t *T) Exec(args ...string) (status int, stdout, stderr string) {
 	t.Helper()
 	status, stdout, stderr, err := t.Program.Exec(process.Config{}, args...)
@@ -110,12 +115,12 @@ func (t *T) Exec(args ...string) (status int, stdout, stderr string) {
 		t.WaitedInVain()
 	}
 	if status == -1 && t.Weary() {
-		t.Fatalf("%q: it does not end; nor did it before, so that other command lines are not tried", args)
+		t.Fatalf("%q: the program does not exit, for the second time: the rest of the case is not tried", args)
 	}
 	return status, stdout, stderr
 }
 
-// Eventually waits until the answer is yes.
+// Eventually waits until ok returns true. After T.Patience it fails the case.
 func (t *T) Eventually(what string, ok func() bool) {
 	t.Helper()
 	if !kernel.Eventually(t.Patience(), ok) {
@@ -124,7 +129,7 @@ func (t *T) Eventually(what string, ok func() bool) {
 	}
 }
 
-// unexpected says what on stderr a case has not announced.
+// unexpected returns an error with the lines of stderr that the case does not allow, or nil.
 func unexpected(c *Case, stderr string) error {
 	var rest []string
 	for line := range strings.Lines(stderr) {
@@ -139,13 +144,14 @@ func unexpected(c *Case, stderr string) error {
 	return fmt.Errorf("unexpected on stderr:%s", process.Indent(strings.Join(rest, "")))
 }
 
-// Sub runs part of a case whose failure does not end the rest, and says whether it went well.
+// Sub runs a part of a case, and reports whether the part passed. If it failed, the rest of the case still
+// runs, unless the server has stopped to answer.
 func (t *T) Sub(name string, f func(t *T)) bool {
 	t.Helper()
 	if t.Server != nil && t.Server.Exited() {
 		t.Fatalf("%s: the server is gone", name)
 	}
-	part := &T{Server: t.Server, Program: t.Program, Root: t.Root, Case: t.Case}
+	part := &T{Server: t.Server, Program: t.Program, Root: t.Root, Case: t.Case, patience: t.patience}
 	part.Guest, part.Vain = t.Guest, t.Vain
 	part.Play(f)
 	t.Vain = part.Vain
@@ -154,12 +160,17 @@ func (t *T) Sub(name string, f func(t *T)) bool {
 		if t.Weary() {
 			t.Fatalf("no answer for the second time: the rest of the case is not tried")
 		}
+		if t.Guest == nil && t.Server != nil && part.Vain > 0 {
+			if _, err := healthy(t.Server, process.Impatience); err != nil {
+				t.Fatalf("%v: the rest of the case is not tried", err)
+			}
+		}
 		return false
 	}
 	return true
 }
 
-// FreePort is a port that nobody listens on.
+// FreePort returns a TCP port on which no process listens.
 func (t *T) FreePort() int {
 	t.Helper()
 	port, err := process.FreePort()

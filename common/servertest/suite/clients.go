@@ -11,7 +11,7 @@ func (t *T) Dial() *wire.Client {
 	return t.DialTo(t.Server, process.DialOptions{})
 }
 
-// DialTo connects to any server.
+// DialTo connects to a server. The connection is closed when the case ends.
 func (t *T) DialTo(s *process.Server, o process.DialOptions) *wire.Client {
 	t.Helper()
 	c := t.Connect(s, o)
@@ -19,7 +19,7 @@ func (t *T) DialTo(s *process.Server, o process.DialOptions) *wire.Client {
 	return c
 }
 
-// Connect is DialTo for callers that close the connection themselves.
+// Connect is like DialTo, but the caller must close the connection.
 func (t *T) Connect(s *process.Server, o process.DialOptions) *wire.Client {
 	conn, err := s.Dial(o)
 	if err != nil {
@@ -28,8 +28,8 @@ func (t *T) Connect(s *process.Server, o process.DialOptions) *wire.Client {
 	return wire.NewClient(t, conn, conn, t.Patience())
 }
 
-// EachSplit sends a request once for every place where it can be cut in two, all on one
-// persistent connection, and lets check read each response.
+// EachSplit sends a request in two pieces, once for every position of the cut, on one persistent connection.
+// It calls check to read each response.
 func (t *T) EachSplit(raw string, check func(c *wire.Client)) {
 	t.Helper()
 	c := t.Dial()
@@ -41,7 +41,7 @@ func (t *T) EachSplit(raw string, check func(c *wire.Client)) {
 	c.Close()
 }
 
-// Idle makes n connections that never say a word.
+// Idle opens n connections and sends nothing on them.
 func (t *T) Idle(n int) []*wire.Client {
 	t.Helper()
 	clients := make([]*wire.Client, n)
@@ -51,7 +51,7 @@ func (t *T) Idle(n int) []*wire.Client {
 	return clients
 }
 
-// Flood starts a flood. It ends with the case, or with Stop.
+// Flood starts a flood of the request. The flood ends with the case, or with Flood.Stop.
 func (t *T) Flood(raw string) *wire.Flood {
 	t.Helper()
 	conn, err := t.Server.Dial(process.DialOptions{})

@@ -1,19 +1,19 @@
-// Package suite runs cases: it measures a server from outside, over TCP.
+// Package suite runs the cases of package cases against a server, from outside, over TCP.
 //
-// It holds the contract of docs/spec.md against any program with the same command line: the
-// four stages, a stage broken on purpose, or a server written by somebody else. So it imports
-// nothing of the servers. The cases are in package cases.
+// It checks the contract of docs/spec.md for any program with that command line: the four stages, a
+// stage with a deliberate bug, or a server that somebody else wrote. It therefore imports no package
+// of the servers.
 //
-// A [Case] names the claims that it proves. [Run] runs all cases as subtests, [RunProgram]
-// runs them from a program. Cases with the same flags share one server process; after each of
-// them that process must be alive, answer a fresh client, hold no more sockets than before and
-// have said nothing on stderr. So a case that leaks is found by name.
+// A [Case] names the claims that it proves. [Run] runs all cases as subtests of a test, [RunProgram]
+// runs them in an ordinary program. Cases with the same flags share one server process. After each
+// case the process must be alive, answer a fresh client, hold no more sockets than before, and have
+// written nothing to stderr. So the report names the case that leaks a socket, not a later one.
 //
-// Within one server process cases run one after the other: stage 1 serves one connection at a
-// time, and sockets can only be counted when nobody else has any. What runs in parallel is
-// several processes.
+// The cases of one server process run one after the other, because stage 1 serves one connection at
+// a time, and because sockets can be counted only while no other case has any. Several processes are
+// tested at the same time.
 //
-// Nothing here sleeps in order to wait for the server. Waiting is for bytes, for the end of a
-// connection, for an exit, or for something that the kernel knows ([kernel.Eventually] asks it again
-// and again). An upper bound is generous: only a broken server ever meets it.
+// No case sleeps to wait for the server. A case waits for bytes, for the end of a connection, for an
+// exit, or for a state that the kernel reports, which [kernel.Eventually] polls. Upper bounds are
+// generous: only a broken server reaches them.
 package suite

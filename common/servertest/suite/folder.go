@@ -8,8 +8,8 @@ import (
 	"fourways.example/common/servertest/docroot"
 )
 
-// Folder makes a folder of its own for a case whose root must hold just this. What begins with
-// "->" is a symbolic link.
+// Folder creates a root folder that holds exactly these files, by name. A content of "->TARGET" makes a symbolic
+// link to TARGET. The folder is removed when the case ends.
 func (t *T) Folder(files map[string]string) *docroot.Root {
 	t.Helper()
 	top, err := os.MkdirTemp(filepath.Dir(t.Root.Dir), "folder-")
@@ -38,7 +38,7 @@ func (t *T) Folder(files map[string]string) *docroot.Root {
 	return r
 }
 
-// File makes a file of the case's own in the shared root.
+// File creates a file with a fresh name in the shared root. It is removed when the case ends.
 func (t *T) File(suffix string, data string) (name string) {
 	t.Helper()
 	name, err := t.Root.Write(suffix, []byte(data))
@@ -49,7 +49,7 @@ func (t *T) File(suffix string, data string) (name string) {
 	return name
 }
 
-// Must ends the case where something that is not the server's goes wrong.
+// Must ends the case if the test itself, not the server, meets an error.
 func (t *T) Must(err error) {
 	t.Helper()
 	if err != nil {

@@ -10,18 +10,18 @@ import (
 	"fourways.example/common/servertest/wire"
 )
 
-// A Greeting is what a program does when it is asked for nothing special.
+// A Greeting is the reaction of a program to its start and to a few ordinary requests.
 type Greeting struct {
-	Err     error  // it did not start, and why
-	Crash   string // it ended by itself during the visit
-	Listens bool
-	// Answers are what came back for each of the Requests; nil where nothing did.
+	Err     error  // why the program did not start
+	Crash   string // how it exited by itself
+	Listens bool   // it accepts connections
+	// Answers has a response for each request that was tried, or nil if none came.
 	Requests []string
 	Answers  []*wire.Response
 	Errs     []error
 }
 
-// Answered says whether anything at all came back.
+// Answered reports whether the program sent anything, even if it was no HTTP response.
 func (g *Greeting) Answered() bool {
 	for i := range g.Answers {
 		if g.Answers[i] != nil || g.Errs[i] != nil && !record.Late(g.Errs[i]) && !wire.Closed(g.Errs[i]) && !errors.Is(g.Errs[i], syscall.ECONNRESET) {
@@ -31,9 +31,7 @@ func (g *Greeting) Answered() bool {
 	return false
 }
 
-// Greet starts the program once and makes a request on each of several fresh connections, for the
-// statuses of the answers and for the way in which there are none. It waits for an answer
-// no longer than d.
+// Greet starts the program and sends each request on a fresh connection. It waits at most d for each response.
 func Greet(prog *process.Program, d time.Duration, requests ...string) (*Greeting, error) {
 	suite, err := newSuite(prog, nil)
 	if err != nil {
@@ -61,13 +59,13 @@ func Greet(prog *process.Program, d time.Duration, requests ...string) (*Greetin
 		}
 		g.Answers, g.Errs = append(g.Answers, resp), append(g.Errs, err)
 		if err != nil && record.Late(err) && !g.Answered() && len(g.Answers) > 1 {
-			break // one is an accident, two are a habit
+			break // no answer twice: the rest would only wait as well
 		}
 		if s.Exited() {
 			break
 		}
 	}
-	// A crash is often slower than the end of the connection that it brings.
+	// The kernel often closes the connections of a crashing process before its exit is seen.
 	if !g.Answered() {
 		_, _, _ = s.Wait(100 * time.Millisecond)
 	}

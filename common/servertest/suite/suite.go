@@ -16,18 +16,19 @@ import (
 	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/record"
+	"fourways.example/common/servertest/stages"
 )
 
-// An Outcome is how a case went.
+// An Outcome is the result of a case in one word.
 type Outcome int
 
-// The outcomes. An expected failure is a case that fails where its stage's technique must fail.
+// The outcomes.
 const (
-	Passed Outcome = iota
-	ExpectedFailure
-	NotHere // the stage does not make the claim
+	Passed          Outcome = iota
+	ExpectedFailure         // the case failed, as it must with the technique of this stage
+	NotHere                 // the stage does not make the claim
 	Failed
-	Untried // a Guest's time was up, or it was given up
+	Untried // the run ended before the case, or during it
 )
 
 func (o Outcome) String() string {
@@ -39,45 +40,66 @@ type Result struct {
 	Case    Case
 	Outcome Outcome
 	Log     string // why it failed
-	Crash   string // how the server ended in it by itself, with the last it said on stderr
-	Silent  bool   // it had no server, or one that then did not answer a fresh client
+	Crash   string // how the server exited by itself, with its last lines on stderr
+	Silent  bool   // the server did not start, or did not answer a fresh client after the case
 	Took    time.Duration
 }
 
-// lanes is how many server processes are measured at once. Most cases wait for a round trip or a
-// time-out, so more than there are CPUs.
-const lanes = 8
+// parallel is how many server processes are tested at once. There may be more of them than CPUs, because most
+// cases wait for a round trip or for a time-out.
+const parallel = 8
 
-// shard is how many cases share one server process at most.
-const shard = 40
+// groupSize is the largest number of cases that share a server process.
+const groupSize = 40
 
-// Run measures the program with the cases, as subtests.
+// Run runs the cases against the program, as subtests. It reports its progress on stderr. If a fresh client is
+// not served after several cases in a row, Run does not try the rest.
 //
-// The lanes are goroutines that call t.Run: unlike t.Parallel this is not bounded by
-// the number of CPUs, and -run still picks single cases.
+// Goroutines of Run call t.Run, because t.Parallel would bound by the number of CPUs how many cases run at once.
 func Run(t *testing.T, prog *process.Program, all []Case) {
 	s, err := newSuite(prog, all)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer s.close()
-	s.run(func(l *lane, c Case) {
+	tally := &process.Tally{Stage: stages.Dirs[prog.Stage], Noun: "case"}
+	defer tally.End()
+	s.run(func(g *group, c Case) {
+		if s.breaker.stopped() {
+			tally.Untried()
+			return
+		}
 		t.Run(c.Name, func(t *testing.T) {
-			switch r := l.do(c); r.Outcome {
-			case Failed:
-				t.Error("\n" + r.Log)
+			tally.Starts()
+			r := g.do(c)
+			if r.Outcome == Failed && s.breaker.stopped() {
+				tally.Untried() // its server was killed
+				t.Skip(Untried)
+			}
+			defer func() { tally.Ran(t) }()
+			switch r.Outcome {
 			case NotHere:
 				t.Skip(r.Outcome)
+			case Failed:
+				t.Error("\n" + r.Log)
 			case ExpectedFailure:
 				t.Logf("%v:\n%s", r.Outcome, r.Log)
 			}
+			if s.breaker.record(r) {
+				t.Errorf("the rest of the cases is not tried: %v", errUnserved)
+				process.Progress("%s: stopped: %v", tally.Stage, errUnserved)
+			}
 		})
-	}, func(err error) { t.Error(err) })
+	}, func(err error) {
+		if !s.breaker.stopped() {
+			t.Error(err)
+		}
+	})
 }
 
-// RunProgram measures the program with those of the cases that keep likes (nil likes all), and returns
-// the results in their order. The error is about the measuring itself, or about how a
-// server stopped when the cases were done with it.
+// RunProgram runs those cases for which keep returns true, or all if keep is nil, against the program. It returns
+// the results in the order of the cases. The error is not about a case: the tests themselves failed, or a
+// server did not stop properly after its last case.
 func RunProgram(ctx context.Context, prog *process.Program, cases []Case, keep func(Case) bool) ([]Result, error) {
 	s, err := newSuite(prog, cases)
 	if err != nil {
@@ -90,11 +112,11 @@ func RunProgram(ctx context.Context, prog *process.Program, cases []Case, keep f
 		results = map[string]Result{}
 		errs    []error
 	)
-	s.run(func(l *lane, c Case) {
+	s.run(func(g *group, c Case) {
 		if keep != nil && !keep(c) || ctx.Err() != nil && prog.Guest == nil {
 			return
 		}
-		r := l.try(c)
+		r := g.try(c)
 		mu.Lock()
 		defer mu.Unlock()
 		results[c.Name] = r
@@ -116,7 +138,9 @@ type suite struct {
 	prog  *process.Program
 	cases []Case
 	root  *docroot.Root
-	top   string // the folder that root lies in, to be removed
+	top   string // the folder around root, which close removes
+
+	breaker breaker // stops Run
 }
 
 func newSuite(prog *process.Program, cases []Case) (*suite, error) {
@@ -132,72 +156,72 @@ func newSuite(prog *process.Program, cases []Case) (*suite, error) {
 		_ = os.RemoveAll(dir)
 		return nil, err
 	}
-	return &suite{prog, cases, root, dir}, nil
+	return &suite{prog: prog, cases: cases, root: root, top: dir}, nil
 }
 
 func (s *suite) close() { _ = os.RemoveAll(s.top) }
 
-// A lane is one server process and the cases that share it.
-type lane struct {
+// A group is some cases and the server process that they share.
+type group struct {
 	suite  *suite
 	cases  []Case
 	server *process.Server
-	err    error // the server could not be started
+	err    error // why the server did not start
 }
 
-// run deals the cases out and waits for them.
-func (s *suite) run(each func(*lane, Case), report func(error)) {
-	work := make(chan *lane)
+// run calls each for all cases, several groups at a time, and report for each server that does not stop properly.
+func (s *suite) run(each func(*group, Case), report func(error)) {
+	work := make(chan *group)
 	var wg sync.WaitGroup
-	for range lanes {
+	for range parallel {
 		wg.Go(func() {
-			for l := range work {
-				for _, c := range l.cases {
-					each(l, c)
+			for g := range work {
+				for _, c := range g.cases {
+					each(g, c)
 				}
-				if err := l.stop(); err != nil {
+				if err := g.stop(); err != nil {
 					report(err)
 				}
 			}
 		})
 	}
-	for _, l := range s.plan() {
-		work <- l
+	for _, g := range s.plan() {
+		work <- g
 	}
 	close(work)
 	wg.Wait()
 }
 
-// plan puts the cases into lanes, those first that have one for themselves: they are the slow ones.
-func (s *suite) plan() []*lane {
-	var alone, shared []*lane
-	open := map[string]*lane{}
+// plan divides the cases into groups. Cases that run alone come first, because they are the slow ones.
+func (s *suite) plan() []*group {
+	var alone, shared []*group
+	open := map[string]*group{}
 	for _, c := range s.cases {
 		if c.Alone {
-			alone = append(alone, &lane{suite: s, cases: []Case{c}})
+			alone = append(alone, &group{suite: s, cases: []Case{c}})
 			continue
 		}
 		key := process.Config{Flags: c.Flags, Env: c.Env}.Key()
 		if c.NoServer {
 			key = "none"
 		}
-		l := open[key]
-		if l == nil || len(l.cases) == shard || c.NoServer && len(l.cases) == shard/4 {
-			l = &lane{suite: s}
-			open[key] = l
-			shared = append(shared, l)
+		g := open[key]
+		if g == nil || len(g.cases) == groupSize || c.NoServer && len(g.cases) == groupSize/4 {
+			g = &group{suite: s}
+			open[key] = g
+			shared = append(shared, g)
 		}
-		l.cases = append(l.cases, c)
+		g.cases = append(g.cases, c)
 	}
 	return slices.Concat(alone, shared)
 }
 
-func (l *lane) stop() error {
-	if l.server == nil {
+func (g *group) stop() error {
+	if g.server == nil {
 		return nil
 	}
-	s := l.server
-	l.server = nil
+	s := g.server
+	g.server = nil
 	if s.Exited() {
 		return nil
 	}
@@ -206,18 +230,18 @@ func (l *lane) stop() error {
 		return nil
 	}
 	if err := s.Stop(); err != nil {
-		return fmt.Errorf("the server of %s and others: %w", l.cases[0].Name, err)
+		return fmt.Errorf("the server of %s and others: %w", g.cases[0].Name, err)
 	}
 	return nil
 }
 
-// try is do for a program that may be given up before or in the case.
-func (l *lane) try(c Case) Result {
-	guest := l.suite.prog.Guest
+// try is like do, but the outcome is Untried if the program is given up before the case or during it.
+func (g *group) try(c Case) Result {
+	guest := g.suite.prog.Guest
 	if err := guest.Over(); err != nil {
 		return Result{Case: c, Outcome: Untried, Log: err.Error()}
 	}
-	r := l.do(c)
+	r := g.do(c)
 	if err := guest.Over(); err != nil && r.Outcome == Failed {
 		r.Outcome, r.Log = Untried, fmt.Sprintf("cut short: %v", err)
 	}
@@ -225,7 +249,7 @@ func (l *lane) try(c Case) Result {
 	return r
 }
 
-// judged tells a Guest how a case went.
+// judged tells a Guest the result of a case.
 func judged(g *process.Guest, r Result) {
 	if g == nil || r.Outcome == NotHere || r.Outcome == Untried {
 		return
@@ -233,30 +257,30 @@ func judged(g *process.Guest, r Result) {
 	g.Judged(r.Outcome == Failed && r.Silent)
 }
 
-// do runs one case and judges it.
-func (l *lane) do(c Case) Result {
+// do runs one case, and checks the server after it.
+func (g *group) do(c Case) Result {
 	start := time.Now()
-	stage := l.suite.prog.Stage
+	stage := g.suite.prog.Stage
 	if c.Stages != 0 && !c.Stages.Has(stage) {
 		return Result{Case: c, Outcome: NotHere}
 	}
-	t := &T{Program: l.suite.prog, Root: l.suite.root, Case: &c}
-	t.Guest = l.suite.prog.Guest
-	if !c.NoServer && !l.ready(t) {
+	t := &T{Program: g.suite.prog, Root: g.suite.root, Case: &c, patience: g.suite.breaker.patience()}
+	t.Guest = g.suite.prog.Guest
+	if !c.NoServer && !g.ready(t) {
 		return Result{Case: c, Outcome: Failed, Log: t.Log(), Took: time.Since(start), Silent: true}
 	}
 	stderr := 0
-	if l.server != nil {
-		stderr = l.server.Stderr.Len()
+	if g.server != nil {
+		stderr = g.server.Stderr.Len()
 	}
-	l.play(t)
+	g.play(t)
 	outcome := Passed
 	mustFail := c.Fails.Has(stage)
 	switch {
 	case mustFail && t.Failed():
 		outcome = ExpectedFailure
-	case mustFail && t.Guest == nil: // a guest may be better than it says
-		t.Errorf("it passes, though stage %d's technique cannot: the case proves nothing", stage)
+	case mustFail && t.Guest == nil: // a guest may use another technique than the stage that it names
+		t.Errorf("the case passes, which the technique of stage %d cannot: the case proves nothing", stage)
 		outcome = Failed
 	case t.Failed():
 		outcome = Failed
@@ -265,8 +289,11 @@ func (l *lane) do(c Case) Result {
 	if !c.NoServer {
 		after := &T{Program: t.Program, Root: t.Root, Case: &c}
 		after.Guest = t.Guest
+		if t.Failed() && !mustFail && t.Guest == nil {
+			after.patience = process.Impatience // the case has failed: a late answer makes no difference to it
+		}
 		var crash string
-		crash, r.Silent = l.check(after, stderr)
+		crash, r.Silent = g.check(after, stderr)
 		r.Crash = cmp.Or(r.Crash, crash)
 		if after.Failed() {
 			outcome = Failed
@@ -280,28 +307,31 @@ func (l *lane) do(c Case) Result {
 	return r
 }
 
-// ready starts the lane's server where there is none.
-func (l *lane) ready(t *T) bool {
-	if l.server == nil && l.err == nil {
-		l.server, l.err = t.Program.Begin(process.Config{Flags: t.Case.Flags, Env: t.Case.Env, Root: t.Root.Dir})
+// ready starts the group's server if it does not run. It returns false if the server does not start.
+func (g *group) ready(t *T) bool {
+	if g.server == nil && g.err == nil {
+		g.server, g.err = t.Program.Begin(process.Config{Flags: t.Case.Flags, Env: t.Case.Env, Root: t.Root.Dir})
+		if g.err == nil && t.Guest == nil {
+			g.suite.breaker.began(g.server)
+		}
 	}
-	if l.err != nil {
-		t.Errorf("the server does not start: %v", l.err)
+	if g.err != nil {
+		t.Errorf("the server does not start: %v", g.err)
 		return false
 	}
-	t.Server = l.server
+	t.Server = g.server
 	return true
 }
 
-// play runs the case, and ends it by ending its server if it gets stuck.
-func (l *lane) play(t *T) {
-	dog := time.AfterFunc(record.Watchdog, func() {
+// play runs the case. If the case gets stuck, play kills its server, which ends every wait for the server.
+func (g *group) play(t *T) {
+	watchdog := time.AfterFunc(record.Watchdog, func() {
 		t.Errorf("stuck for %v: its server is killed", record.Watchdog)
 		if t.Server != nil {
 			_ = t.Server.Cmd.Process.Kill()
 		}
 	})
-	defer dog.Stop()
+	defer watchdog.Stop()
 	if t.Guest == nil {
 		t.Play(t.Case.Run)
 		return
@@ -317,8 +347,8 @@ func (l *lane) play(t *T) {
 	case <-t.Guest.Ended():
 	case <-time.After(record.Watchdog):
 	}
-	// Its server is gone, which ends all that waits for the server. A case that waits for something
-	// else did not think of such a program: it is left behind.
+	// The end of the server ends every wait for it. If the case waits for something else, its goroutine is
+	// left running.
 	select {
 	case <-done:
 	case <-time.After(process.StopPatience):
@@ -326,12 +356,13 @@ func (l *lane) play(t *T) {
 	}
 }
 
-// check is the invariant: after a case the server is what it was before. A server that is not
-// is replaced, so that the next case does not pay for it. It says how one ended that should not have.
-func (l *lane) check(t *T, stderr int) (crash string, silent bool) {
-	s := l.server
+// check fails the case if the server is not in the same state as before it: running, answering, without further
+// sockets, and silent on stderr. Such a server is killed, so that the next case gets a new one. check returns
+// how the server crashed, if it did, and whether a fresh client got no answer.
+func (g *group) check(t *T, stderr int) (crash string, silent bool) {
+	s := g.server
 	if t.Case.Ends {
-		l.server = nil
+		g.server = nil
 		if !s.Exited() {
 			s.Kill()
 		}
@@ -340,17 +371,20 @@ func (l *lane) check(t *T, stderr int) (crash string, silent bool) {
 		}
 		return "", false
 	}
-	silent, err := healthy(s)
+	silent, err := healthy(s, t.patience)
+	if s.Guest == nil {
+		silent = err != nil
+	}
 	if err != nil {
 		t.Errorf("%v", err)
-		_, _, _ = s.Wait(100 * time.Millisecond) // a crash is slower than the reset that it brings
+		_, _, _ = s.Wait(100 * time.Millisecond) // the reset of a connection may come before the exit
 	}
 	closes := t.Patience()
 	if s.Guest != nil {
 		closes = min(closes, process.Impatience)
 	}
 	if !t.Failed() && !kernel.Eventually(closes, func() bool { return s.Connections() <= 0 || s.Exited() }) {
-		t.Errorf("it still holds %d sockets more than at its start", s.Connections())
+		t.Errorf("the server still holds %d sockets more than at its start", s.Connections())
 	}
 	if err := unexpected(t.Case, s.Stderr.Since(stderr)); err != nil && s.Guest == nil {
 		t.Errorf("%v", err)
@@ -358,24 +392,24 @@ func (l *lane) check(t *T, stderr int) (crash string, silent bool) {
 	crash = s.Crashed()
 	if t.Failed() {
 		s.Kill()
-		l.server = nil
+		g.server = nil
 	}
 	return crash, silent
 }
 
-// Healthy asks the server for a sign of life, as a fresh client.
+// Healthy returns an error if the server does not answer GET /healthz on a fresh connection.
 func Healthy(s *process.Server) error {
-	_, err := healthy(s)
+	_, err := healthy(s, 0)
 	return err
 }
 
-// healthy also says whether a wait in vain was the reason. Any answer is a sign of a Guest's life:
-// whether it is a good one is for the cases about it to say.
-func healthy(s *process.Server) (silent bool, err error) {
+// healthy is Healthy with a patience; 0 means the usual one. It also reports whether the answer did not come in time.
+// From a Guest any bytes are enough: whether they are a good answer is checked by the cases about /healthz.
+func healthy(s *process.Server, patience time.Duration) (silent bool, err error) {
 	if s.Exited() {
 		return false, fmt.Errorf("the server is gone: %v", s.Cmd.ProcessState)
 	}
-	t := &T{Case: &Case{}, Program: &process.Program{Guest: s.Guest}}
+	t := &T{Case: &Case{}, Program: &process.Program{Guest: s.Guest}, patience: patience}
 	t.Guest = s.Guest
 	t.Play(func(t *T) {
 		c := t.DialTo(s, process.DialOptions{}).Request("GET", "/healthz", "Connection: close")

@@ -10,6 +10,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"fourways.example/common/servertest/docroot"
+	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/record"
 	"fourways.example/common/servertest/stages"
 	"fourways.example/common/servertest/suite"
@@ -33,13 +34,21 @@ func Run(t *testing.T, prog *Program, all []Trial) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	tally := &process.Tally{Stage: stages.Dirs[prog.Stage], Noun: "trial"}
+	defer tally.End()
 	for _, trial := range all {
 		if trial.Stages != 0 && !trial.Stages.Has(prog.Stage) {
 			continue
 		}
 		t.Run(trial.Name, func(t *testing.T) {
+			tally.Starts()
+			if suite.Stopped() {
+				tally.Untried()
+				t.Skip("the cases were stopped, since the server serves no fresh client")
+			}
+			defer func() { tally.Ran(t) }()
 			if limit := maxFiles(); limit < trial.Files {
-				record.Missing(t, "RLIMIT_NOFILE is %d, but the trial needs %d: raise it with ulimit -Hn", limit, trial.Files)
+				record.Missing(t, "needs %d descriptors: RLIMIT_NOFILE is %d; raise it with ulimit -Hn", trial.Files, limit)
 			}
 			trial.run(t, prog, root)
 		})

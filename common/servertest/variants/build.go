@@ -15,8 +15,8 @@ import (
 	"fourways.example/common/servertest/stages"
 )
 
-// build builds a stage into out. With a patch, go build is told to read the patched copies instead
-// of the files; the tree itself is not touched.
+// build builds a stage as the file out. If there is a patch, go build reads patched copies in place of the files;
+// the files in the tree do not change.
 func (r *Repo) build(ctx context.Context, stage int, patch []byte, out string) error {
 	args := []string{"build", "-buildvcs=false", "-o", out}
 	if patch != nil {
@@ -29,12 +29,15 @@ func (r *Repo) build(ctx context.Context, stage int, patch []byte, out string) e
 	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
 	cmd.Dir = filepath.Join(r.Root, stages.Dirs[stage])
 	if said, err := cmd.CombinedOutput(); err != nil {
+		if exit := (*exec.ExitError)(nil); patch != nil && ctx.Err() == nil && errors.As(err, &exit) {
+			err = fmt.Errorf("%w: %w", ErrStale, err)
+		}
 		return fmt.Errorf("go build in %s: %w%s", stages.Dirs[stage], err, process.Indent(string(said)))
 	}
 	return nil
 }
 
-// Overlay writes the patched files below dir and returns the file that tells go build of them.
+// Overlay writes patched copies of the files into dir. It returns the file for the flag -overlay of go build.
 func (r *Repo) Overlay(patch []byte, dir string) (string, error) {
 	files, err := ParsePatch(patch)
 	if err != nil {
@@ -72,11 +75,11 @@ func (r *Repo) Overlay(patch []byte, dir string) (string, error) {
 	return overlay, os.WriteFile(overlay, b, 0o644)
 }
 
-// A Workshop builds servers, whole and broken, and keeps them until it is closed.
+// A Workshop builds the stages and the variants, each once, and keeps the servers until Close.
 type Workshop struct {
 	Repo *Repo
 	dir  string
-	two  chan struct{} // at most two builds at a time
+	turn chan struct{} // has room for two: at most so many builds run at once
 
 	mu   sync.Mutex
 	made map[string]*build
@@ -88,24 +91,24 @@ type build struct {
 	err  error
 }
 
-// NewWorkshop opens one.
+// NewWorkshop returns a Workshop. The caller must close it.
 func (r *Repo) NewWorkshop() (*Workshop, error) {
 	dir, err := os.MkdirTemp("", "pitfalls-")
 	if err != nil {
 		return nil, err
 	}
-	return &Workshop{Repo: r, dir: dir, two: make(chan struct{}, 2), made: map[string]*build{}}, nil
+	return &Workshop{Repo: r, dir: dir, turn: make(chan struct{}, 2), made: map[string]*build{}}, nil
 }
 
-// Close removes what was built.
+// Close removes the servers.
 func (w *Workshop) Close() { _ = os.RemoveAll(w.dir) }
 
-// Real is a stage as it is.
+// Real builds a stage without a bug.
 func (w *Workshop) Real(ctx context.Context, stage int) (*process.Program, error) {
 	return w.build(ctx, stages.Dirs[stage], stage, nil)
 }
 
-// Broken is the variant's server. Its Stage is that of the server which was broken.
+// Broken builds the variant's server. The Stage of the program is the stage that was patched.
 func (w *Workshop) Broken(ctx context.Context, v *Variant) (*process.Program, error) {
 	previous, err := v.PreviousStage()
 	if err != nil {
@@ -135,8 +138,8 @@ func (w *Workshop) build(ctx context.Context, name string, stage int, patch []by
 	}
 	w.mu.Unlock()
 	b.once.Do(func() {
-		w.two <- struct{}{}
-		defer func() { <-w.two }()
+		w.turn <- struct{}{}
+		defer func() { <-w.turn }()
 		b.path = filepath.Join(w.dir, name+".server")
 		b.err = w.Repo.build(ctx, stage, patch, b.path)
 	})
@@ -146,11 +149,11 @@ func (w *Workshop) build(ctx context.Context, name string, stage int, patch []by
 // A Variant is a broken server: a stage, and a folder that says what to change in it.
 type Variant struct {
 	Name string
-	Base int    // the stage that is free of the bug
-	Dir  string // the folder, absolute
+	Base int    // the number of the stage that does not have the bug
+	Dir  string // the absolute path of the folder
 }
 
-// PreviousStage is the stage that is the bug, or 0 if there is a patch.
+// PreviousStage returns the number of the earlier stage whose technique is the bug, or 0 if the bug is a patch.
 func (v *Variant) PreviousStage() (int, error) {
 	b, err := os.ReadFile(filepath.Join(v.Dir, "previous-stage"))
 	if errors.Is(err, os.ErrNotExist) {
@@ -168,5 +171,5 @@ func (v *Variant) PreviousStage() (int, error) {
 	return 0, fmt.Errorf("%s: previous-stage holds %q, which is no stage before stage %d", v.Name, name, v.Base)
 }
 
-// Patch is the bug.
+// Patch returns the text of bug.patch.
 func (v *Variant) Patch() ([]byte, error) { return os.ReadFile(filepath.Join(v.Dir, "bug.patch")) }

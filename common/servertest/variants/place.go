@@ -12,15 +12,15 @@ import (
 	"fourways.example/common/servertest/stages"
 )
 
-// A Place names a piece of the sources. It is looked up when it is needed, so no line number
-// gets stale.
+// A Place names a line of the sources without its number, which changes too often.
 type Place struct {
-	Dir  string // the package's folder, from the root of the repository; "STAGE" is the stage's own
-	Func string // "Listen", or "Conn.Fill" for a method; "" is wherever Has is
-	Has  string // a piece of the line that is meant, if it is not the first line of Func
+	Dir  string // the package's folder, from the root of the repository; "STAGE" stands for the stage's folder
+	Func string // "Listen", or "Conn.Fill" for a method; "" means anywhere in the package
+	Has  string // a part of the line; "" means the first line of Func
 }
 
-// Find looks a place up: "common/h1/conn.go:210". stage is what "STAGE" stands for.
+// Find returns the file and line of a place, such as "common/h1/conn.go:210". "STAGE" in p.Dir stands for the folder
+// of stage.
 func (r *Repo) Find(p Place, stage int) (string, error) {
 	if p.Dir == "STAGE" {
 		p.Dir = stages.Dirs[stage]
@@ -44,7 +44,7 @@ func (r *Repo) Find(p Place, stage int) (string, error) {
 	return "", fmt.Errorf("there is no %q in %s of %s", p.Has, p.Func, p.Dir)
 }
 
-// line is where the place is in a file, from 1 on, or 0.
+// line returns the number of the place's line in a file, from 1, or 0 if it is not there.
 func (p *Place) line(text string) int {
 	from, to := 1, 1+strings.Count(text, "\n")
 	if p.Func != "" {
@@ -61,7 +61,7 @@ func (p *Place) line(text string) int {
 	return 0
 }
 
-// funcLines are the first and the last line of a function or method, or 0.
+// funcLines returns the numbers of the first and the last line of a function or method, or 0 if there is none.
 func funcLines(text, name string) (from, to int) {
 	set := token.NewFileSet()
 	file, err := parser.ParseFile(set, "", text, parser.SkipObjectResolution)
@@ -77,7 +77,7 @@ func funcLines(text, name string) (from, to int) {
 	return 0, 0
 }
 
-// funcName is "Listen", or "Conn.Fill" for a method.
+// funcName returns "Listen" for a function, "Conn.Fill" for a method.
 func funcName(f *ast.FuncDecl) string {
 	if f.Recv == nil || len(f.Recv.List) == 0 {
 		return f.Name.Name

@@ -1,6 +1,6 @@
-// Package variants builds servers out of the sources: a stage as it is, or a stage with a bug. The bug is
-// a patch, and `go build -overlay` puts it in, so that no file of the tree changes. The package also finds the
-// tree, and places in it by name.
+// Package variants builds servers from the sources: a stage as it is, or a stage with a bug. The bug is a patch.
+// `go build -overlay` applies it without a change to any file of the tree. The package also finds the root of the
+// tree, and named places in it.
 package variants
 
 import (
@@ -9,10 +9,10 @@ import (
 	"path/filepath"
 )
 
-// A Repo is the tree of the sources.
+// A Repo is a tree of the sources.
 type Repo struct{ Root string }
 
-// FindRepo finds the tree that a folder is in.
+// FindRepo returns the tree that contains the folder.
 func FindRepo(dir string) (*Repo, error) {
 	dir, err := filepath.Abs(dir)
 	if err != nil {
@@ -23,7 +23,7 @@ func FindRepo(dir string) (*Repo, error) {
 			return &Repo{at}, nil
 		}
 		if at == filepath.Dir(at) {
-			return nil, fmt.Errorf("%s is not in the tree of the sources: there is no common/go.mod above it", dir)
+			return nil, fmt.Errorf("%s is not in a tree of the sources: there is no common/go.mod in a folder above it", dir)
 		}
 	}
 }

@@ -167,11 +167,11 @@ func run(ctx context.Context, repo *variants.Repo, p *pitfalls.Pitfall) (broken,
 	return scenario.Play(p.Scenario, progs[0], root), scenario.Play(p.Scenario, progs[1], root), nil
 }
 
-// renew makes a patch anew.
+// renew rewrites bug.patch for the sources as they are now.
 func renew(repo *variants.Repo, p *pitfalls.Pitfall) error {
 	if n, err := p.PreviousStage(); err != nil || n > 0 {
 		if err == nil {
-			err = fmt.Errorf("%s has no patch: %s is the bug", p.ID, stages.Dirs[n])
+			err = fmt.Errorf("%s has no patch: the bug is the technique of %s", p.ID, stages.Dirs[n])
 		}
 		return err
 	}
@@ -179,10 +179,7 @@ func renew(repo *variants.Repo, p *pitfalls.Pitfall) error {
 	if err != nil {
 		return err
 	}
-	text, err := variants.Renew(old, func(path string) (string, error) {
-		b, err := os.ReadFile(filepath.Join(repo.Root, filepath.FromSlash(path)))
-		return string(b), err
-	})
+	text, err := variants.Renew(old, os.DirFS(repo.Root))
 	var stale *variants.StalePatch
 	if errors.As(err, &stale) {
 		stale.ID = p.ID
@@ -191,13 +188,13 @@ func renew(repo *variants.Repo, p *pitfalls.Pitfall) error {
 		return err
 	}
 	if string(text) == string(old) {
-		fmt.Printf("%s: bug.patch is as good as new\n", p.ID)
+		fmt.Printf("%s: bug.patch fits the sources already\n", p.ID)
 		return nil
 	}
 	if err := os.WriteFile(filepath.Join(p.Dir, "bug.patch"), text, 0o644); err != nil {
 		return err
 	}
-	fmt.Printf("%s: bug.patch is renewed; see whether it still is the bug: lab pitfall %s\n", p.ID, p.ID)
+	fmt.Printf("%s: bug.patch is renewed. Check that the patched server still has the bug: lab pitfall %s\n", p.ID, p.ID)
 	return nil
 }
 
