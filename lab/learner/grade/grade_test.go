@@ -241,7 +241,7 @@ func TestSingleCase(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	for _, want := range []string{
-		"FAIL host", "claimed  host-missing: HTTP/1.1 without Host is 400.", "sent: \"GET /", "This usually means:", "0.0",
+		"FAIL host", "claimed  host-missing: an HTTP/1.1 request without Host is 400.", "sent: \"GET /", "This usually means:", "0.0",
 	} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %q in\n%s", want, text)
