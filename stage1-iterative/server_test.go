@@ -18,7 +18,7 @@ func TestListenFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	const tries = 100 // many more than the sockets of earlier tests that may be closed meanwhile
+	const tries = 100 // earlier tests may close sockets meanwhile, but far fewer than this
 	before := len(servertest.SocketsOf(os.Getpid()))
 	for range tries {
 		if _, err := listen(first.Addr(), cfg); err == nil {

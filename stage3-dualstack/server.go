@@ -62,7 +62,7 @@ func work(queue <-chan sock.Conn, cfg *cli.Config) {
 // accept returns the next connection; ok is false once the server stops. The failure of a
 // single accept does not stop the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	l.Wait() // acquire no slot before a client waits: the other acceptor may need the last one
+	l.Wait() // acquire a slot only for a waiting client: the other acceptor may need the last free slot
 	if !cfg.Conns.Acquire() {
 		return s, false
 	}

@@ -20,7 +20,7 @@ func TestListenFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	const tries = 100 // many more than the sockets of earlier tests that may be closed meanwhile
+	const tries = 100 // earlier tests may close sockets meanwhile, but far fewer than this
 	before := len(servertest.SocketsOf(os.Getpid()))
 	for range tries {
 		if _, err := listen(first.Addr(), false, cfg); err == nil {
@@ -32,8 +32,7 @@ func TestListenFails(t *testing.T) {
 	}
 }
 
-// TestLacks checks that lacks distinguishes what the machine lacks from what is wrong with the
-// command line.
+// TestLacks checks that lacks tells a missing address family from an error in the command line.
 func TestLacks(t *testing.T) {
 	for err, want := range map[error]bool{
 		unix.EAFNOSUPPORT:  true, // the kernel does not have the family

@@ -27,7 +27,7 @@ func Listen(cfg *cli.Config) ([]*sock.Listener, error) {
 	}
 	listeners, err := one(listen(netip.AddrPortFrom(netip.IPv6Unspecified(), port), false, cfg))
 	if cfg.Bind == "auto" && lacks(err) {
-		cfg.Note("no socket for both families: %v", err)
+		cfg.Note("one socket cannot serve both families: %v", err)
 		return separate(cfg)
 	}
 	return listeners, err

@@ -88,7 +88,7 @@ type loop struct {
 	clients  map[uint64]*client // by number
 	number   uint64             // the number of the newest client
 	timeouts *deadline.Set[*client]
-	lost     bool                   // a client has left since this loop last woke the loops with more
+	lost     bool                   // a client has left since the last call of balance
 	open     atomic.Int64           // number of clients, with those in the inbox; any thread may use it
 	inbox    *inbox.Inbox[*h1.Conn] // connections handed to this loop; any thread may use it
 }
@@ -257,7 +257,7 @@ func (l *loop) shed() {
 // balance evens out the numbers of clients, because the acceptors cannot foresee which
 // clients leave. A loop gives idle clients to loops that have fewer. A loop that has lost
 // clients wakes the loops that now have more, so that they give some away. Thus the loop
-// whose count changed last always acts on the difference.
+// whose count has changed is always the one that acts.
 func (l *loop) balance() {
 	given := 0
 	for _, other := range l.loops {
@@ -288,7 +288,7 @@ func (l *loop) surplus(other *loop) int64 { return l.open.Load() - other.open.Lo
 // accept returns the next connection; ok is false once the server stops. The failure of a
 // single accept does not stop the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	l.Wait() // acquire no slot before a client waits: the other acceptor may need the last one
+	l.Wait() // acquire a slot only for a waiting client: the other acceptor may need the last free slot
 	if !cfg.Conns.Acquire() {
 		return s, false
 	}

@@ -24,7 +24,7 @@ func TestListenFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer first.Close()
-	const tries = 100 // many more than the sockets of earlier tests that may be closed meanwhile
+	const tries = 100 // earlier tests may close sockets meanwhile, but far fewer than this
 	before := len(servertest.SocketsOf(os.Getpid()))
 	for range tries {
 		if _, err := listen(first.Addr(), false, cfg); err == nil {
@@ -36,8 +36,7 @@ func TestListenFails(t *testing.T) {
 	}
 }
 
-// TestLacks checks that lacks distinguishes what the machine lacks from what is wrong with the
-// command line.
+// TestLacks checks that lacks tells a missing address family from an error in the command line.
 func TestLacks(t *testing.T) {
 	for err, want := range map[error]bool{
 		unix.EAFNOSUPPORT:  true, // the kernel does not have the family
@@ -158,7 +157,7 @@ func TestWatchFails(t *testing.T) {
 // other client is.
 func TestShed(t *testing.T) {
 	cfg := newConfig(t, "--max-conns", "4")
-	cfg.Conns.OnFull(func() {}) // the test itself runs the loop, and never sleeps
+	cfg.Conns.OnFull(func() {}) // no thread to wake: the test itself runs the loop
 	l := newLoops(t, cfg, 1)[0]
 	underWay, first, second, third := newClient(t, cfg), newClient(t, cfg), newClient(t, cfg), newClient(t, cfg)
 	for _, c := range []*pair{underWay, first, second, third} {

@@ -45,7 +45,7 @@ import (
 // A Stage holds the differences between the command lines of the stages.
 type Stage struct {
 	Name    string
-	Workers int           // default of -n, or PerCPU; 0 for one connection at a time, without -n
+	Workers int           // default of -n, or PerCPU; 0 if the stage has no -n: one connection at a time
 	Idle    time.Duration // default of --idle-timeout
 	Bind    bool          // the stage has --bind
 	// LoopFiles is the number of descriptors that each worker uses in addition to its
@@ -72,8 +72,8 @@ const (
 	// stderr. It is long enough on a busy machine, and bounds the wait for a reader that
 	// does not read.
 	exitPatience = time.Second
-	// gracePatience replaces exitPatience after the grace for responses, because a stop may
-	// take five seconds in all (stop-five-seconds in docs/spec.md).
+	// gracePatience replaces exitPatience if the responses took all of grace, because a stop
+	// may take five seconds in all (stop-five-seconds in docs/spec.md).
 	gracePatience = 100 * time.Millisecond
 )
 
@@ -108,8 +108,8 @@ func Parse(stage Stage, args []string) *Config {
 	// For a socket, Go leaves EPIPE to the program. For stdout and stderr, Go lets SIGPIPE
 	// kill the process: `server | head -1` would end at its next log line.
 	signal.Ignore(unix.SIGPIPE)
-	// By default, Go lets the heap double before it collects garbage, and grow to 4 MB
-	// first. This garbage would be most of the memory of 10,000 idle connections. A request
+	// By default, Go collects garbage only when the heap has doubled, and never while it is
+	// below 4 MB. This garbage would be most of the memory of 10,000 idle connections. A request
 	// allocates nothing, so collecting earlier costs almost nothing.
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(25)
@@ -339,7 +339,7 @@ func exit(stage Stage, err error, patience time.Duration, stderr *accesslog.Outp
 	os.Exit(status(err))
 }
 
-// explain adds what to do to an error of Listen.
+// explain adds advice to an error of Listen.
 func explain(err error) error {
 	switch {
 	case errors.Is(err, unix.EADDRINUSE):

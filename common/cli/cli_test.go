@@ -168,7 +168,7 @@ func TestBadRoot(t *testing.T) {
 }
 
 // TestUnreadableRoot checks that a folder that this user cannot read or enter is refused.
-// Root can do both; the case start-unreadable-root tests the same with a server that has
+// Root can read every folder, so the case start-unreadable-root tests a server that has
 // given up this right.
 func TestUnreadableRoot(t *testing.T) {
 	if os.Geteuid() == 0 {
@@ -422,7 +422,7 @@ func TestListenerClosed(t *testing.T) {
 		if s.Err() == nil || s.Err().Error() != want {
 			t.Errorf("the error is %v, want %s", s.Err(), want)
 		}
-		go s.OnSignal([]*sock.Listener{l, other}) // after Begin, it waits for the grace
+		go s.OnSignal([]*sock.Listener{l, other}) // after Begin, it waits until the grace is over
 		if _, err := other.Accept(0); sock.ClassifyAcceptError(err) != sock.ListenerClosed {
 			t.Errorf("the other listener: %v", err)
 		}
@@ -439,7 +439,7 @@ func TestConnLimit(t *testing.T) {
 	s := NewConnLimit(2, stop)
 	for range 2 {
 		if !s.Acquire() {
-			t.Fatal("two slots are free")
+			t.Fatal("no slot was acquired, but one is free")
 		}
 	}
 	third := make(chan bool)

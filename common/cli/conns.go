@@ -8,15 +8,15 @@ import (
 )
 
 // RLIMIT_NOFILE limits the descriptors of the process. The connections share them with the
-// event loops (Stage.LoopFiles for each) and with these two.
+// event loops (Stage.LoopFiles for each) and with the two uses below.
 const (
 	cacheFiles = 256 // the site's cache of open files
 	otherFiles = 64  // listeners, pipes, standard streams, and descriptors of the Go runtime
 )
 
-// maxConns returns how many connections may be open under a limit on descriptors, of which
-// the event loops use loopFiles. If the limit is small, the connections get a quarter of
-// the rest: the cache closes files when there are no more descriptors.
+// maxConns returns how many connections may be open under a limit on descriptors. The event
+// loops use loopFiles of them. If the limit is small, the connections get a quarter of the
+// rest. The cache closes files when the descriptors run out.
 func maxConns(limit uint64, loopFiles int) int {
 	left := int(min(limit, 1<<30)) - loopFiles
 	return max(left-cacheFiles-otherFiles, left/4, 1)
@@ -35,7 +35,7 @@ func descriptors() uint64 {
 // accepts. While there is none, further clients wait in the kernel's backlog, where they
 // need no descriptor.
 type ConnLimit struct {
-	open chan struct{} // one element for each open connection, of 0 bytes
+	open chan struct{} // one element of 0 bytes for each open connection
 	stop *Stop
 
 	onFull []func()    // see OnFull; empty if no thread can make room
@@ -84,7 +84,7 @@ func (l *ConnLimit) Acquire() bool {
 func (l *ConnLimit) Release() { <-l.open }
 
 // RoomWanted reports whether an acceptor waits for a slot. It returns true to only one of
-// the threads that ask, which must close one connection.
+// the threads that ask. That thread must close one connection.
 func (l *ConnLimit) RoomWanted() bool {
 	return l.wanted.Load() && l.wanted.CompareAndSwap(true, false)
 }

@@ -31,7 +31,7 @@ type flag struct {
 	value string // the name of the value in the help; empty if the flag takes none
 	help  string
 	set   func(o *options, value string) error
-	lacks func(s Stage) string // why the stage does not have the flag; empty if it does; nil if all do
+	lacks func(s Stage) string // returns why the stage lacks the flag, or ""; nil if all stages have the flag
 }
 
 // options holds the values of the flags.
@@ -98,7 +98,7 @@ var flags = []flag{
 		},
 	},
 	{
-		long: "bind", value: "HOW", help: "auto, dual (one socket), separate (two sockets), 4 or 6 (auto)",
+		long: "bind", value: "HOW", help: "4, 6, dual (one socket), separate (two sockets) or auto (auto)",
 		set: func(o *options, v string) error {
 			switch v {
 			case "auto", "dual", "separate", "4", "6":
@@ -109,7 +109,7 @@ var flags = []flag{
 		},
 		lacks: func(s Stage) string {
 			if !s.Bind {
-				return "this stage listens on IPv4 alone; stage3-dualstack adds IPv6 and the choice"
+				return "this stage listens on IPv4 alone; stage3-dualstack adds IPv6 and this flag"
 			}
 			return ""
 		},
@@ -131,7 +131,7 @@ var flags = []flag{
 		set: timeout(func(o *options, d time.Duration) { o.write = d }),
 	},
 	{
-		long: "max-conns", value: "N", help: "open connections",
+		long: "max-conns", value: "N", help: "limit on open connections",
 		set: number(1, 1<<30, "a number", func(o *options, n int) { o.maxConns = n }),
 	},
 	{
@@ -144,8 +144,8 @@ var flags = []flag{
 	},
 }
 
-// number returns a set function for a flag whose value is a whole number. The error names
-// the value as what.
+// number returns a set function for a flag whose value is a whole number. The
+// parameter what describes the value in the error.
 func number(least, most int, what string, set func(*options, int)) func(*options, string) error {
 	return func(o *options, v string) error {
 		n, err := strconv.ParseUint(v, 10, 31)
@@ -229,10 +229,10 @@ func parse(stage Stage, args []string) (options, error) {
 	return o, nil
 }
 
-// find returns the flag for which is returns true, or nil.
-func find(is func(*flag) bool) *flag {
+// find returns the flag that match accepts, or nil.
+func find(match func(*flag) bool) *flag {
 	for i := range flags {
-		if is(&flags[i]) {
+		if match(&flags[i]) {
 			return &flags[i]
 		}
 	}

@@ -109,7 +109,7 @@ func TestBadFlags(t *testing.T) {
 		conns    = `want a number from 1 to 1073741824`
 		bind     = `want auto, dual, separate, 4 or 6`
 		pool     = `this stage serves one connection at a time; stage2-threadpool adds the pool`
-		dual     = `this stage listens on IPv4 alone; stage3-dualstack adds IPv6 and the choice`
+		dual     = `this stage listens on IPv4 alone; stage3-dualstack adds IPv6 and this flag`
 	)
 	for _, tt := range []struct {
 		stage      Stage

@@ -12,14 +12,14 @@ import (
 const (
 	// memoryTick is the time between two checks of the heap. A check takes some 15 µs.
 	memoryTick = 3 * time.Second
-	// memorySlack is, in bytes, how much the heap may hold in addition to five quarters of
-	// its smallest size. Less than that is not worth a collection.
+	// memorySlack is the number of bytes by which the heap may exceed five quarters of its
+	// smallest size. Less than that is not worth a collection.
 	memorySlack = 256 << 10
-	// busyTime is the CPU time after which the server counts as busy since memory was last
+	// busyTime is the least CPU time that a busy server has used since memory was last
 	// returned. Closing a connection, which makes garbage, takes some 20 µs.
 	busyTime = time.Millisecond
 	// quietTicks is the number of checks after which memory is returned even if the server
-	// was not busy. It makes sure that within 30 s of the end of a load all of it is returned.
+	// was not busy. Thus all memory is returned within 30 s of the end of a load.
 	quietTicks = 7
 )
 
@@ -63,8 +63,8 @@ func newMemory() *memory {
 	return m
 }
 
-// check returns memory to the system if this is worth a collection, and reports whether it
-// was.
+// check returns memory to the system if this is worth a collection. It reports whether it
+// returned any.
 func (m *memory) check() bool {
 	m.quiet++
 	if m.heap() <= m.least+m.least/4+memorySlack || cpuTime()-m.used < busyTime && m.quiet < quietTicks {

@@ -53,7 +53,7 @@ func TestMain(m *testing.M) {
 		_, err := l.Accept(0)
 		cfg.Stop.ListenerClosed(l, err)
 		<-cfg.Stop.Done()
-		time.Sleep(time.Minute) // the test ends it earlier, like a response that does not end
+		time.Sleep(time.Minute) // like a response that does not end; OnSignal ends the process
 	}
 	_, err = l.Accept(0)
 	if sock.ClassifyAcceptError(err) != sock.ListenerClosed || !cfg.Stop.Stopping() {

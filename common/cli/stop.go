@@ -24,7 +24,7 @@ type Stop struct {
 	done        chan struct{}
 	read, write int // a pipe without data: closing write makes read readable
 
-	signals chan os.Signal // SIGTERM and SIGINT, since before the server listens
+	signals chan os.Signal // SIGTERM and SIGINT, registered before the server listens
 	exit    func(error)    // writes the remaining lines and ends the process
 
 	err    atomic.Pointer[error] // why the server stops; nil after a signal
