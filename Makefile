@@ -39,24 +39,24 @@ gotest = @SERVERTEST_SKIPPED=$$(mktemp) || exit; export SERVERTEST_SKIPPED; \
 .NOTPARALLEL:
 MAKEFLAGS += --no-print-directory
 
-help: ## this list
+help: ## lists the targets
 	@echo 'make TARGET; TARGET is one of'
 	@awk -F ':.*## ' '/^[a-z0-9%-]+:.*## / { printf "  %-11s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
-build: ## the servers and the lab, in bin/
+build: ## builds the servers and the lab in bin/
 	@mkdir -p bin
 	@$(call each,$(stages) $(wildcard lab),$(GO) build -o ../bin/$$m .)
 
 # A demo account, unless the environment has one.
 run: export USER_NAME ?= demo
 run: export USER_PASS ?= demo
-# Through the environment, so that the path may have spaces in it.
+# The recipe reads ROOT from the environment, so that the path may have spaces in it.
 run: export ROOT := $(ROOT)
 run: name = $(or $(one),$(lastword $(stages)))
 # The server's stdout passes through a FIFO to a reader that adds the account after the start line. The server
 # replaces the shell, so that it gets Ctrl-C and make gets its exit status. The reader ignores Ctrl-C, to
 # print what the server still says while it stops.
-run: ## a server with the site of ROOT=docs/site on PORT=8080; STAGE=n picks one, ARGS=… adds flags
+run: ## starts a server for the site in ROOT=docs/site on PORT=8080; STAGE=n selects one, ARGS=… adds flags
 	@mkdir -p bin
 	@cd $(name) && $(GO) build -o ../bin/$(name) .
 	@out=bin/run.$$$$; rm -f $$out; mkfifo $$out || exit; \
@@ -64,13 +64,13 @@ run: ## a server with the site of ROOT=docs/site on PORT=8080; STAGE=n picks one
 	  echo "Log in as '$$USER_NAME' with the password '$$USER_PASS'$(if $(filter-out 0,$(PORT)), at http://127.0.0.1:$(PORT)/). Ctrl-C stops the server." && exec cat ) & \
 	exec bin/$(name) -p $(PORT) -R "$$ROOT" $(ARGS) >$$out
 
-test: ## all tests, or those of STAGE=n; a stage's pitfalls come first
+test: ## runs all tests, or those of STAGE=n; a stage's pitfalls come first
 	$(call gotest)
 
-race: ## the same under the race detector (needs a C compiler)
+race: ## runs the same tests under the race detector (needs a C compiler)
 	$(call gotest,-race)
 
-fuzz: ## every fuzz target for FUZZTIME=1m
+fuzz: ## runs every fuzz target for FUZZTIME=1m
 	@for m in $(modules); do \
 		(cd $$m && for p in $$($(GO) list ./...); do \
 			all=$$($(GO) test -list '^Fuzz' $$p) || { echo "$$all"; exit 1; }; \
@@ -81,52 +81,52 @@ fuzz: ## every fuzz target for FUZZTIME=1m
 		done) || exit 1; \
 	done
 
-bench: ## all benchmarks, six times each, for benchstat
+bench: ## runs all benchmarks six times, for benchstat
 	@$(call each,$(tested),$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...)
 
-spec: build ## docs/spec.md, claim by claim, against every stage or STAGE=n
+spec: build ## checks each claim of docs/spec.md against every stage, or STAGE=n
 	@bad=; for m in $(or $(one),$(stages)); do bin/lab spec --exec bin/$$m || bad=1; done; test -z "$$bad"
 
-pitfall: ## one pitfall, P=short-read: the bug beside the real server; without P the list
+pitfall: ## plays a pitfall, P=short-read, against a server with the bug and the real one; without P lists all
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab pitfall $(if $(P),'$(P)',--list)
 
-matrix: ## every pitfall against every server; writes docs/pitfalls.md
+matrix: ## plays every pitfall against every server, and writes docs/pitfalls.md
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab matrix
 
-mutants: ## 200 small changes of common/ and the stages: which does no test notice? MUTANTS='--sample 12' adds flags
+mutants: ## makes 200 small changes in common/ and the stages, and lists those that no test notices; MUTANTS='--sample 12' adds flags
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab mutants --seed 1 --sample 200 --jobs 2 --state bin/mutants.state --json bin/mutants.json $(MUTANTS)
 
 grade: export EXEC := $(EXEC)
-grade: ## points for any program: EXEC=./prog, and STAGE=n for what it claims
+grade: ## gives points to any program: EXEC=./prog, and STAGE=n for the claims that it makes
 	@$(if $(EXEC),,$(error EXEC=./prog is missing))
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab grade --exec "$$EXEC" $(if $(one),--stage $(call number,$(one))) $(ARGS)
 
-doctor: ## what this machine offers, and what its lack skips
+doctor: ## shows what this machine offers, and which tests it must skip
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab doctor
 
-check: fmt vet lint tidy race ## all that must hold before a commit: format, vet, staticcheck, go.mod, race, a little fuzzing
+check: fmt vet lint tidy race ## runs all checks before a commit: format, vet, staticcheck, go.mod, race, a little fuzzing
 	@$(MAKE) fuzz FUZZTIME=5s
 
-# The tools of go.mod in lab: that keeps what they depend on away from the servers.
+# The tools are in the go.mod of lab, so that the servers do not depend on the modules of the tools.
 bin/tools/%: lab/go.mod lab/go.sum
 	@mkdir -p bin/tools
 	@cd lab && GOWORK=off $(GO) build -o ../bin/tools/ tool
 
-fmt: bin/tools/gofumpt ## which files are not formatted
+fmt: bin/tools/gofumpt ## lists the files that are not formatted
 	@bad=$$(bin/tools/gofumpt -l $(modules)); test -z "$$bad" || { echo "not formatted; run bin/tools/gofumpt -w on:"; echo "$$bad"; exit 1; }
 
-vet: ## go vet
+vet: ## runs go vet
 	@$(call each,$(modules),$(GO) vet ./...)
 
-lint: bin/tools/staticcheck ## staticcheck
+lint: bin/tools/staticcheck ## runs staticcheck
 	@$(call each,$(modules),../bin/tools/staticcheck ./...)
 
-tidy: ## whether every go.mod is tidy and every module builds on its own
+tidy: ## checks that every go.mod is tidy and that every module builds on its own
 	@$(call each,$(modules),GOWORK=off $(GO) mod tidy -diff)
 	@$(call each,$(modules),GOWORK=off $(GO) build -o /dev/null ./...)
 
@@ -137,15 +137,15 @@ diff = @show() { diff -ruN $$1 -F '^\(func\|type\)' -x '*_test.go' -x '*.md' -x 
 # $(call side,PAIR,N) is the folder of the N-th stage of "1-2".
 side = $(or $(filter stage$(word $(2),$(subst -, ,$(1)))-%,$(stages)),$(error diff-$(1): want diff-A-B with the numbers of two stages))
 
-diff-1-2: ## what turns one connection at a time into a pool of threads
-diff-2-3: ## what adds IPv6
-diff-3-4: ## what turns blocking threads into event loops
-diff-%: always ## any two stages, such as diff-1-3, diff-2-4 or diff-1-4
+diff-1-2: ## shows what turns one connection at a time into a pool of threads
+diff-2-3: ## shows what adds IPv6
+diff-3-4: ## shows what turns blocking threads into event loops
+diff-%: always ## compares any two stages, as diff-1-3, diff-2-4 or diff-1-4
 	$(call diff,$(call side,$*,1),$(call side,$*,2))
-# A prerequisite in place of .PHONY, for which make does not look at pattern rules.
+# The prerequisite `always` takes the place of .PHONY: make tries no pattern rule for a phony target.
 always:
 
-clean: ## remove bin/
+clean: ## removes bin/
 	rm -rf bin
 
 .PHONY: help build run test race fuzz bench spec pitfall matrix mutants grade doctor check fmt vet lint tidy always clean

@@ -155,6 +155,9 @@ func Run(t *testing.T, prog *process.Program) {
 					tally.Starts()
 					defer func() { tally.Ran(t) }()
 					if p.Network && os.Geteuid() != 0 && !netns.Elsewhere(t, netns.BothFamilies) {
+						if t.Failed() {
+							failed(&p, "it failed in a network namespace, see the output of its test")
+						}
 						return
 					}
 					skipped := false
@@ -226,10 +229,10 @@ func runFixed(t *testing.T, p *Pitfall, prog *process.Program, root *docroot.Roo
 	}
 }
 
-// failed reports at once, in one line, what is wrong with a pitfall.
+// failed reports in one line what is wrong with a pitfall: at once, and again after all tests.
 func failed(p *Pitfall, format string, args ...any) {
 	said := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
-	process.Progress("pitfall %s: %s", p.ID, said)
+	process.Headline("pitfall %s: %s", p.ID, said)
 }
 
 // text formats a transcript, to follow a message.

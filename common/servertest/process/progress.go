@@ -20,6 +20,30 @@ func Progress(format string, args ...any) {
 	fmt.Fprintf(os.Stderr, format+"\n", args...)
 }
 
+// headlines are what Headline was given.
+var headlines struct {
+	mu    sync.Mutex
+	lines []string
+}
+
+// Headline is Progress for a line that says more about the cause of a failure than the many that follow. Main
+// prints the line again when all tests have ended.
+func Headline(format string, args ...any) {
+	headlines.mu.Lock()
+	defer headlines.mu.Unlock()
+	headlines.lines = append(headlines.lines, fmt.Sprintf(format, args...))
+	Progress(format, args...)
+}
+
+// repeatHeadlines prints the headlines at the end of the tests.
+func repeatHeadlines() {
+	headlines.mu.Lock()
+	defer headlines.mu.Unlock()
+	if len(headlines.lines) > 0 {
+		Progress("Look at this first:\n%s", strings.Join(headlines.lines, "\n"))
+	}
+}
+
 // NoteSkip lists a skipped test for the summary of `make test`. The reason has the form "needs WHAT: details".
 // The summary counts the tests that need the same WHAT together, so WHAT must not contain details.
 func NoteSkip(reason string) {

@@ -19,7 +19,9 @@ func Main(m *testing.M, main func()) {
 		main()
 		os.Exit(0)
 	}
-	os.Exit(m.Run())
+	status := m.Run()
+	repeatHeadlines()
+	os.Exit(status)
 }
 
 // Self returns the running test binary as a server program. TestMain must call Main.

@@ -87,7 +87,7 @@ func Run(t *testing.T, prog *process.Program, all []Case) {
 			}
 			if s.breaker.record(r) {
 				t.Errorf("the rest of the cases is not tried: %v", errUnserved)
-				process.Progress("%s: stopped: %v", tally.Stage, errUnserved)
+				process.Headline("%s: stopped: %v", tally.Stage, errUnserved)
 			}
 		})
 	}, func(err error) {

@@ -29,7 +29,8 @@ func (r *Repo) build(ctx context.Context, stage int, patch []byte, out string) e
 	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
 	cmd.Dir = filepath.Join(r.Root, stages.Dirs[stage])
 	if said, err := cmd.CombinedOutput(); err != nil {
-		if exit := (*exec.ExitError)(nil); patch != nil && ctx.Err() == nil && errors.As(err, &exit) {
+		// A compiler error in a patched file is the patch's fault. A full disk, say, is not.
+		if strings.Contains(string(said), filepath.Base(out)+".src") {
 			err = fmt.Errorf("%w: %w", ErrStale, err)
 		}
 		return fmt.Errorf("go build in %s: %w%s", stages.Dirs[stage], err, process.Indent(string(said)))
