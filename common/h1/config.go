@@ -18,7 +18,7 @@ type Config struct {
 	IdleTimeout   time.Duration // how long to wait for the first byte of a request
 	HeaderTimeout time.Duration // from the first byte of a request to the end of its head
 	BodyTimeout   time.Duration // from the end of the head to the end of the body
-	WriteTimeout  time.Duration // how long a client may acknowledge no byte of a response
+	WriteTimeout  time.Duration // how long a client may go without acknowledging a byte
 
 	// Stop reports when the server stops. If it is nil, the server never stops.
 	Stop Stop
@@ -27,10 +27,10 @@ type Config struct {
 	exchanges sync.Pool    // of *exchange
 }
 
-// SendTimeout returns the SO_SNDTIMEO for blocking sockets. After this time in one wait for
-// the client, a blocking send returns, and the connection asks the kernel whether the
-// client has acknowledged anything. It is a small part of WriteTimeout, because
-// sendfile(2) may wait several times in one call.
+// SendTimeout returns the SO_SNDTIMEO for blocking sockets. It limits one wait for the
+// client in a blocking send. When a send returns after this time, the connection asks the
+// kernel whether the client has acknowledged anything. The time is a small part of
+// WriteTimeout, because sendfile(2) may wait several times in one call.
 func (cfg *Config) SendTimeout() time.Duration {
 	return max(cfg.WriteTimeout/64, time.Millisecond)
 }

@@ -59,8 +59,8 @@ const (
 // to responding. An error leads to responding (refused). Empty lines before a request change
 // nothing.
 //
-// "Time-out" in idle, readingHead and readingBody: the server may be late itself, so the
-// bytes that have arrived by then are read first.
+// "Time-out" in idle, readingHead and readingBody: the server itself may be late, so
+// before it acts, it reads the bytes that have arrived.
 //
 // "Probed": no event reports that the client has acknowledged bytes, so the connection asks
 // the kernel at intervals. "No progress" means that for the whole write time-out the client
@@ -97,9 +97,10 @@ var wanted = [...]Want{
 }
 
 const (
-	// onePiece limits the head and the copied part of a body together, in bytes, so that a
-	// small response needs one system call. It also limits the unacknowledged bytes at a
-	// close(2) without lingering: a small response is nearly always delivered.
+	// onePiece limits the buffer that holds a head and the start of its body, in bytes, so
+	// that a small response needs one system call. It also limits how many bytes may be
+	// unacknowledged when a socket is closed without lingering: a response that small is
+	// nearly always delivered.
 	onePiece = 16 << 10
 	// drainBytes limits the bytes that are read and dropped after a refusal. A client that
 	// sends more will hardly read the answer.
@@ -129,12 +130,12 @@ type Conn struct {
 	received stream.Pos // bytes received before those of ex
 	sent     int64      // bytes that the kernel took on the whole connection; the FIN counts as one
 	acked    int64      // how many of these the client had acknowledged when the kernel was last asked
-	since    int64      // the time, as of now(), when the time-out began or there was progress
-	probedAt int64      // the time, as of now(), of the last probe, or when the kernel last took bytes
+	since    int64      // when the time-out began or there was progress, as a value of now()
+	probedAt int64      // when the last probe was or the kernel last took bytes, as a value of now()
 	drained  int32      // bytes that were dropped after the last response
 	budget   int32      // system calls left, if limited
 	state    connState
-	probes   uint8 // probes since enter set since; it stops at probesSoon
+	probes   uint8 // probes since the class of deadline changed, at most probesSoon
 	limited  bool  // SetBudget was called
 	closing  bool  // this response is the last
 	refused  bool  // the request was refused, so the bytes after it are dropped
@@ -144,8 +145,8 @@ type Conn struct {
 // Want returns what the connection wants next.
 func (c *Conn) Want() Want { return wanted[c.state] }
 
-// FD returns the descriptor to wait for, or -1 if the caller must wait only for the
-// Deadline: epoll would report forever that the client has ended its stream.
+// FD returns the descriptor to wait for. It returns -1 if the caller must wait only for
+// the Deadline, because epoll would report the end of the client's stream forever.
 func (c *Conn) FD() int {
 	if c.state == unheard {
 		return -1
@@ -237,8 +238,8 @@ func (c *Conn) receive(r io.Reader) (n int, err error) {
 	return n, nil
 }
 
-// again returns err, but nil for ErrAgain on a blocking connection: there, poll(2) had
-// reported bytes in error, and the next Fill calls poll(2) again.
+// again returns err, but for ErrAgain on a blocking connection it returns nil. In that
+// case poll(2) wrongly reported bytes, and the next Fill calls poll(2) again.
 func (c *Conn) again(err error) error {
 	if err == sock.ErrAgain && !c.sock.Nonblocking() {
 		return nil
@@ -258,7 +259,7 @@ func (c *Conn) await() (ready bool, err error) {
 	}
 	left := c.left()
 	if left <= 0 && c.state != idle {
-		c.Expire() // even if there are bytes, or a client that keeps sending would never time out
+		c.Expire() // even if there are bytes: a client that keeps sending must time out too
 		return false, nil
 	}
 	n, err := sock.Poll(fds[:], max(0, left))

@@ -93,7 +93,7 @@ func (c *Conn) Flush() error {
 	n, offered, err := c.send()
 	switch {
 	case err == sock.ErrAgain && !c.sock.Nonblocking(): // SO_SNDTIMEO ran out
-		if c.state == responding || c.left() <= 0 { // 100 Continue has the whole time of the body
+		if c.state == responding || c.left() <= 0 { // 100 Continue may take the whole body time-out
 			c.Expire()
 		}
 		return nil
@@ -113,7 +113,7 @@ func (c *Conn) Flush() error {
 		c.since = now()
 		c.probedAt = c.since
 		if n < offered && !c.sock.Nonblocking() { // SO_SNDTIMEO ran out in the middle
-			c.progressed() // the next probe compares with this
+			c.progressed() // sets acked, for the comparison at the next probe
 		}
 		return nil
 	}
@@ -222,9 +222,9 @@ func (c *Conn) unread() int {
 	return n
 }
 
-// unacked returns how many bytes the client has not acknowledged. Up to onePiece, the
-// number may be too large: unacked does not ask the kernel then, because most connections
-// never send more.
+// unacked returns how many bytes the client has not acknowledged. It asks the kernel only
+// if the number exceeds onePiece, because most connections never send more. A smaller
+// number may therefore be too large.
 func (c *Conn) unacked() int64 {
 	if c.sent-c.acked > onePiece {
 		c.progressed()
@@ -278,5 +278,5 @@ func (c *Conn) log(cut bool) {
 		Status: ex.res.Status, Bytes: ex.sent, Cut: cut,
 	}
 	logger.Log(e)
-	*e = Entry{} // or the worker would keep the request's memory alive until the next entry
+	*e = Entry{} // otherwise the worker would keep the request's memory alive until the next entry
 }

@@ -13,8 +13,8 @@ const (
 	ClassIdle      Class  = iota // no request has begun
 	ClassHead                    // a request head is arriving
 	ClassBody                    // a body is arriving
-	ClassWrite                   // a response is being sent: when to ask for progress
-	ClassProbeSoon               // a response is sent but not acknowledged: when to ask for progress
+	ClassWrite                   // a response is being sent: the next probe
+	ClassProbeSoon               // a response is sent but not acknowledged: the next probe
 	ClassProbe                   // the same, after the first probes
 	ClassDrain                   // the last response is sent, and the client still sends
 	ClassNone                    // the connection is closed and has no deadline
@@ -47,7 +47,7 @@ func (c *Conn) Deadline() (Class, time.Time) {
 	return class, start.Add(time.Duration(at))
 }
 
-// deadline is Deadline with a time of now().
+// deadline returns the same as Deadline, but the time as a value of now().
 func (c *Conn) deadline() (Class, int64) {
 	cfg := c.worker.cfg
 	switch class := classes[c.state]; class {
@@ -117,9 +117,9 @@ func (c *Conn) Expire() {
 }
 
 // catchUp handles the time-out of a head or a body. The server may be late, so catchUp
-// first reads the bytes that have arrived by now. It does not read bytes that arrive later,
-// or a client that keeps sending would never time out. If the head or the body is still
-// incomplete, the request is refused.
+// first reads the bytes that have arrived by now. It does not read bytes that arrive later:
+// otherwise a client that keeps sending would never time out. If the head or the body is
+// still incomplete, the request is refused.
 func (c *Conn) catchUp() {
 	class := classes[c.state]
 	c.sock.Ready()
@@ -162,8 +162,8 @@ func (c *Conn) acknowledged() {
 		c.enter(idle)
 		return
 	case lingering:
-		// The kernel would answer unread or later bytes with a reset, and the client might
-		// see the reset before it has read the response.
+		// After a close, the kernel answers unread or later bytes with a reset. The client
+		// might see the reset before it has read the response.
 		if n, _ := c.sock.Unread(); n > 0 || c.drained > 0 {
 			c.sock.Ready()
 			c.enter(draining)

@@ -12,11 +12,11 @@ const (
 	// baseBuffer is the size of the buffer of a small request, in bytes. A pooled exchange
 	// keeps no larger request buffer than this.
 	baseBuffer = 16 << 10
-	// keepBuffer is how much memory for a response a pooled exchange keeps, in bytes. It is
-	// twice baseBuffer, because a response head and one piece of the body must fit.
+	// keepBuffer limits each response buffer of a pooled exchange, in bytes. It is twice
+	// baseBuffer, because a response head and one piece of the body must fit.
 	keepBuffer = 2 * baseBuffer
 	// maxMemory limits the memory of all requests under way together, in bytes. The first
-	// baseBuffer of each request does not count.
+	// baseBuffer bytes of each request do not count.
 	maxMemory = 64 << 20
 )
 
@@ -107,8 +107,8 @@ func (ex *exchange) shrink() {
 }
 
 // account updates Config.memory with the memory of this exchange. It returns false if the
-// exchange has grown and all exchanges together exceed maxMemory. The first baseBuffer of
-// a request does not count, so a small request is served even if others use all of
+// exchange has grown and all exchanges together exceed maxMemory. The first baseBuffer
+// bytes of a request do not count, so a small request is served even if others use all of
 // maxMemory.
 func (ex *exchange) account(cfg *Config) bool {
 	holds := int64(max(0, ex.in.Cap()-baseBuffer) + max(0, cap(ex.parser.body)-baseBuffer))
