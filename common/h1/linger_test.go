@@ -403,3 +403,39 @@ func TestSmallRequestsAreServedWithoutMemory(t *testing.T) {
 		t.Errorf("%d bytes are counted in memory, want %d", n, maxMemory)
 	}
 }
+
+// TestLeaveAtTheLimit checks that exactly onePiece unacknowledged bytes need no lingering.
+func TestLeaveAtTheLimit(t *testing.T) {
+	s := newSetup(t, true)
+	conn, _ := s.tcp(time.Minute)
+	defer conn.Close()
+	conn.sent = onePiece // leave asks the kernel only if there may be more
+	if conn.leave(0); conn.state != closed {
+		t.Errorf("state %v, want %v", conn.state, closed)
+	}
+}
+
+// TestMemoryBudgetAtTheLimit checks that requests may hold exactly maxMemory together.
+func TestMemoryBudgetAtTheLimit(t *testing.T) {
+	half := with("Content-Length: 30000\r\n\r\n") + strings.Repeat("x", 29_000)
+	s := newSetup(t, true)
+	conn, client := s.pair()
+	step(t, conn, client, half)
+	growth := s.cfg.memory.Load()
+	conn.Close()
+	if growth == 0 {
+		t.Fatal("the request needs no memory of the budget")
+	}
+	for over, want := range []int{200, 503} {
+		s.cfg.memory.Store(maxMemory - growth + int64(over))
+		conn, client := s.pair()
+		step(t, conn, client, half)
+		if want == 200 {
+			step(t, conn, client, strings.Repeat("x", 1000))
+		}
+		if got := answers(t, client.here()); len(got) != 1 || got[0].status != want {
+			t.Errorf("%d bytes over the limit: %.100q, want %d", over, got, want)
+		}
+		conn.Close()
+	}
+}
