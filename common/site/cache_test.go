@@ -293,3 +293,25 @@ func TestOthersDoNotWait(t *testing.T) {
 	resume <- true
 	<-done
 }
+
+// TestUnchangedFileIsReleased checks that the cache keeps one reference to a file that has
+// not changed: the file that it opened to find out is closed again.
+func TestUnchangedFileIsReleased(t *testing.T) {
+	var loaded []*entry
+	c := newCache(4, func(string) (*entry, error) {
+		e := &entry{kind: regular}
+		e.refs.Store(1)
+		loaded = append(loaded, e)
+		return e, nil
+	})
+	for _, now := range []int64{0, maxAge} {
+		e, err := c.get([]byte("/a"), now)
+		if err != nil {
+			t.Fatal(err)
+		}
+		e.Release()
+	}
+	if len(loaded) != 2 || loaded[0].refs.Load() != 1 || loaded[1].refs.Load() != 0 {
+		t.Errorf("%d entries are loaded; the first has %d references, want the cache's", len(loaded), loaded[0].refs.Load())
+	}
+}

@@ -58,6 +58,7 @@ func TestClassify(t *testing.T) {
 		{"/x/y/../../private/s", true, true},
 		{"/.x/../private/s", true, true},
 		{"/../private/s", true, true},
+		{"/x/y/../private/s", false, true},
 		{"/../../private/s", true, true},
 		{"/private/../x", true, true},
 		{"/x/../y/private", false, true},
