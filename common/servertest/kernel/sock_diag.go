@@ -119,6 +119,13 @@ func Listeners(port int) iter.Seq[Socket] {
 	}
 }
 
+// AllRead reports whether the server has read the first n bytes that came over a connection and has
+// nothing left to read, or its socket is gone.
+func AllRead(conn net.Conn, n int64) bool {
+	end, err := ServerEnd(conn)
+	return err != nil || end.Unread == 0 && end.Received >= uint64(n)
+}
+
 // ServerEnd returns the server's socket of a connection. It also finds an IPv6 socket that serves an IPv4
 // connection.
 func ServerEnd(conn net.Conn) (Socket, error) {

@@ -565,11 +565,7 @@ func stage1Scenarios() []Scenario {
 				small := wire.Request("GET", "/k.txt", "")
 				upload := "POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n" + strings.Repeat("x", 100_000)
 				a.SendLater("GET /k.txt 20 times, then POST /echo and 100 KB of its body of 2 MB", strings.Repeat(small, 20)+upload)
-				s.Step("A waits until the server has ended its side")
-				s.Until(func() bool {
-					end, err := kernel.ServerEnd(a.Conn)
-					return err != nil || end.State != unix.BPF_TCP_ESTABLISHED
-				})
+				awaitServerEnd(s, a)
 				n := a.Answers(21, func(i int, resp *Response) error {
 					if want := map[bool]int{false: 200, true: 413}[i == 20]; resp.Status != want {
 						return fmt.Errorf("status %d, want %d", resp.Status, want)
@@ -597,11 +593,7 @@ func stage1Scenarios() []Scenario {
 				const size = 1_000_000
 				a := s.ConnectWith("A", DialOptions{RecvBuf: 4096})
 				a.Send("GET /big.bin for the first 1,000,000 bytes, with Connection: close", wire.Request("GET", "/big.bin", "", "Range: bytes=0-999999", "Connection: close"))
-				s.Step("A waits until the server has ended its side")
-				s.Until(func() bool {
-					end, err := kernel.ServerEnd(a.Conn)
-					return err != nil || end.State != unix.BPF_TCP_ESTABLISHED
-				})
+				awaitServerEnd(s, a)
 				a.Send("CR LF", "\r\n")
 				resp, err := a.Answer()
 				s.Assert(err == nil && resp.Status == 206 && len(resp.Body) == size, "a client that sends two more bytes before it reads gets: %s", scenario.InWords(resp, err))
@@ -634,4 +626,13 @@ func stage1Scenarios() []Scenario {
 			},
 		},
 	}
+}
+
+// awaitServerEnd waits until the server has ended its side of a connection, whether or not the FIN can arrive.
+func awaitServerEnd(s *S, p *Peer) {
+	s.Step("%s waits until the server has ended its side", p.Name)
+	s.Until(func() bool {
+		end, err := kernel.ServerEnd(p.Conn)
+		return err != nil || end.State != unix.BPF_TCP_ESTABLISHED
+	})
 }

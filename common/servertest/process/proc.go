@@ -23,13 +23,7 @@ func (s *Server) Sockets() []string {
 func (s *Server) Connections() int { return len(s.Sockets()) - s.OwnSockets }
 
 // Threads returns the number of the server's OS threads.
-func (s *Server) Threads() int {
-	tasks, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.PID()))
-	if err != nil {
-		return 0
-	}
-	return len(tasks)
-}
+func (s *Server) Threads() int { return len(s.Tasks()) }
 
 // Tasks returns the thread IDs of the server's threads.
 func (s *Server) Tasks() []string {
@@ -46,19 +40,13 @@ func (s *Server) Tasks() []string {
 
 // Awake reports whether a thread of the server is in any other state than asleep (S) or dead (Z, X).
 func (s *Server) Awake() bool {
-	for _, tid := range s.Tasks() {
-		f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid))
-		if len(f) > 0 && f[0] != "S" && f[0] != "Z" && f[0] != "X" {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(s.states(), func(state string) bool { return state != "S" && state != "Z" && state != "X" })
 }
 
 // Runnable returns how many threads run or wait for a CPU.
 func (s *Server) Runnable() (n int) {
-	for _, tid := range s.Tasks() {
-		if f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid)); len(f) > 0 && f[0] == "R" {
+	for _, state := range s.states() {
+		if state == "R" {
 			n++
 		}
 	}
@@ -67,12 +55,18 @@ func (s *Server) Runnable() (n int) {
 
 // Suspended reports whether a signal has stopped all threads.
 func (s *Server) Suspended() bool {
+	return !slices.ContainsFunc(s.states(), func(state string) bool { return state != "T" })
+}
+
+// states returns the state of each thread as /proc names it, see proc_pid_stat(5).
+func (s *Server) states() []string {
+	var all []string
 	for _, tid := range s.Tasks() {
-		if f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid)); len(f) > 0 && f[0] != "T" {
-			return false
+		if f := kernel.Stat(fmt.Sprintf("/proc/%d/task/%s/stat", s.PID(), tid)); len(f) > 0 {
+			all = append(all, f[0])
 		}
 	}
-	return true
+	return all
 }
 
 // CPU returns how much CPU time the server has used, in steps of 10 ms.

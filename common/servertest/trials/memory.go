@@ -1,15 +1,12 @@
 package trials
 
 import (
-	"bytes"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
 	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
-	"fourways.example/common/servertest/wire"
 )
 
 // memoryBudget sends as many large requests as use up the memory that all of them may have together. The server
@@ -73,7 +70,7 @@ func idleAfterTurn(t *T) {
 	for requests := 13; requests <= 17; requests++ {
 		data := []byte(strings.Repeat(healthz, requests))
 		for _, m := range crowd {
-			if err := m.pipeline(data, requests); err != nil {
+			if _, err := m.exchange(data, requests); err != nil {
 				t.Fatalf("%d requests: %v", requests, err)
 			}
 		}
@@ -83,26 +80,6 @@ func idleAfterTurn(t *T) {
 			t.Errorf("%d idle clients that have pipelined %d requests need %d kB", clients, requests, grown>>10)
 		}
 	}
-}
-
-// pipeline sends data, requests that are answered with "ok", and reads the answers.
-func (m *member) pipeline(data []byte, answers int) error {
-	_ = m.conn.SetDeadline(time.Now().Add(process.Patience))
-	if _, err := m.conn.Write(data); err != nil {
-		return err
-	}
-	got := make([]byte, 0, 16<<10)
-	for bytes.Count(got, []byte("\r\n\r\nok")) < answers {
-		n, err := m.conn.Read(got[len(got):cap(got)])
-		if err == nil && n == 0 {
-			err = io.ErrShortBuffer
-		}
-		if err != nil {
-			return fmt.Errorf("after %s: %w", wire.Quote(string(got)), err)
-		}
-		got = got[:len(got)+n]
-	}
-	return nil
 }
 
 // memoryReturns has as many clients as the server can serve at once send most of a body and then nothing. When
@@ -127,8 +104,7 @@ func memoryReturns(t *T) {
 	}
 	for i, m := range crowd {
 		t.Eventually(fmt.Sprintf("the server has read all that client %d has sent", i), func() bool {
-			end, err := kernel.ServerEnd(m.conn)
-			return err != nil || end.Unread == 0 && end.Received >= uint64(len(body))
+			return kernel.AllRead(m.conn, int64(len(body)))
 		})
 	}
 	load := s.Memory("RssAnon")

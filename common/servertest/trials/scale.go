@@ -1,6 +1,7 @@
 package trials
 
 import (
+	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -501,25 +502,37 @@ func joinCrowd(s *Server, i int) (*member, error) {
 
 // ask sends a request and reads the response.
 func (m *member) ask() error {
-	_ = m.conn.SetDeadline(time.Now().Add(process.Patience))
-	if _, err := m.conn.Write([]byte(healthz)); err != nil {
+	got, err := m.exchange([]byte(healthz), 1)
+	if err != nil {
 		return err
 	}
-	got := make([]byte, 0, 1024)
-	for !strings.HasSuffix(string(got), "\r\n\r\nok") {
-		if len(got) == cap(got) {
-			return fmt.Errorf("answered %s", wire.Quote(string(got)))
-		}
-		n, err := m.conn.Read(got[len(got):cap(got)])
-		if err != nil {
-			return fmt.Errorf("after %s: %w", wire.Quote(string(got)), err)
-		}
-		got = got[:len(got)+n]
-	}
-	if !strings.HasPrefix(string(got), "HTTP/1.1 200 ") {
+	if !bytes.HasPrefix(got, []byte("HTTP/1.1 200 ")) || !bytes.HasSuffix(got, okEnd) {
 		return fmt.Errorf("answered %s", wire.Quote(string(got)))
 	}
 	return nil
+}
+
+// okEnd is the end of the response to healthz.
+var okEnd = []byte("\r\n\r\nok")
+
+// exchange sends data, which is one or several times healthz, and returns the answers.
+func (m *member) exchange(data []byte, answers int) ([]byte, error) {
+	_ = m.conn.SetDeadline(time.Now().Add(process.Patience))
+	if _, err := m.conn.Write(data); err != nil {
+		return nil, err
+	}
+	got := make([]byte, 0, answers<<10)
+	for bytes.Count(got, okEnd) < answers {
+		if len(got) == cap(got) {
+			return nil, fmt.Errorf("answered %s", wire.Quote(string(got)))
+		}
+		n, err := m.conn.Read(got[len(got):cap(got)])
+		if err != nil {
+			return nil, fmt.Errorf("after %s: %w", wire.Quote(string(got)), err)
+		}
+		got = got[:len(got)+n]
+	}
+	return got, nil
 }
 
 // leave closes the connection with a RST, so that no socket stays in TIME_WAIT.

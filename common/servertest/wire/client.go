@@ -287,10 +287,7 @@ func (c *Client) Silent() bool {
 }
 
 // AllRead reports whether the server has read all bytes that were sent, or its socket is gone.
-func (c *Client) AllRead() bool {
-	end, err := kernel.ServerEnd(c.Conn)
-	return err != nil || end.Unread == 0 && end.Received >= uint64(c.written.Load())
-}
+func (c *Client) AllRead() bool { return kernel.AllRead(c.Conn, c.written.Load()) }
 
 // AwaitRead waits until the server has read all bytes that were sent, or its socket is gone. It looks
 // at the server's socket: SIOCOUTQ at the client's waits for the acknowledgement, which may be delayed by
