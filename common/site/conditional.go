@@ -11,10 +11,11 @@ import (
 // precondition with one file. A list of entity tags may be spread over several field lines.
 // A field with a single date or range that occurs twice is invalid and ignored.
 type conditions struct {
-	etag     []byte    // the entity tag of the file, always a strong one
-	modified int64     // its Last-Modified in Unix seconds
-	lastMod  []byte    // its Last-Modified as text
-	now      time.Time // to find the century of an RFC 850 date
+	etag       []byte    // the entity tag of the file, always a strong one
+	modified   int64     // its Last-Modified in Unix seconds
+	lastMod    []byte    // its Last-Modified as text; nil if it has none
+	strongDate bool      // its Last-Modified is a strong validator
+	now        time.Time // to find the century of an RFC 850 date
 
 	ifMatch, ifNoneMatch               list
 	ifModifiedSince, ifUnmodifiedSince date
@@ -74,7 +75,11 @@ func (c *conditions) add(name, value []byte) {
 	}
 }
 
+// addDate ignores the date if the file has no Last-Modified (RFC 9110 §13.1.3, §13.1.4).
 func (c *conditions) addDate(d *date, value []byte) {
+	if c.lastMod == nil {
+		return
+	}
 	d.lines++
 	if bytes.Equal(value, c.lastMod) { // the usual case: a client sends back our own Last-Modified
 		d.unix, d.valid = c.modified, d.lines == 1
@@ -108,8 +113,7 @@ func (c *conditions) evaluate() int {
 // server must ignore it.
 //
 // If-Range contains an entity tag, which must match in the strong comparison, or a date,
-// which must match exactly (RFC 9110 §13.1.5). A date may be a weak validator. Only the
-// client can find that out, and §13.1.5 forbids it to send a weak one.
+// which must match exactly and be a strong validator (RFC 9110 §13.1.5).
 func (c *conditions) rangeField() (value []byte, ok bool) {
 	if c.ranges.lines != 1 {
 		return nil, false
@@ -120,7 +124,7 @@ func (c *conditions) rangeField() (value []byte, ok bool) {
 	case 1:
 		if v := c.ifRange.value; bytes.Equal(v, c.etag) {
 			return c.ranges.value, true
-		} else if t, ok := parseDate(v, c.now); ok && t == c.modified {
+		} else if t, ok := parseDate(v, c.now); ok && c.strongDate && t == c.modified {
 			return c.ranges.value, true
 		}
 	}

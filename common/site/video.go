@@ -3,6 +3,7 @@ package site
 import (
 	"encoding/json"
 	"io/fs"
+	"os"
 	"sort"
 	"strings"
 	"sync"
@@ -67,7 +68,7 @@ func (s *Site) walkVideos() *videoAnswer {
 		return a
 	}
 	a := &videoAnswer{at: now}
-	a.json, _ = json.Marshal(findVideos(s.root.FS())) // strings and numbers cannot fail
+	a.json, _ = json.Marshal(findVideos(os.DirFS(s.name))) // strings and numbers cannot fail
 	s.video.made.Store(a)
 	return a
 }
