@@ -47,6 +47,7 @@ func fallbackCases() []Case {
 	return []Case{
 		{Name: "fallback-shared", IDs: []string{"fallback-html", "fallback-index", "fallback-status"}, Flags: []string{a}, Run: func(t *T) {
 			index := docroot.Texts["index.html"]
+			awaitDate(t, "/page")
 			askAll(t,
 				is("/page", docroot.Texts["page.html"]),
 				is("/sub/page", docroot.Texts["sub/page.html"]),
