@@ -171,12 +171,15 @@ func parseDate(b []byte, now time.Time) (unix int64, ok bool) {
 	case len(b) == len(h1.IMFFixdate) && b[3] == ',':
 		t, err := time.Parse(h1.IMFFixdate, string(b))
 		return t.Unix(), err == nil
-	case len(b) == len(asctime) && b[3] == ' ':
+	case len(b) == len(asctime) && b[3] == ' ' && bytes.IndexByte(b, ',') < 0: // a comma too begins a fraction
 		t, err := time.Parse(asctime, string(b))
 		return t.Unix(), err == nil
 	}
+	// time.Parse accepts an hour of one digit. The length of what follows the day of the week
+	// excludes it.
+	_, rest, _ := bytes.Cut(b, []byte(","))
 	t, err := time.Parse(rfc850, string(b))
-	if err != nil {
+	if err != nil || len(rest) != len(" 02-Jan-06 15:04:05 GMT") {
 		return 0, false
 	}
 	for limit := now.AddDate(50, 0, 0); t.After(limit); {
