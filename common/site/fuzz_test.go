@@ -264,6 +264,7 @@ func FuzzDates(f *testing.F) {
 	for _, v := range []string{
 		"Sun, 06 Nov 1994 08:49:37 GMT", "Sunday, 06-Nov-94 08:49:37 GMT", "Sun Nov  6 08:49:37 1994", "Sun Nov 16 08:49:37 1994",
 		"Sun, 06 Nov 1994 08:49:37.5 GMT", "Sunday, 06-Nov-94 08:49:37,5 GMT", "Sun Nov 6 8:49:37,5 1994", "Sunday, 06-Nov-94 8:49:37 GMT",
+		"Sunday, 06-Nov-94  8:49:37 GMT", "Sun, 06 Nov 1994  8:49:37 GMT", "Sun Nov  6  8:49:37 1994",
 		"Tue, 29 Feb 2000 00:00:00 GMT", "Tue, 29 Feb 1900 23:59:60 GMT", "Saturday, 29-Feb-00 00:00:00 GMT", "Mon, 01 Jan 0000 00:00:00 GMT",
 		"Wednesday, 01-Jan-75 24:00:00 GMT", "sun, 06 nov 1994 08:49:37 GMT", "Sun, 06 Nov 1994 08:49:37 UTC", "",
 	} {
