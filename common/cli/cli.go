@@ -174,6 +174,7 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 		c.noSecret = true
 		conf.Secret = randomSecret()
 	}
+	conf.Warn = c.Warn
 	if c.site, err = site.New(conf); err != nil {
 		return nil, err
 	}

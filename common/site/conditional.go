@@ -170,14 +170,16 @@ const (
 // seems to be more than 50 years in the future is in the past (RFC 9110 §5.6.7).
 func parseDate(b []byte, now time.Time) (unix int64, ok bool) {
 	switch {
-	case bytes.IndexByte(b, '.') >= 0: // time.Parse accepts fractions of a second, HTTP does not
-		return 0, false
-	case len(b) == len(h1.IMFFixdate) && b[3] == ',':
+	case digitsAs(b, h1.IMFFixdate):
 		t, err := time.Parse(h1.IMFFixdate, string(b))
 		return t.Unix(), err == nil
-	case len(b) == len(asctime) && b[3] == ' ':
+	case digitsAs(b, asctime):
 		t, err := time.Parse(asctime, string(b))
 		return t.Unix(), err == nil
+	}
+	_, rest, _ := bytes.Cut(b, []byte(","))
+	if !digitsAs(rest, rfc850[len("Monday,"):]) {
+		return 0, false
 	}
 	t, err := time.Parse(rfc850, string(b))
 	if err != nil {
@@ -190,4 +192,20 @@ func parseDate(b []byte, now time.Time) (unix int64, ok bool) {
 		t = t.AddDate(100, 0, 0)
 	}
 	return t.Unix(), true
+}
+
+// digitsAs reports whether b has its digits at the same places as layout. time.Parse also
+// accepts fractions of a second, an hour of one digit, and several spaces instead of one;
+// HTTP does not. In place of an underscore, b may have a digit or not.
+func digitsAs(b []byte, layout string) bool {
+	digit := func(c byte) bool { return '0' <= c && c <= '9' }
+	if len(b) != len(layout) {
+		return false
+	}
+	for i, c := range b {
+		if layout[i] != '_' && digit(c) != digit(layout[i]) {
+			return false
+		}
+	}
+	return true
 }

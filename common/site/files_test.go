@@ -234,17 +234,12 @@ func TestPrivate(t *testing.T) {
 		{"/private/page", 404},
 		{"/private//x.txt", 404},
 		{"/private/../x", 404},
+		{"/private/../private/x.txt", 404},
+		{"/private/./x.txt", 404},
 		{"/private/.x", 404},
 		{"/%70rivate/x.txt", 200},
 		{"/private%2Fx.txt", 200},
 		{"/private?x", 301},
-		{"//private/x.txt", 404},
-		{"/%2Fprivate/x.txt", 404},
-		{"/./private/x.txt", 404},
-		{"/x/../private/x.txt", 404},
-		{"/x/%2e%2e/private/x.txt", 404},
-		{"/x/..%2Fprivate/x.txt", 404},
-		{"/../private/x.txt", 404},
 		{"http://test/private/x.txt", 200},
 		{"/link.txt", 200},
 		{"/dir", 200},      // the fallback serves index.html for a folder
@@ -278,6 +273,31 @@ func TestPrivate(t *testing.T) {
 	}
 	if diff := cmp.Diff(f.get("/dir/nope"), f.get("/dir/x.txt")); diff != "" {
 		t.Errorf("the 403 shows whether a file exists (-nope +x.txt):\n%s", diff)
+	}
+}
+
+// TestBadSpelling checks paths that lead into /private only if a server resolves them. The
+// response is the same 404 with and without a token, whether the name exists or not.
+func TestBadSpelling(t *testing.T) {
+	f := serveSite(t, withAccount(Config{Fallback: true}), map[string]string{
+		"index.html": "top", "private/x.txt": "secret", "public/y.txt": "y", "link": "-> private",
+	})
+	cookie := "Cookie: auth_jwt=" + f.token()
+	for _, folder := range []string{
+		"//private", "/%2Fprivate", "/./private", "/public/../private", "/public/%2e%2e/private", "/public/..%2Fprivate",
+		"/public//../private", "/public//private", "/../private", "/none/../private", "/link/../private", "/link//", "/link/.",
+	} {
+		for _, method := range []string{"GET", "HEAD", "POST", "OPTIONS", "DELETE", "TRACE"} {
+			want := f.do(method, "/none//none")
+			for _, target := range []string{folder + "/x.txt", folder + "/none", folder + "/"} {
+				for _, lines := range [][]string{nil, {cookie}} {
+					r := f.do(method, target, lines...)
+					if diff := cmp.Diff(want, r); r.Status != 404 || diff != "" {
+						t.Errorf("%s %s with %d cookies: %d; it differs from another 404 (-want +got):\n%s", method, target, len(lines), r.Status, diff)
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -2,8 +2,10 @@ package site
 
 import (
 	"errors"
+	"io/fs"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -95,24 +97,24 @@ func (r *root) open(name string, flags int) (*os.File, error) {
 	return os.NewFile(uintptr(fd), name), nil
 }
 
-// folder opens a folder beneath the root, to read its entries. If name is a symbolic link, it
-// fails.
+// folder opens a folder, to read its entries. "." is the root. It returns fs.ErrNotExist if a
+// link leads to the folder, also if somebody has just replaced the folder or one above it by a
+// link.
 func (r *root) folder(name string) (*os.File, error) {
-	if r.walker == nil {
-		return r.open(name, unix.O_DIRECTORY|unix.O_NOFOLLOW)
+	f, err := r.open(name, unix.O_DIRECTORY|unix.O_NONBLOCK)
+	if err != nil || name == "." {
+		return f, err
 	}
-	// os.Root follows a link even with O_NOFOLLOW.
-	before, err := r.walker.Lstat(name)
+	top, err := realPath(r.dir)
+	if err == nil {
+		var path string
+		if path, err = realPath(f); err == nil && path != strings.TrimSuffix(top, "/")+"/"+name {
+			err = fs.ErrNotExist
+		}
+	}
 	if err != nil {
-		return nil, err
-	}
-	f, err := r.walker.OpenFile(name, unix.O_DIRECTORY, 0)
-	if err != nil {
-		return nil, err
-	}
-	if after, err := f.Stat(); err != nil || !os.SameFile(before, after) {
 		_ = f.Close()
-		return nil, unix.ELOOP
+		return nil, err
 	}
 	return f, nil
 }

@@ -29,6 +29,10 @@ type Config struct {
 	// Stage and Version name the server in the answer of /api/server.
 	Stage, Version string
 
+	// Warn is called for a problem that no client sees, with arguments as for fmt.Printf. nil
+	// means that nobody reads the message.
+	Warn func(format string, args ...any)
+
 	now func() time.Time // for tests; nil means time.Now
 }
 
@@ -38,6 +42,7 @@ type Site struct {
 	name     string // the name of the root, absolute
 	fallback bool
 	now      func() time.Time
+	warn     func(format string, args ...any)
 	start    time.Time // the zero of the site's clock, on the monotonic clock
 	cache    *cache
 	account  account
@@ -62,11 +67,15 @@ func New(c Config) (*Site, error) {
 	if err != nil {
 		return nil, fmt.Errorf("site: cannot serve %q: %w; give an existing folder with --root", c.Root, reason(err))
 	}
-	s := &Site{root: root, name: name, fallback: c.Fallback, now: c.now}
+	s := &Site{root: root, name: name, fallback: c.Fallback, now: c.now, warn: c.Warn}
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if s.warn == nil {
+		s.warn = func(string, ...any) {}
+	}
 	s.start = s.now()
+	s.video.limit = maxWalk
 	s.cache = newCache(maxOpen, s.load)
 	s.account = newAccount(c)
 	s.server = serverJSON(c.Stage, c.Version)

@@ -161,6 +161,7 @@ func fallbackCases() []Case {
 				missing("/.dot"), missing("/.nothing-there"), missing("/.git/config"), missing("/sub/.dot"), missing("/sub/.nothing"), missing("/.git/"),
 				missing("/../plain.txt"), missing("/nothing/../plain.txt"), missing("/nothing/../there"), missing("/%2e%2e/x"), missing("/..%2fx"), missing("/."),
 				missing("//"), missing("//nothing-there"), missing("/nothing//there"), missing("/nothing-there//"), missing("/./nothing-there"), missing("/..."),
+				missing("/sub/../private/secret.txt"), missing("//private/nothing-there"), missing("/./private"),
 			)
 		}},
 	}
