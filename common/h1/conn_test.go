@@ -50,7 +50,8 @@ func TestKeepAlive(t *testing.T) {
 		{"a refusal after a request", get("/a") + "G(\r\n\r\n", nil, []string{"200 GET /a", "400 400 Bad Request: the method is not a token\n"}, "", []string{"GET /a HTTP/1.1 200", "   400"}},
 		{"a refusal in a body", chunks("x\r\n"), nil, []string{"400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"}, "close", []string{"POST / HTTP/1.1 400"}},
 		{"a refusal in a body of an unknown method", strings.Replace(chunks("x\r\n"), "POST", "BREW", 1), nil, []string{"400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"}, "close", nil},
-		{"an unknown coding", with("Transfer-Encoding: gzip\r\n\r\n"), nil, []string{"501 501 Not Implemented: the server supports no transfer coding other than chunked\n"}, "close", nil},
+		{"no final chunked", with("Transfer-Encoding: gzip\r\n\r\n"), nil, []string{"400 400 Bad Request: the last transfer coding is not chunked, so the end of the body is unknown\n"}, "close", nil},
+		{"an unknown coding", with("Transfer-Encoding: gzip, chunked\r\n\r\n"), nil, []string{"501 501 Not Implemented: the server supports no transfer coding other than chunked\n"}, "close", nil},
 		{"a body too large", with("Content-Length: 1048577\r\n\r\n"), nil, []string{"413 413 Content Too Large: the body is longer than 1 MiB\n"}, "close", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {

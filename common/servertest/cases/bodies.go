@@ -159,21 +159,42 @@ func bodyCases() []Case {
 		}},
 		{Name: "body-te-bad", IDs: []string{"body-te-bad"}, Run: func(t *T) {
 			for _, te := range []string{
-				"chunked, chunked", "chunked,chunked", "chunked, gzip", "gzip, chunked", "chunked\r\nTransfer-Encoding: chunked",
-				"gzip\r\nTransfer-Encoding: chunked", "chunked\r\nTransfer-Encoding: gzip", "identity, chunked", "chunked, identity", "chunked chunked",
-				"ch@nked", "\"chunked\"", "chunked;", "gzip, chunked, chunked", "chunked\tx",
+				"chunked, chunked", "chunked,chunked", "chunked, gzip", "chunked\r\nTransfer-Encoding: chunked",
+				"chunked\r\nTransfer-Encoding: gzip", "chunked, identity", "chunked chunked", "gzip, chunked\r\nTransfer-Encoding: gzip",
+				"ch@nked", "\"chunked\"", "chunked;", "gzip, chunked, chunked", "chunked\tx", "chunked;a=b", "gzip, chunked; a=b", "gzip;a, chunked",
+				"gzip;a=, chunked", "gzip;a=\"b, chunked", "gzip;a=\"b\"c, chunked", ";a=b, chunked",
+			} {
+				exchange(t, bad(fmt.Sprintf("%q", te), coding(te, five)))
+			}
+		}},
+		{Name: "body-te-empty", IDs: []string{"body-te-empty"}, Run: func(t *T) {
+			for _, te := range []string{
+				"", ",", ",chunked", "chunked,", "chunked, ", ", ,chunked", "gzip,,chunked", "gzip, \t, chunked", "\r\nTransfer-Encoding: chunked",
+				"gzip\r\nTransfer-Encoding:\r\nTransfer-Encoding: chunked", "chunked\r\nTransfer-Encoding: ",
+			} {
+				exchange(t, bad(fmt.Sprintf("%q", te), coding(te, five)))
+			}
+		}},
+		{Name: "body-te-not-last", IDs: []string{"body-te-not-last"}, Run: func(t *T) {
+			for _, te := range []string{
+				"gzip", "identity", "xchunked", "chunkedx", "chunk", "foo", "gzip, deflate", "gzip\r\nTransfer-Encoding: br", "gzip;a=\"b, chunked\"",
+				"gzip ; a = b", "gzip;chunked=chunked",
 			} {
 				exchange(t, bad(fmt.Sprintf("%q", te), coding(te, five)))
 			}
 		}},
 		{Name: "body-te-unknown", IDs: []string{"body-te-unknown"}, Run: func(t *T) {
-			for _, te := range []string{"gzip", "identity", "xchunked", "chunkedx", "chunk", "foo"} {
-				exchange(t, row{name: te, send: coding(te, five), want: 501})
+			for _, te := range []string{
+				"gzip, chunked", "gzip,chunked", "identity, chunked", "gzip, deflate, CHUNKED", "xchunked\t,\tchunked", "gzip\r\nTransfer-Encoding: chunked",
+				"gzip\r\nX: y\r\nTransfer-Encoding: br\r\ntransfer-encoding: chunked", "gzip;a=b;c=\"d\", chunked", "gzip;a=\"b, \\\"c\", chunked",
+			} {
+				exchange(t, row{name: fmt.Sprintf("%q", te), send: coding(te, five), want: 501})
 			}
 		}},
 		{Name: "body-te-10", IDs: []string{"body-te-10"}, Run: func(t *T) {
 			exchange(t,
 				bad("chunked", "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
+				bad("an unknown coding", "POST /echo HTTP/1.0\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"+five),
 				bad("with keep-alive", "POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 			)
 		}},
@@ -184,6 +205,7 @@ func bodyCases() []Case {
 				bad("Content-Length: 0", post+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"+five),
 				bad("Content-Length: 0 first", post+"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 				bad("an unknown coding", post+"Transfer-Encoding: gzip\r\nContent-Length: 15\r\n\r\n"+five),
+				bad("an unknown coding and chunked", post+"Transfer-Encoding: gzip, chunked\r\nContent-Length: 15\r\n\r\n"+five),
 			)
 		}},
 		{Name: "body-dropped", IDs: []string{"body-dropped"}, Run: func(t *T) {
@@ -485,7 +507,8 @@ func expectCases() []Case {
 				post + expect + "Content-Length: x\r\n\r\n":                                           400,
 				post + expect + "Host: h\r\nContent-Length: 5\r\n\r\n":                                400,
 				post + expect + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n":             400,
-				post + expect + "Transfer-Encoding: gzip\r\n\r\n":                                     501,
+				post + expect + "Transfer-Encoding: gzip\r\n\r\n":                                     400,
+				post + expect + "Transfer-Encoding: gzip, chunked\r\n\r\n":                            501,
 				"POST /\x01 HTTP/1.1\r\nHost: h\r\n" + expect + "Content-Length: 5\r\n\r\n":           400,
 				"POST /echo HTTP/2.0\r\nHost: h\r\n" + expect + "Content-Length: 5\r\n\r\n":           505,
 				"POST /echo HTTP/1.1\r\n" + expect + "Content-Length: 5\r\n\r\n":                      400,
