@@ -10,6 +10,7 @@ import (
 func TestEarly(t *testing.T) {
 	files := map[string]string{"x.txt": "x", "private/x.txt": "x", "sub/index.html": "i", ".dot": "d"}
 	const length, chunked = "Content-Length: 5", "Transfer-Encoding: chunked"
+	sites := []*fixture{serveSite(t, withAccount(Config{}), files), serveSite(t, Config{}, files)}
 	for _, tt := range []struct {
 		method, target, length string
 		want                   int // the status of the first response
@@ -38,8 +39,8 @@ func TestEarly(t *testing.T) {
 		{"OPTIONS", "*", length, 100, 0},
 		{"GET", "/api/login", length, 100, 0},
 	} {
-		for _, c := range []Config{withAccount(Config{}), {}} {
-			f := serveSite(t, c, files)
+		for _, f := range sites {
+			f.dial()
 			want := tt.want
 			if !f.site.account.exists && tt.wantNoAccount != 0 {
 				want = tt.wantNoAccount
@@ -50,7 +51,8 @@ func TestEarly(t *testing.T) {
 			}
 		}
 	}
-	f := serveSite(t, withAccount(Config{}), files)
+	f := sites[0]
+	f.dial()
 	cookie := "Cookie: auth_jwt=" + f.token()
 	if r := f.do("GET", "/private/x.txt", "Expect: 100-continue", length, cookie); r.Status != 100 {
 		t.Errorf("with a token: %+v, want 100", r)

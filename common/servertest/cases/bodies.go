@@ -501,6 +501,13 @@ func expectCases() []Case {
 			}
 			exchange(t, row{name: "without a body", send: get + "Expect: miracles\r\n\r\n", want: 417})
 		}},
+		{Name: "expect-certain", IDs: []string{"expect-certain"}, Env: account, Run: certainAnswers},
+		{Name: "expect-certain-no-account", IDs: []string{"expect-certain", "env-no-account"}, Run: func(t *T) {
+			for _, length := range []string{"Content-Length: 5", "Transfer-Encoding: chunked"} {
+				wantCertain(t, "POST", "/api/login", length, 403)
+			}
+		}},
+		{Name: "expect-uncertain", IDs: []string{"expect-certain", "expect-100"}, Env: account, Run: uncertainAnswers},
 		{Name: "expect-refused", IDs: []string{"expect-refused"}, Run: func(t *T) {
 			for raw, want := range map[string]int{
 				post + expect + "Content-Length: 2000000\r\n\r\n":                                     413,
@@ -522,4 +529,116 @@ func expectCases() []Case {
 			}
 		}},
 	}
+}
+
+// waiting returns the head of a request that waits for 100 Continue. length is the field line that says how
+// long its body is.
+func waiting(method, target, length string) string {
+	return method + " " + target + " HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n" + length + "\r\n\r\n"
+}
+
+// wantCertain sends the head of a request that waits for 100 Continue. The final answer must come instead,
+// and the client must be able to read it even if it sends the body anyway.
+func wantCertain(t *T, method, target, length string, want int) {
+	t.Helper()
+	check := func(t *T, c *Client) {
+		t.Helper()
+		resp := c.WantTo(method, want)
+		if len(resp.Interim) > 0 {
+			t.Errorf("the server sends 100 before the %d", want)
+		}
+		if !resp.Has("Connection", "close") {
+			t.Errorf("the %d comes instead of 100 without Connection: close", want)
+		}
+		c.WantEnd()
+	}
+	name := fmt.Sprintf("%s %s, %s", method, target, length)
+	t.Sub(name, func(t *T) { check(t, t.Dial().Send(waiting(method, target, length))) })
+	t.Sub(name+", byte by byte", func(t *T) { check(t, t.Dial().Drip(waiting(method, target, length))) })
+	t.Sub(name+", and the body comes later", func(t *T) {
+		c := t.Dial()
+		c.Send(waiting(method, target, length)).AwaitFIN()
+		c.Send("5\r\nhello\r\n0\r\n\r\n" + follow + strings.Repeat("x", 100_000)).AwaitRead()
+		check(t, c)
+	})
+}
+
+// certainAnswers has an answer of each status that is certain from the head alone.
+func certainAnswers(t *T) {
+	for _, length := range []string{"Content-Length: 5", "Transfer-Encoding: chunked"} {
+		wantCertain(t, "POST", "/private/secret.txt", length, 403)
+		wantCertain(t, "GET", "/private/nothing-there", length, 403)
+		wantCertain(t, "GET", "/nothing-there", length, 404)
+		wantCertain(t, "HEAD", "/nothing-there", length, 404)
+		wantCertain(t, "POST", "/api/nothing-there", length, 404)
+		wantCertain(t, "POST", "/.dot", length, 404)
+		wantCertain(t, "PUT", "/plain.txt", length, 405)
+		wantCertain(t, "PUT", "/echo", length, 405)
+		wantCertain(t, "PUT", "/api/login", length, 405)
+		wantCertain(t, "BREW", "/plain.txt", length, 501)
+	}
+	wantCertain(t, "POST", "/api/login", "Content-Length: 4097", 413)
+	before := t.Server.Stdout.Len()
+	t.Dial().Send(waiting("PUT", "/plain.txt?certain-in-the-log", "Content-Length: 5")).WantRefused(405)
+	t.Eventually("the access log has the answer", func() bool {
+		for line := range strings.Lines(t.Server.Stdout.Since(before)) {
+			if strings.Contains(line, "/plain.txt?certain-in-the-log") && strings.Contains(line, " 405 ") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// uncertainAnswers has requests whose answer depends on the body, and requests that do not wait for it.
+func uncertainAnswers(t *T) {
+	for _, r := range []struct {
+		method, target, body string
+		want                 int
+	}{
+		{"POST", "/echo", "hello", 200},
+		{"POST", "/api/login", credentials, 200},
+		{"POST", "/api/login", "hello", 400},
+		{"POST", "/api/login", `{"username": "user0", "password": "wrong"}`, 403},
+		{"POST", "/api/logout", "hello", 200},
+		{"GET", "/plain.txt", "hello", 200},
+		{"GET", "/sub", "hello", 301},
+		{"OPTIONS", "/plain.txt", "hello", 204},
+	} {
+		t.Sub(r.method+" "+r.target, func(t *T) {
+			c := t.Dial()
+			c.Send(waiting(r.method, r.target, fmt.Sprintf("Content-Length: %d", len(r.body)))).WantContinue()
+			c.Send(r.body).WantTo(r.method, r.want)
+			c.WantKept()
+			c.Close()
+			c = t.Dial()
+			c.Send(waiting(r.method, r.target, "Transfer-Encoding: chunked")).WantContinue()
+			c.Send(chunk(fmt.Sprintf("%x", len(r.body)), r.body)+last).WantTo(r.method, r.want)
+			c.WantKept()
+		})
+	}
+	t.Sub("the body has begun", func(t *T) {
+		c := t.Dial()
+		c.Send(waiting("PUT", "/plain.txt", "Content-Length: 5") + "h")
+		c.AwaitRead()
+		c.WantSilence(20 * time.Millisecond)
+		c.Send("ello").Want(405)
+		c.WantKept()
+	})
+	t.Sub("no Expect", func(t *T) {
+		c := t.Dial()
+		c.Send("PUT /plain.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
+		c.AwaitRead()
+		c.WantSilence(20 * time.Millisecond)
+		c.Send("hello").Want(405)
+		c.WantKept()
+	})
+	t.Sub("HTTP/1.0", func(t *T) {
+		c := t.Dial()
+		c.Send("PUT /plain.txt HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
+		c.AwaitRead()
+		c.WantSilence(20 * time.Millisecond)
+		c.Send("hello").Want(405)
+		c.WantEnd()
+	})
 }
