@@ -20,30 +20,67 @@ func (c *Conn) sendContinue() {
 	c.enter(continuing)
 }
 
+// answerExpectation sends 100 Continue, unless the final answer is certain already. A client
+// that gets the final answer instead need not send the body (RFC 9110 §10.1.1).
+func (c *Conn) answerExpectation() {
+	c.ex.res.reset()
+	if !c.certain() {
+		c.ex.res.reset()
+		c.sendContinue()
+		return
+	}
+	// The client may have sent the body before the answer arrives, or omit it. So the bytes
+	// after the head may be a body or a request.
+	c.closing, c.refused = true, true
+	c.queue()
+}
+
+// certain describes the response if it does not depend on the body of the request.
+func (c *Conn) certain() (certain bool) {
+	ex, cfg := c.ex, c.worker.cfg
+	switch {
+	case ex.req.Method == Unknown:
+		ex.res.unknownMethod()
+		return true
+	case cfg.Early == nil:
+		return false
+	}
+	certain = true // the result if Early panics
+	defer c.recoverPanic()
+	certain = cfg.Early(&ex.res, &ex.req)
+	return certain
+}
+
 // respond runs the handler and queues the response that it described.
 func (c *Conn) respond() {
 	ex := c.ex
 	ex.res.reset()
 	if ex.req.Method == Unknown {
-		ex.res.Error(501, "the server does not implement this method")
+		ex.res.unknownMethod()
 	} else {
 		c.handle()
+	}
+	if ex.res.refused {
+		c.closing, c.refused = true, true
 	}
 	c.queue()
 }
 
-// handle calls the handler and recovers if it panics: a mistake in a handler costs one
-// response, not the server. Nothing else in the server recovers.
+// handle calls the handler.
 func (c *Conn) handle() {
-	defer func() {
-		if v := recover(); v != nil {
-			if log := c.worker.cfg.Log; log != nil {
-				log.Panic(v, debug.Stack())
-			}
-			c.ex.res.Error(500, "")
-		}
-	}()
+	defer c.recoverPanic()
 	c.worker.cfg.Handler(&c.ex.res, &c.ex.req)
+}
+
+// recoverPanic, as a deferred call, answers with 500 if the function of the site panics: a
+// mistake in it costs one response, not the server. Nothing else in the server recovers.
+func (c *Conn) recoverPanic() {
+	if v := recover(); v != nil {
+		if log := c.worker.cfg.Log; log != nil {
+			log.Panic(v, debug.Stack())
+		}
+		c.ex.res.Error(500, "")
+	}
 }
 
 // refuse queues the answer to a bad or late request. The bytes after the request are not

@@ -129,7 +129,7 @@ func (f *fixture) listen() {
 	}
 	f.addr = l.Addr()
 	cfg := &h1.Config{
-		Handler: f.site.Handle, Log: panicLog{f.t},
+		Handler: f.site.Handle, Early: f.site.Early, Log: panicLog{f.t},
 		IdleTimeout: 10 * time.Second, HeaderTimeout: 10 * time.Second,
 		BodyTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
 	}
@@ -262,7 +262,7 @@ func readReply(in *bufio.Reader, method string) (r reply, err error) {
 		}
 		r.Fields = append(r.Fields, line)
 	}
-	if method == "HEAD" || r.Status == 204 || r.Status == 304 {
+	if method == "HEAD" || r.Status < 200 || r.Status == 204 || r.Status == 304 {
 		return r, nil
 	}
 	n, err := strconv.Atoi(r.get("Content-Length"))
