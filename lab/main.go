@@ -16,6 +16,7 @@ import (
 	"fourways.example/lab/learner/grade"
 	"fourways.example/lab/learner/pitfall"
 	"fourways.example/lab/learner/spec"
+	"fourways.example/lab/maintainer/hostile"
 	"fourways.example/lab/maintainer/mutants"
 )
 
@@ -26,6 +27,7 @@ type commands struct {
 	Matrix  pitfall.Matrix  `cmd:"" help:"Run every pitfall against the server with its bug and against the four stages, and write docs/pitfalls.md."`
 	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
 	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
+	Hostile hostile.Command `cmd:"" help:"Put a server under load by clients that are slow, silent or do not read, and see what a normal client notices."`
 	Mutants mutants.Command `cmd:"" help:"Change the sources in one small place at a time, and report the changes that no test notices."`
 }
 
