@@ -16,6 +16,7 @@ import (
 	"fourways.example/lab/learner/grade"
 	"fourways.example/lab/learner/pitfall"
 	"fourways.example/lab/learner/spec"
+	"fourways.example/lab/maintainer/faults"
 	"fourways.example/lab/maintainer/mutants"
 )
 
@@ -27,6 +28,7 @@ type commands struct {
 	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
 	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
 	Mutants mutants.Command `cmd:"" help:"Change the sources in one small place at a time, and report the changes that no test notices."`
+	Faults  faults.Command  `cmd:"" help:"Make system calls of the servers fail, and write or check the table in docs/security.md."`
 }
 
 func main() {
