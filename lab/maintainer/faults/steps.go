@@ -105,9 +105,6 @@ func get(target string, status int) func(t *trial) string {
 	return func(t *trial) string { return seen(t.victim.get(target, status)) }
 }
 
-// asks is get for a large file, at a victim with a small window: the send queue is full.
-func asks(target string) func(t *trial) string { return get(target, 200) }
-
 // twice has the victim request a target twice: the second request uses a connection that has survived the fault.
 func twice(target string, status int) func(t *trial) string {
 	return func(t *trial) string {
@@ -117,6 +114,23 @@ func twice(target string, status int) func(t *trial) string {
 		}
 		return seen(got)
 	}
+}
+
+// videos has the victim request the list of videos, which must name a.mp4.
+func videos(t *trial) string {
+	got := t.victim.get("/api/video", 200)
+	if got == "" && !strings.Contains(string(t.victim.body), `"a.mp4"`) {
+		return "the list is 200, and lacks what cannot be read"
+	}
+	return seen(got)
+}
+
+// names returns what the start line lacks if it does not name the port.
+func names(t *trial) string {
+	if strings.Contains(t.server.Start, fmt.Sprintf(":%d", t.server.Port)) {
+		return ""
+	}
+	return ", and the start line names no address"
 }
 
 // post has the victim send the rest of a body.
@@ -256,8 +270,14 @@ func logs(t *trial) string {
 
 // logsAgain waits for the line of a request after the fault.
 func logsAgain(t *trial) string {
+	t.victim.close() // in stage 1, the next client waits for this
 	before := t.server.Stdout.Len()
-	if got := t.victim.get("/k.txt", 200); got != "" {
+	c, err := t.dial()
+	if err != nil {
+		return err.Error()
+	}
+	defer c.close()
+	if got := c.get("/k.txt", 200); got != "" {
 		return got
 	}
 	if !t.server.Stdout.Await(patience, func(out string) bool { return strings.Contains(out[before:], "/k.txt") }) {

@@ -120,6 +120,14 @@ func (t *trial) runStart() (outcome, call string, err error) {
 		err = c.ask()
 		c.close()
 	}
+	if err != nil && t.row.dies { // it listens before it fails, so Begin may have succeeded
+		state, _, _ := t.server.Wait(patience)
+		n, call := hits(out)
+		if n < t.row.times() {
+			return "", "", errMissed
+		}
+		return fmt.Sprintf("the server does not start: %s, `%s`", state, t.plain(t.server.Stderr.String())), call, nil
+	}
 	if err != nil {
 		t.finding("serves no client: %v", err)
 	}
@@ -183,7 +191,7 @@ func (t *trial) prepare() error {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{"/plain.txt", "/big.bin", "/healthz"} { // into the cache; and the log reads the time zone
+	for _, path := range []string{"/plain.txt", "/big.bin", "/medium.bin", "/healthz"} { // into the cache; and the log reads the time zone
 		if got := c.get(path, 200); got != "" {
 			return fmt.Errorf("%s: %s", path, got)
 		}
@@ -308,6 +316,7 @@ func (t *trial) plain(line string) string {
 type client struct {
 	conn *net.TCPConn
 	r    *bufio.Reader
+	body []byte // the beginning of the last response's body
 }
 
 func (t *trial) dial() (*client, error) { return t.dialSmall(0) }
@@ -318,7 +327,7 @@ func (t *trial) dialSmall(buffer int) (*client, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &client{conn, bufio.NewReader(conn)}, nil
+	return &client{conn: conn, r: bufio.NewReader(conn)}, nil
 }
 
 func (c *client) close() {
@@ -354,8 +363,14 @@ func (c *client) read(status int) string {
 	begun := err == nil
 	var resp *wire.Response
 	if begun {
-		resp, err = wire.ReadResponse(c.r, "GET", func(_ *wire.Response, in io.Reader) error {
-			_, err := io.Copy(io.Discard, in)
+		resp, err = wire.ReadResponse(c.r, "GET", func(resp *wire.Response, in io.Reader) (err error) {
+			if c.body, err = io.ReadAll(io.LimitReader(in, 4096)); err != nil {
+				return err
+			}
+			n, err := io.Copy(io.Discard, in)
+			if err == nil && fmt.Sprint(n+int64(len(c.body))) != resp.Get("Content-Length") {
+				err = io.ErrUnexpectedEOF
+			}
 			return err
 		})
 	}
