@@ -128,6 +128,9 @@ func (c *Command) try(ctx context.Context, repo *variants.Repo, all []row, want 
 	if err := root.Put("medium.bin", make([]byte, 300<<10)); err != nil { // fits into a send queue, and not into a window of 4 KiB
 		return nil, err
 	}
+	if err := checkCensus(c.Stages, filepath.Join(repo.Root, "bin"), root); err != nil {
+		return nil, err
+	}
 	type job struct{ row, stage int }
 	var (
 		mu   sync.Mutex

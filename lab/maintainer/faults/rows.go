@@ -223,6 +223,6 @@ func stopRows() []row {
 	return []row{
 		{phase: atStop, call: "shutdown", what: "stop to listen", on: onListener, errors: []string{"ENOTCONN"}, global: true, act: stops, quick: true},
 		{phase: atStop, call: "write", what: "write the last line", on: onStdout, errors: []string{"ENOSPC", "EIO", "EDQUOT"}, global: true, act: stops},
-		{phase: atStop, call: events, what: "wait for events", errors: []string{"EINTR"}, when: "1..3", global: true, stages: loops, act: stops},
+		{phase: atStop, call: events, what: "wait for events during the stop", errors: []string{"EINTR"}, when: "1..3", global: true, stages: loops, act: stops},
 	}
 }
