@@ -1,5 +1,6 @@
 // Package faults makes system calls of the servers fail, one call and one error at a time, and observes what
-// happens. strace(1) injects the errors. The result is a table in docs/security.md.
+// happens. strace(1) injects the errors. The result is a table in docs/security.md. The package also writes that page's
+// table of bounds, with the amounts in the sources.
 //
 // To add a row, add a value to [rows]: the names of the call, what it is for, the error, the steps of a client before
 // the fault, and the step that causes the call. A row whose call does not happen is an error, so a row cannot become
@@ -26,6 +27,7 @@ import (
 
 // Command is `lab faults`.
 type Command struct {
+	Bounds bool   `help:"Only write the table of bounds, which needs neither strace nor servers."`
 	Check  bool   `help:"Compare the outcomes with the table in docs/security.md instead of writing it."`
 	Quick  bool   `help:"Run only the rows for CI, on stages 2 and 4. This needs --check."`
 	Only   string `placeholder:"REGEXP" help:"Run only the rows that match, as in 'accept4.*EMFILE', and write nothing."`
@@ -45,11 +47,15 @@ descriptors, the CPU time, and whether other clients are served. It writes a tab
 // Run runs the rows and writes or checks the table.
 func (c *Command) Run(ctx context.Context) error {
 	begun := time.Now()
-	if err := straceMissing(); err != nil {
-		return err
-	}
 	repo, err := variants.FindRepo(".")
 	if err != nil {
+		return err
+	}
+	path := filepath.Join(repo.Root, filepath.FromSlash(c.Doc))
+	if c.Bounds {
+		return writeBounds(path)
+	}
+	if err := straceMissing(); err != nil {
 		return err
 	}
 	if c.Quick {
@@ -62,7 +68,6 @@ func (c *Command) Run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	path := filepath.Join(repo.Root, filepath.FromSlash(c.Doc))
 	var want map[string]map[int]string
 	if c.Check {
 		text, err := os.ReadFile(path)
@@ -92,7 +97,7 @@ func (c *Command) Run(ctx context.Context) error {
 		fmt.Print(table)
 		return nil
 	}
-	return replace(path, table)
+	return replace(path, tableBegin, tableEnd, table)
 }
 
 // selected returns the rows that the flags select.

@@ -4,9 +4,12 @@ import (
 	"go/ast"
 	"go/parser"
 	"go/token"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
 
 	"fourways.example/common/servertest/variants"
 )
@@ -133,5 +136,50 @@ func TestRowsDiffer(t *testing.T) {
 	}
 	if quick < 35 {
 		t.Errorf("only %d rows are in the short form", quick)
+	}
+}
+
+// TestBounds checks that docs/security.md has the amounts that are in the sources, and that the flags, claims, trials
+// and tests in the table exist.
+func TestBounds(t *testing.T) {
+	table, err := boundsTable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	repo, err := variants.FindRepo(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile(filepath.Join(repo.Root, "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := between(string(doc), boundsBegin, boundsEnd)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got != table {
+		t.Errorf("the table of bounds in docs/security.md is not that of the sources; write it anew: bin/lab faults --bounds\n%s", cmp.Diff(got, table))
+	}
+}
+
+// TestDocument checks that docs/security.md has a row for each fault. The outcomes need strace, see `lab faults --check`.
+func TestDocument(t *testing.T) {
+	repo, err := variants.FindRepo(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	doc, err := os.ReadFile(filepath.Join(repo.Root, "docs", "security.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, err := readTable(string(doc))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, r := range rows() {
+		if len(table[r.key()]) == 0 && !r.absent {
+			t.Errorf("docs/security.md has no row for %s: run make faults", r.key())
+		}
 	}
 }

@@ -68,10 +68,9 @@ func stageList(all []int) string {
 
 // readTable returns the outcomes in the document by key and stage.
 func readTable(doc string) (map[string]map[int]string, error) {
-	_, rest, ok := strings.Cut(doc, tableBegin+"\n")
-	table, _, closed := strings.Cut(rest, tableEnd)
-	if !ok || !closed {
-		return nil, errors.New("the lines around the table are missing: " + tableBegin)
+	table, err := between(doc, tableBegin, tableEnd)
+	if err != nil {
+		return nil, err
 	}
 	all := map[string]map[int]string{}
 	for i, line := range slices.Collect(strings.Lines(table)) {
@@ -125,16 +124,25 @@ func compare(all []row, got []result, want map[string]map[int]string) error {
 	return errors.Join(errs...)
 }
 
-// replace writes the table into the document.
-func replace(path, table string) error {
+// replace writes a table between two lines of the document.
+func replace(path, begin, end, table string) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
 	}
-	head, rest, ok := strings.Cut(string(text), tableBegin+"\n")
-	_, tail, closed := strings.Cut(rest, tableEnd)
-	if !ok || !closed {
-		return fmt.Errorf("%s: the lines around the table are missing: %s", path, tableBegin)
+	old, err := between(string(text), begin, end)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
 	}
-	return os.WriteFile(path, []byte(head+tableBegin+"\n"+table+tableEnd+tail), 0o644)
+	return os.WriteFile(path, []byte(strings.Replace(string(text), begin+"\n"+old+end, begin+"\n"+table+end, 1)), 0o644)
+}
+
+// between returns what stands between two lines of the document.
+func between(doc, begin, end string) (string, error) {
+	_, rest, ok := strings.Cut(doc, begin+"\n")
+	table, _, closed := strings.Cut(rest, end)
+	if !ok || !closed {
+		return "", errors.New("the lines around the table are missing: " + begin)
+	}
+	return table, nil
 }
