@@ -78,22 +78,22 @@ func bounds() []group {
 			{what: "a response of which the client acknowledges nothing", text: "30 s, and at most an eighth more", shows: "common/cli/flags.go write: 30 * time.Second", flag: "write-timeout", proof: "timeout-write timeout-write-progress close-bounded"},
 			{what: "read and drop after a refusal, time", from: "common/h1 drainTime", unit: duration, proof: "refuse-drain-bound"},
 			{what: "read and drop after a refusal, bytes", from: "common/h1 drainBytes", unit: size, proof: "refuse-drain-size"},
-			{what: "between two questions whether a response is acknowledged", text: "ten times %s, then 250 ms", from: "common/h1 probeSoon", unit: duration, proof: "TestDeadlines"},
+			{what: "between two questions whether a response is acknowledged", text: "ten times %s, then 250 ms", from: "common/h1 probeSoon", unit: duration, proof: "TestIdleBeginsWhenAcknowledged"},
 			{what: "each of these flags", text: "1 ms to 24 h", shows: "common/cli/flags.go minTimeout, maxTimeout = time.Millisecond, 24 * time.Hour", proof: "cli-durations"},
 			{what: "a graceful stop", text: "5 s: %s for the responses, the rest for the log", from: "common/cli grace", unit: duration, proof: "stop-five-seconds"},
 			{what: "the last lines of the log", from: "common/cli exitPatience", unit: duration, proof: "output-unread"},
 			{what: "life of a token", text: "86,400 s", shows: "common/cli/flags.go expire: 24 * time.Hour", flag: "expire", proof: "cli-expire token-expired"},
 		}},
 		{"Memory", []bound{
-			{what: "all requests under way together, beyond the first 16 KiB of each", from: "common/h1 maxMemory", unit: size, proof: "memory-budget"},
-			{what: "request that is never refused for lack of memory", from: "common/h1 baseBuffer", unit: size, proof: "memory-budget"},
-			{what: "response buffers that a pooled exchange keeps, each", from: "common/h1 keepBuffer", unit: size, proof: "idle-after-turn"},
+			{what: "all requests under way together, beyond the first 16 KiB of each", from: "common/h1 maxMemory", unit: size, proof: "memory-budget TestMemoryBudgetAtTheLimit"},
+			{what: "request that is never refused for lack of memory", from: "common/h1 baseBuffer", unit: size, proof: "memory-budget TestMemoryBudgetAtTheLimit"},
+			{what: "response buffers that a pooled exchange keeps, each", from: "common/h1 keepBuffer", unit: size, proof: "TestMemoryIsBounded idle-after-turn"},
 			{what: "idle connection", text: "no buffer", proof: "idle-10000 idle-after-turn"},
-			{what: "unacknowledged bytes that a closed connection leaves to the kernel", from: "common/h1 onePiece", unit: size, proof: "close-lingers"},
+			{what: "unacknowledged bytes that a closed connection leaves to the kernel", from: "common/h1 onePiece", unit: size, proof: "close-lingers TestLeaveAtTheLimit"},
 			{what: "after a load, the heap is returned to the system", text: "every %s at most, within 30 s", from: "common/cli memoryTick", unit: duration, proof: "memory-returns"},
 			{what: "garbage before a collection", text: "a quarter of the heap (GOGC=25, unless the environment sets it)", shows: "common/cli/cli.go debug.SetGCPercent(25)", proof: "idle-10000"},
-			{what: "lines that wait for a reader of stdout, and of stderr", from: "common/accesslog maxQueue", unit: size, proof: "output-unread output-dropped"},
-			{what: "method or target in a line of the log", from: "common/accesslog maxField", unit: size, proof: "cli-access-log"},
+			{what: "lines that wait for a reader of stdout, and of stderr", from: "common/accesslog maxQueue", unit: size, proof: "output-unread output-dropped TestSlowReader"},
+			{what: "method or target in a line of the log", from: "common/accesslog maxField", unit: size, proof: "TestLine"},
 			{what: "equal warnings on stderr", text: "1 in a minute", shows: "common/cli/cli.go < time.Minute", proof: "out-of-descriptors"},
 		}},
 		{"Connections, descriptors and threads", []bound{
@@ -107,20 +107,20 @@ func bounds() []group {
 		}},
 		{"A turn of an event loop", []bound{
 			{what: "events that one epoll_wait(2) reports", from: "stage4-epoll batch", proof: "flood"},
-			{what: "system calls for one connection before the others are served", from: "stage4-epoll budget", proof: "flood"},
+			{what: "system calls for one connection before the others are served", from: "stage4-epoll budget", proof: "flood TestBudgetEndsWithResponse"},
 			{what: "bytes in one sendfile(2)", from: "common/h1 sendfileStep", unit: size, proof: "content-big"},
 			{what: "clients that a loop has more than another", from: "stage4-epoll slack", proof: "spread spread-one-loop-leaves"},
-			{what: "clients that a loop gives away before it serves again", from: "stage4-epoll share", proof: "spread-one-loop-leaves"},
+			{what: "clients that a loop gives away before it serves again", from: "stage4-epoll share", proof: "TestBalanceIsBounded"},
 			{what: "values in an inbox", text: "as many as open connections", flag: "max-conns", proof: "cli-max-conns"},
 			{what: "deadlines", text: "one for each connection; to arm one takes constant time", proof: "TestBatchCostsOneWalk"},
 		}},
 		{"Files and the API", []bound{
-			{what: "files in the cache, each at most one descriptor", from: "common/site maxOpen", proof: "cli-max-conns-default"},
+			{what: "files in the cache, each at most one descriptor", from: "common/site maxOpen", proof: "TestCacheEvicts"},
 			{what: "file that is kept in memory", from: "common/site maxSmall", unit: size, proof: "content-changed"},
-			{what: "an entry is used without a look at the disk", from: "common/site maxAge", unit: duration, proof: "content-changed content-appears"},
+			{what: "an entry is used without a look at the disk", from: "common/site maxAge", unit: duration, proof: "content-changed content-appears TestCacheChecksDiskOncePerAge"},
 			{what: "ranges of a request", from: "common/site maxRanges", proof: "range-16 range-overlap"},
-			{what: "token in a cookie", from: "common/site maxToken", unit: size, proof: "token-bad-cookie"},
-			{what: "tokens of a request that are verified", from: "common/site maxTokens", proof: "token-cookie-name"},
+			{what: "token in a cookie", from: "common/site maxToken", unit: size, proof: "TestTokens"},
+			{what: "tokens of a request that are verified", from: "common/site maxTokens", proof: "TestLogin"},
 			{what: "a list of videos is used again", from: "common/site videoAge", unit: duration, proof: "api-video"},
 			{what: "files and folders in a walk for /api/video", from: "common/site maxWalk", proof: "api-video"},
 			{what: "time of a walk for /api/video", from: "common/site maxWalkTime", unit: duration, proof: "api-video", later: true},
@@ -309,7 +309,7 @@ func boundsTable() (string, error) {
 	}
 	var b strings.Builder
 	var errs []error
-	b.WriteString("| what | how much | flag | proved by | in the code |\n|---|---|---|---|---|\n")
+	b.WriteString("| what | how much | flag | shown by | in the code |\n|---|---|---|---|---|\n")
 	for _, g := range bounds() {
 		fmt.Fprintf(&b, "| **%s** | | | | |\n", g.name)
 		for _, bound := range g.bounds {

@@ -91,7 +91,7 @@ func (t *trial) requests() error {
 		{connected, videos},
 		{connected, expects},
 		{connected, bad},
-		{connected, leaves("/big.bin")},
+		{connected, leaves("/large.bin")},
 		{half, post},
 		{refused, more},
 		{deaf("/medium.bin", "Connection: close"), halfClosed},

@@ -21,9 +21,8 @@ import (
 )
 
 const (
-	// patience bounds every wait for a server that works. It is longer than the 50 ms for which an acceptor pauses, and
-	// than the probes of a response that is not acknowledged.
-	patience = 3 * time.Second
+	// patience bounds every wait for a server that works. Only a server with a fault lets it run out.
+	patience = process.Patience
 	// spinning is more calls than a server makes during one trial unless it repeats a failing call without a pause.
 	// An acceptor makes 20 in a second.
 	spinning = 200
@@ -53,6 +52,9 @@ type trial struct {
 
 // errMissed means that the server has not made the call that was to fail, or not often enough.
 var errMissed = errors.New("the call was not made")
+
+// errBefore means that the server did not serve as it must before the fault.
+var errBefore = errors.New("before the fault")
 
 // run runs the trial. It returns the outcome for the table and the name of the call that failed. The error is
 // errMissed if nothing failed.
@@ -157,7 +159,7 @@ func (t *trial) runServing() (outcome, call string, err error) {
 	}
 	defer t.server.Kill()
 	if err := t.prepare(); err != nil {
-		return "", "", fmt.Errorf("before the fault: %w", err)
+		return "", "", fmt.Errorf("%w: %w", errBefore, err)
 	}
 	tracer, err := attach(t.server.PID(), t.injection(), t.dir)
 	if err != nil {
@@ -191,7 +193,7 @@ func (t *trial) prepare() error {
 	if err != nil {
 		return err
 	}
-	for _, path := range []string{"/plain.txt", "/big.bin", "/medium.bin", "/healthz"} { // into the cache; and the log reads the time zone
+	for _, path := range []string{"/plain.txt", "/large.bin", "/medium.bin", "/healthz"} { // into the cache; and the log reads the time zone
 		if got := c.get(path, 200); got != "" {
 			return fmt.Errorf("%s: %s", path, got)
 		}
