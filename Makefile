@@ -99,6 +99,10 @@ mutants: ## makes 200 small changes in common/ and the stages, and lists those t
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab mutants --seed 1 --sample 200 --jobs 2 --state bin/mutants.state --json bin/mutants.json $(MUTANTS)
 
+faults: build ## makes system calls of the servers fail under strace, and writes the table in docs/security.md
+	@bin/lab faults --bounds
+	@bin/lab faults $(ARGS)
+
 hostile: build ## puts stage 4 under hostile loads, and shows what a normal client notices; ARGS='--clients 500' adds flags
 	@bin/lab hostile $(ARGS)
 
@@ -151,4 +155,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race fuzz bench spec pitfall matrix mutants hostile grade doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race fuzz bench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean

@@ -79,10 +79,17 @@ func TestLoadavg(t *testing.T) {
 	}
 }
 
-// TestNoStatistics checks that a missing file in /proc is 404, not an error of the server.
+// TestNoStatistics checks that a missing file in /proc is 404, not an error of the server. If
+// it cannot be read for a moment, the answer is 503.
 func TestNoStatistics(t *testing.T) {
 	f := serveSite(t, Config{}, nil)
 	_, _ = f.site.loadavg.Close(), f.site.meminfo.Close()
+	for _, target := range []string{"/loadavg", "/meminfo"} {
+		if r := f.get(target); r.Status != 503 || r.get("Retry-After") != "1" {
+			t.Errorf("%s cannot be read: %+v, want 503", target, r)
+		}
+	}
+	f.site.loadavg, f.site.meminfo = nil, nil
 	for _, target := range []string{"/loadavg", "/meminfo"} {
 		if r := f.get(target); r.Status != 404 || !strings.Contains(r.Body, "does not provide these statistics") {
 			t.Errorf("%s: %d %q", target, r.Status, r.Body)

@@ -49,7 +49,7 @@ func unavailable(w *h1.Response, err error) {
 		w.Error(503, "too many open files")
 		w.Close() // to free the descriptor of this connection
 	} else {
-		w.Error(503, "the server cannot open this file now")
+		w.Error(503, "the server cannot read this file now")
 	}
 	w.Field("Retry-After", "1")
 }

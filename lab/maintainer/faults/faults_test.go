@@ -18,7 +18,7 @@ import (
 var callOf = map[string]string{
 	"Accept4": "accept4", "EpollCreate1": "epoll_create1", "EpollCtl": "epoll_ctl", "Eventfd": "eventfd2", "Faccessat": "faccessat2",
 	"GetsockoptInt": "getsockopt", "IoctlGetInt": "ioctl", "SetsockoptInt": "setsockopt", "SetsockoptLinger": "setsockopt",
-	"SetsockoptTimeval": "setsockopt", "Getrlimit": "getrlimit", "SYS_EPOLL_PWAIT": "epoll_pwait",
+	"SetsockoptTimeval": "setsockopt", "Getrlimit": "getrlimit", "Fstatat": "newfstatat", "SYS_EPOLL_PWAIT": "epoll_pwait",
 }
 
 // pure lists functions of x/sys/unix that make no system call of their own.

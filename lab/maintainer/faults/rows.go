@@ -205,6 +205,7 @@ func fileRows() []row {
 		row{call: opens, what: "list the videos", errors: []string{"EMFILE", "EACCES", "ENOMEM", "EIO"}, before: connected, act: videos},
 		row{call: "getdents64", what: "list the videos", errors: []string{"EIO", "ENOENT", "ENOMEM"}, before: connected, act: videos, quick: true},
 		row{call: looks, what: "list the videos", errors: []string{"EIO", "ENOENT", "ENOMEM"}, before: connected, act: videos},
+		row{call: "stat, newfstatat", what: "does the name of the root mean another folder?", errors: []string{"ENOENT", "EACCES", "ENOMEM", "EIO"}, before: stale("/k.txt"), act: get("/k.txt", 200)},
 		row{call: "pread64", what: "read /proc/loadavg", errors: []string{"EIO", "ENOMEM"}, before: connected, act: get("/loadavg", 200), quick: true},
 		row{call: "pread64", what: "read /proc/loadavg", errors: []string{"EINTR"}, when: "1", before: connected, act: get("/loadavg", 200)},
 	)
