@@ -286,7 +286,7 @@ func (s *source) checkProof(name string) error {
 		if strings.Contains(s.tests, "func "+name+"(") {
 			return nil
 		}
-	case regexp.MustCompile("(?m)^- `"+name+"`:").MatchString(s.claims), strings.Contains(s.tests, `{Name: "`+name+`"`):
+	case regexp.MustCompile("(?m)^- `" + name + "`:").MatchString(s.claims), strings.Contains(s.tests, `{Name: "`+name+`"`):
 		return nil
 	}
 	return fmt.Errorf("there is no claim, trial or test %s", name)

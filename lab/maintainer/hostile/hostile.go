@@ -128,7 +128,9 @@ func (c *Command) one(ctx context.Context, s *process.Server, l load) (*result, 
 	crowd.wait()
 
 	start := time.Now()
-	kernel.Eventually(calm, func() bool { return s.Connections() == 0 && files(s) <= r.files[0] && s.Memory("RssAnon") <= r.allowed() })
+	kernel.Eventually(calm, func() bool {
+		return s.Connections() == 0 && files(s) <= r.files[0] && s.Memory("RssAnon") <= r.allowed()
+	})
 	r.returning = time.Since(start)
 	r.files[2], r.memory[2] = files(s), s.Memory("RssAnon")
 	return r, nil

@@ -29,8 +29,10 @@ const tick = time.Second
 var loads = []load{
 	{"silent", "connect and send nothing", "", stay},
 	{"heads", "send one byte of a request head per second", "GET / HTTP/1.1\r\nHost: localhost\r\nX: ", drip},
-	{"bodies", "send most of a body of 30 KB, then one byte per second",
-		"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n\r\n" + strings.Repeat("x", 20_000), drip},
+	{
+		"bodies", "send most of a body of 30 KB, then one byte per second",
+		"POST /echo HTTP/1.1\r\nHost: localhost\r\nContent-Length: 30000\r\n\r\n" + strings.Repeat("x", 20_000), drip,
+	},
 	{"readers", "read 1 KB per second of a file of 24 MB", wire.Request("GET", "/big.bin", ""), sip},
 	{"deaf", "ask for a file of 24 MB and read nothing", wire.Request("GET", "/big.bin", ""), stay},
 }
