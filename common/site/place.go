@@ -36,9 +36,12 @@ func inPrivate(root, path string) bool {
 	return strings.TrimSuffix(first, " (deleted)") == "private"
 }
 
+// procFD returns the name of an open file in /proc.
+func procFD(f *os.File) string { return "/proc/self/fd/" + strconv.Itoa(int(f.Fd())) }
+
 // realPath asks the kernel for the path of an open file. The path contains no links.
 func realPath(f *os.File) (string, error) {
-	return os.Readlink("/proc/self/fd/" + strconv.Itoa(int(f.Fd())))
+	return os.Readlink(procFD(f))
 }
 
 // folderInPrivate reports whether the last existing folder of path is in /private. It is

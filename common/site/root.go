@@ -49,7 +49,7 @@ func openRootBy(name string, probe func(dir *os.File) (works bool, err error)) (
 	r := &root{dir: dir, holders: 1}
 	works, err := probe(dir)
 	if err == nil && !works {
-		r.walker, err = os.OpenRoot(name)
+		r.walker, err = os.OpenRoot(procFD(dir)) // the same folder, even if another one has the name by now
 	}
 	var st unix.Stat_t
 	if err == nil {
@@ -132,6 +132,13 @@ func (s *Site) hold() *root {
 	defer s.mu.Unlock()
 	s.root.holders++
 	return s.root
+}
+
+// serves reports whether r is still the root of the site.
+func (s *Site) serves(r *root) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.root == r
 }
 
 // release closes r if nobody else uses it.

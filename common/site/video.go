@@ -88,7 +88,9 @@ func (s *Site) walkVideos() *videoAnswer {
 	w := findVideos(root.folder, s.now, l.limit)
 	a := &videoAnswer{at: now}
 	a.json, _ = json.Marshal(w.list) // strings and numbers cannot fail
-	l.made.Store(a)
+	if s.serves(root) { // otherwise the list would be of a folder that was replaced meanwhile
+		l.made.Store(a)
+	}
 	if w.partial && !l.partial {
 		s.warn("/api/video leaves out files: the walk of the root stopped in the folder %q after %d files and folders; it may visit %d and take %v",
 			w.folder, w.seen, l.limit, walkTime)
