@@ -12,6 +12,8 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
+
+	"fourways.example/common/h1"
 )
 
 func TestAPI(t *testing.T) {
