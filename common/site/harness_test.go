@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -209,6 +210,12 @@ func (r reply) get(name string) string {
 		}
 	}
 	return strings.Join(values, " | ")
+}
+
+// undated returns the reply without its Date, which may change between two requests.
+func (r reply) undated() reply {
+	r.Fields = slices.DeleteFunc(slices.Clone(r.Fields), func(line string) bool { return strings.HasPrefix(line, "Date: ") })
+	return r
 }
 
 // do sends a request on the connection of f and reads the response. lines are field lines.

@@ -88,7 +88,8 @@ func (s *Site) walkVideos() *videoAnswer {
 	w := findVideos(root.folder, s.now, l.limit)
 	a := &videoAnswer{at: now}
 	a.json, _ = json.Marshal(w.list) // strings and numbers cannot fail
-	if s.serves(root) {              // otherwise the list would be of a folder that was replaced meanwhile
+	// The root may have been replaced during the walk.
+	if s.serves(root) {
 		l.made.Store(a)
 	}
 	if w.partial && !l.partial {
