@@ -26,7 +26,7 @@ var exempt = map[string][]string{
 		"getpid", "gettid", "tgkill", "nanosleep", "sched_yield", "exit", "exit_group", "uname",
 	},
 	"the Go runtime asks for the mode of a descriptor, and goes on without it": {"fcntl"},
-	"fails only for wrong arguments": {"getrusage"},
+	"fails only for wrong arguments":                                           {"getrusage"},
 }
 
 // covered returns the calls that have a row or are exempt.

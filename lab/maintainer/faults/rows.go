@@ -1,7 +1,6 @@
 package faults
 
 import (
-
 	"fourways.example/common/servertest/stages"
 )
 
