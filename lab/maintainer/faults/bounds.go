@@ -123,8 +123,8 @@ func bounds() []group {
 			{what: "tokens of a request that are verified", from: "common/site maxTokens", proof: "TestLogin"},
 			{what: "a list of videos is used again", from: "common/site videoAge", unit: duration, proof: "api-video"},
 			{what: "files and folders in a walk for /api/video", from: "common/site maxWalk", proof: "api-video"},
-			{what: "time of a walk for /api/video", from: "common/site maxWalkTime", unit: duration, proof: "api-video", later: true},
-			{what: "body of a login", from: "common/site maxLogin", unit: size, proof: "api-login-bad-json", later: true},
+			{what: "time of a walk for /api/video", from: "common/site walkTime", unit: duration, proof: "api-video-bounded", later: true},
+			{what: "body of a login", from: "common/site maxLogin", unit: size, proof: "api-login-413", later: true},
 			{what: "opens for a missing name below d folders", text: "in the order of log d", shows: "common/site/place.go sort.Search", proof: "name-missing", later: true},
 		}},
 	}

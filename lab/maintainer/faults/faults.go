@@ -8,7 +8,6 @@
 package faults
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -79,6 +78,9 @@ func (c *Command) Run(ctx context.Context) error {
 		}
 	}
 	got, err := c.try(ctx, repo, all, want)
+	if err != nil && c.Check && got != nil {
+		return errors.Join(err, compare(all, got, want))
+	}
 	if err != nil {
 		return err
 	}
@@ -138,9 +140,6 @@ func (c *Command) try(ctx context.Context, repo *variants.Repo, all []row, want 
 			return nil, err
 		}
 	}
-	if err := checkCensus(c.Stages, filepath.Join(repo.Root, "bin"), root); err != nil {
-		return nil, err
-	}
 	type job struct{ row, stage int }
 	var (
 		mu   sync.Mutex
@@ -179,44 +178,41 @@ func (c *Command) try(ctx context.Context, repo *variants.Repo, all []row, want 
 	}
 	close(work)
 	wg.Wait()
+	if ctx.Err() == nil {
+		errs = append(errs, checkCensus(c.Stages, filepath.Join(repo.Root, "bin"), root))
+	}
 	return got, errors.Join(append(errs, ctx.Err())...)
 }
 
-// settle runs a row against a stage. It repeats a run in which the call did not fail, because the Go scheduler may
-// have moved it to another thread, and one that did not get as far as the fault, because the machine was busy. If there is an expected outcome, a second run may still show it.
+// settle runs a row against a stage, c.Runs times. If the outcomes differ, it returns all of them. If a run does not
+// show the expected outcome, it runs the row once more, because the machine may have been busy; want is "" if nothing
+// is expected.
 func (c *Command) settle(r *row, stage int, bin string, root *docroot.Root, want string) (outcome, call string, err error) {
 	var all []string
-	missed := 0
-	for len(all) < max(c.Runs, 1) {
-		t := trial{row: r, stage: stage, bin: bin, root: root}
-		outcome, called, err := t.run()
-		if (errors.Is(err, errMissed) || errors.Is(err, errBefore)) && missed < 5 {
-			missed++
-			continue
+	runs := max(c.Runs, 1)
+	if want != "" {
+		runs++
+	}
+	for len(all) < runs {
+		outcome, call, err = attempt(r, stage, bin, root)
+		if err != nil || want != "" && outcome == want {
+			return outcome, call, err
 		}
-		if err != nil {
-			return "", "", err
-		}
-		all, call = append(all, outcome), cmp.Or(call, called)
-		if want != "" && outcome == want {
-			return outcome, call, nil
-		}
-		if want != "" && len(all) == c.Runs && c.Runs < 3 {
-			outcome, _, err = t.again()
-			if err == nil {
-				all = append(all, outcome)
-			}
-			if outcome == want {
-				return want, call, nil
-			}
-		}
+		all = append(all, outcome)
 	}
 	slices.Sort(all)
 	return strings.Join(slices.Compact(all), " — or, the outcome varies: "), call, nil
 }
 
-// again runs a new trial of the same row.
-func (t *trial) again() (outcome, call string, err error) {
-	next := trial{row: t.row, stage: t.stage, bin: t.bin, root: t.root}
-	return next.run()
+// attempt runs a row against a stage once. It repeats a run in which the call did not fail, because the Go scheduler
+// may have moved it to another thread, and one that did not get as far as the fault, because the machine was busy.
+func attempt(r *row, stage int, bin string, root *docroot.Root) (outcome, call string, err error) {
+	for range 6 {
+		t := trial{row: r, stage: stage, bin: bin, root: root}
+		outcome, call, err = t.run()
+		if !errors.Is(err, errMissed) && !errors.Is(err, errBefore) {
+			break
+		}
+	}
+	return outcome, call, err
 }
