@@ -129,8 +129,13 @@ func TestFindVideos(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := []video{
-		{".well-known/e.mp4", 5}, {"a.MP4", 1}, {"b.mp4", 2}, {"gr\u00fcn.mp4", 6},
-		{"private.mp4/private/y.mp4", 7}, {"sub/deep/c.mp4", 3}, {"sub/private/d.mp4", 4},
+		{".well-known/e.mp4", 5},
+		{"a.MP4", 1},
+		{"b.mp4", 2},
+		{"gr\u00fcn.mp4", 6},
+		{"private.mp4/private/y.mp4", 7},
+		{"sub/deep/c.mp4", 3},
+		{"sub/private/d.mp4", 4},
 	}
 	w := findVideos(f.site.openFolder, f.clock.now, maxWalk)
 	if diff := cmp.Diff(want, w.list); diff != "" || w.partial {
