@@ -289,7 +289,8 @@ func FuzzDates(f *testing.F) {
 				t.Errorf("%q is formatted as %q, which is parsed as %d, not %d", value, text, again, got)
 			}
 		}
-		if !back && afterDay(value) != strings.Replace(afterDay(d.Format(asctime)), "  ", " 0", 1) {
+		padded := strings.Replace(afterDay(d.Format(asctime)), "  ", " 0", 1) // the day may have two digits in asctime too
+		if !back && !strings.EqualFold(afterDay(value), padded) {
 			t.Errorf("%q is parsed as %v, which has another text in each format", value, d)
 		}
 	})
