@@ -287,23 +287,32 @@ func (c *Conn) endOfStream() {
 	c.refuse(errTruncated)
 }
 
-// parse parses the received bytes further. If a request is complete, parse responds.
+// parse parses the received bytes further. If a request is complete, parse responds to it, and
+// to further requests that have arrived.
 func (c *Conn) parse() {
 	ex := c.ex
-	done, err := ex.parser.Parse(&ex.in)
-	if !ex.account(c.worker.cfg) && err == nil {
-		err = errMemory
-	}
-	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			e = errTruncated
+	for {
+		done, err := ex.parser.Parse(&ex.in)
+		if !ex.account(c.worker.cfg) && err == nil {
+			err = errMemory
 		}
-		c.refuse(e)
-		return
-	}
-	if done {
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) {
+				e = errTruncated
+			}
+			c.refuse(e)
+			return
+		}
+		if !done {
+			break
+		}
 		c.respond()
+		if !c.answerNext() {
+			return
+		}
+	}
+	if c.state == responding { // sentAll calls parse again
 		return
 	}
 	switch ex.parser.phase {

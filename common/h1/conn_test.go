@@ -536,28 +536,30 @@ func TestBudget(t *testing.T) {
 		t.Errorf("sent without a budget: %q", got)
 	}
 	conn.SetBudget(1)
-	if err := serve(conn); err != ErrBudget || conn.Want() != Write {
+	if err := serve(conn); err != ErrBudget || conn.Want() != Read {
 		t.Errorf("the second budget: %v", err)
 	}
-	wantAnswers(t, answers(t, client.here()), "200 GET /a") // the other response is queued
-	conn.SetBudget(2)
+	wantAnswers(t, answers(t, client.here()), "200 GET /a", "200 GET /b") // they share one send
+	conn.SetBudget(1)
 	if err := serve(conn); err != sock.ErrAgain && err != ErrBudget {
 		t.Errorf("the third budget: %v", err)
 	}
-	wantAnswers(t, answers(t, client.here()), "200 GET /b")
-	client.send(strings.Repeat(get("/c"), 50))
+
+	// A response that is larger than onePiece needs two calls.
+	s.cfg.Handler = func(w *Response, _ *Request) { w.Bytes(make([]byte, onePiece+1)) }
+	client.send(strings.Repeat(get("/c"), 4))
 	conn.Ready()
 	budgets := 0
 	for ; ; budgets++ {
-		conn.SetBudget(5)
+		conn.SetBudget(2)
 		if err := serve(conn); err == sock.ErrAgain {
 			break
 		} else if err != ErrBudget {
 			t.Fatal(err)
 		}
 	}
-	if got := len(answers(t, client.here())); got != 50 || budgets != 10 {
-		t.Errorf("%d responses with %d budgets of 5, want 50 with 10", got, budgets)
+	if got := len(answers(t, client.here())); got != 4 || budgets != 4 { // one read and eight writes
+		t.Errorf("%d responses with %d budgets of 2, want 4 with 4", got, budgets)
 	}
 }
 

@@ -3,7 +3,6 @@ package h1
 import (
 	"errors"
 	"runtime/debug"
-	"time"
 
 	"fourways.example/common/sock"
 )
@@ -96,7 +95,8 @@ func (c *Conn) refuse(e *Error) {
 }
 
 // queue turns the described response into bytes: the head, and as many parts of the body
-// as fit into onePiece together with the head.
+// as fit into onePiece together with the head. If responses are queued already, the bytes
+// follow theirs.
 func (c *Conn) queue() {
 	ex, w := c.ex, c.worker
 	res, req := &ex.res, &ex.req
@@ -104,12 +104,16 @@ func (c *Conn) queue() {
 		res.Status = 200
 	}
 	c.closing = c.closing || res.close || req.close || w.cfg.stopping()
-	ex.out = res.appendHead(ex.out[:0], w.date(), c.closing, req.keep10)
-	ex.outSent, ex.part, ex.sent = 0, 0, 0
+	if c.state != responding {
+		ex.out, ex.texts, ex.kept = ex.out[:0], ex.texts[:0], ex.kept[:0]
+		ex.outSent, ex.sent, ex.answers = 0, 0, 0
+	}
+	ex.queued, ex.part = len(ex.out), 0
+	ex.out = res.appendHead(ex.out, w.date(), c.closing, req.keep10)
 	if req.Method == HEAD || res.Status == 204 || res.Status == 304 {
 		res.dropBody()
 	}
-	for ex.part < len(res.parts) && len(ex.out)+int(res.parts[ex.part].n) <= onePiece {
+	for ex.part < len(res.parts) && len(ex.out)-ex.queued+int(res.parts[ex.part].n) <= onePiece {
 		p := &res.parts[ex.part]
 		if p.file != nil {
 			break
@@ -203,20 +207,24 @@ func (c *Conn) sentAll() {
 		return
 	}
 	c.log(false)
-	ex.res.reset()
+	begun := ex.res.Status == 0 // the parser has read a part of the next request
 	if c.closing || c.worker.cfg.stopping() {
-		c.leave(c.unread())
+		unread := c.unread()
+		if begun {
+			unread++
+		}
+		c.leave(unread)
 		return
 	}
-	ex.in.Discard()
-	ex.parser.Reset(&ex.req, &ex.in)
+	if !begun {
+		ex.nextRequest()
+	}
 	if c.bulky {
 		c.enter(settling) // the idle time begins when the client has the whole response
 	} else {
 		c.enter(idle)
 	}
-	if len(ex.in.Unread()) > 0 {
-		ex.began = now()
+	if begun || len(ex.in.Unread()) > 0 {
 		c.parse()
 		return
 	}
@@ -298,22 +306,4 @@ func (c *Conn) closeWhenAcked() {
 		return
 	}
 	c.enter(unheard)
-}
-
-// log writes the response under way to the access log. cut says that it was not sent
-// completely.
-func (c *Conn) log(cut bool) {
-	logger := c.worker.cfg.Log
-	if logger == nil {
-		return
-	}
-	ex := c.ex
-	e := &c.worker.entry
-	*e = Entry{
-		Peer: c.sock.Peer, Time: time.Now(), Took: time.Duration(now() - ex.began),
-		Method: ex.req.bytes(ex.req.method), Target: ex.req.Target(), Version: ex.req.bytes(ex.req.version),
-		Status: ex.res.Status, Bytes: ex.sent, Cut: cut,
-	}
-	logger.Log(e)
-	*e = Entry{} // otherwise the worker would keep the request's memory alive until the next entry
 }

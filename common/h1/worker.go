@@ -49,12 +49,16 @@ type exchange struct {
 	req    Request
 	res    Response
 
-	out     []byte // the response head, and as much of the body as onePiece allows
+	out     []byte // the response head, and as much of the body as onePiece allows; before it, responses to earlier requests
 	outSent int    // bytes of out that were sent
-	part    int    // the index of the first part of res that was not sent completely
-	sent    int64  // bytes of this response that the kernel took
-	began   int64  // when the first byte of the request arrived, in the time of now()
-	memory  int64  // the bytes that this exchange has added to Config.memory
+	queued  int    // where the response begins in out
+	answers int    // how many responses are before it
+	texts   []byte // methods, targets and versions of their requests, for the log
+	kept    []answered
+	part    int   // the index of the first part of res that was not sent completely
+	sent    int64 // bytes of the queued responses that the kernel took
+	began   int64 // when the first byte of the request arrived, in the time of now()
+	memory  int64 // the bytes that this exchange has added to Config.memory
 }
 
 // borrow returns the exchange of the connection. If the connection has none, borrow takes
@@ -100,6 +104,9 @@ func (ex *exchange) shrink() {
 	}
 	if cap(ex.out) > keepBuffer {
 		ex.out = nil
+	}
+	if cap(ex.texts) > baseBuffer {
+		ex.texts = nil
 	}
 	if cap(ex.res.arena) > keepBuffer {
 		ex.res.arena = nil
