@@ -170,15 +170,15 @@ const (
 // seems to be more than 50 years in the future is in the past (RFC 9110 §5.6.7).
 func parseDate(b []byte, now time.Time) (unix int64, ok bool) {
 	switch {
-	case digitsAs(b, h1.IMFFixdate):
+	case shaped(b, h1.IMFFixdate):
 		t, err := time.Parse(h1.IMFFixdate, string(b))
 		return t.Unix(), err == nil
-	case digitsAs(b, asctime):
+	case shaped(b, asctime):
 		t, err := time.Parse(asctime, string(b))
 		return t.Unix(), err == nil
 	}
 	_, rest, _ := bytes.Cut(b, []byte(","))
-	if !digitsAs(rest, rfc850[len("Monday,"):]) {
+	if !shaped(rest, rfc850[len("Monday,"):]) {
 		return 0, false
 	}
 	t, err := time.Parse(rfc850, string(b))
@@ -194,16 +194,21 @@ func parseDate(b []byte, now time.Time) (unix int64, ok bool) {
 	return t.Unix(), true
 }
 
-// digitsAs reports whether b has its digits at the same places as layout. time.Parse also
-// accepts fractions of a second, an hour of one digit, and several spaces instead of one;
-// HTTP does not. In place of an underscore, b may have a digit or not.
-func digitsAs(b []byte, layout string) bool {
-	digit := func(c byte) bool { return '0' <= c && c <= '9' }
+// shaped reports whether b has its digits and spaces at the same places as layout. time.Parse
+// also accepts fractions of a second, an hour of one digit, and other numbers of spaces; HTTP
+// does not. In place of an underscore, b may have a digit or a space.
+func shaped(b []byte, layout string) bool {
 	if len(b) != len(layout) {
 		return false
 	}
 	for i, c := range b {
-		if layout[i] != '_' && digit(c) != digit(layout[i]) {
+		digit, space := '0' <= c && c <= '9', c == ' '
+		switch want := layout[i]; {
+		case want == '_':
+			if !digit && !space {
+				return false
+			}
+		case digit != ('0' <= want && want <= '9'), space != (want == ' '):
 			return false
 		}
 	}
