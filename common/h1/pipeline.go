@@ -31,14 +31,6 @@ func (c *Conn) answerNext() bool {
 	return true
 }
 
-// nextRequest forgets the request and its response. The parser then reads the next request.
-func (ex *exchange) nextRequest() {
-	ex.res.reset()
-	ex.in.Discard()
-	ex.parser.Reset(&ex.req, &ex.in)
-	ex.began = now()
-}
-
 // keepForLog keeps what the log needs of the response that was queued last.
 func (ex *exchange) keepForLog(log Logger) {
 	if log == nil {

@@ -231,6 +231,14 @@ func (c *Conn) sentAll() {
 	c.returnExchange()
 }
 
+// nextRequest forgets the request and its response. The parser then reads the next request.
+func (ex *exchange) nextRequest() {
+	ex.res.reset()
+	ex.in.Discard()
+	ex.parser.Reset(&ex.req, &ex.in)
+	ex.began = now()
+}
+
 // leave ends the connection after its last response. unread is how many bytes have come
 // after the last request.
 //
