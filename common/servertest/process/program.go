@@ -91,13 +91,13 @@ func (p *Program) Begin(c Config) (*Server, error) {
 		}
 		c.Port = port
 	}
-	s, err := p.begin(c)
+	s, err := p.begin(c, silent)
 	chosen := c.Port != 0
 	if !chosen && (errors.Is(err, errNoPort) || p.Guest != nil && errors.Is(err, errAtStart)) {
 		if c.Port, err = FreePort(); err != nil {
 			return nil, err
 		}
-		if s, err = p.begin(c); err == nil {
+		if s, err = p.begin(c, true); err == nil {
 			p.mu.Lock()
 			p.silent = true
 			p.mu.Unlock()
@@ -111,7 +111,7 @@ var (
 	errAtStart = errors.New("it exits at start")
 )
 
-func (p *Program) begin(c Config) (*Server, error) {
+func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	args := []string{"-p", strconv.Itoa(c.Port)}
 	if c.Root != "" {
 		args = append(args, "-R", c.Root)
@@ -142,7 +142,7 @@ func (p *Program) begin(c Config) (*Server, error) {
 	s.Guest.announce(s)
 	err := s.Guest.started(s)
 	if err == nil {
-		err = s.await()
+		err = s.await(silent)
 	}
 	if errors.Is(err, errAtStart) && s.Cmd.ProcessState != nil {
 		err = fmt.Errorf("%w: %v", err, s.Cmd.ProcessState)
@@ -157,8 +157,8 @@ func (p *Program) begin(c Config) (*Server, error) {
 }
 
 // await waits until the server listens. It makes no connection to find out: an iterative server
-// could serve no other client meanwhile.
-func (s *Server) await() error {
+// could serve no other client meanwhile. silent says that the start line is not expected to name the port.
+func (s *Server) await(silent bool) error {
 	if s.Port == 0 {
 		if !s.Stdout.Await(2*time.Second, func(out string) bool { return strings.Contains(out, "\n") }) {
 			if s.Exited() {
@@ -187,9 +187,13 @@ func (s *Server) await() error {
 	}
 	// The start line goes through a queue, so it may come after the socket listens. A guest need
 	// not print one, and neither does a server whose stdout is somewhere else.
-	bound = 100 * time.Millisecond
-	if s.Guest == nil && s.Cmd.Stdout == s.Stdout {
-		bound = Patience
+	bound = Patience
+	switch {
+	case s.Guest == nil && s.Cmd.Stdout == s.Stdout:
+	case s.Guest != nil && !silent:
+		bound = 2 * time.Second // as above, where the line must name the port
+	default:
+		bound = 100 * time.Millisecond
 	}
 	s.Stdout.Await(bound, func(out string) bool { return strings.Contains(out, "\n") })
 	s.Start, _, _ = strings.Cut(s.Stdout.String(), "\n")
