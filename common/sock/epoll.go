@@ -59,7 +59,8 @@ const shortWait = 10
 
 // Wait is epoll_wait(2). It waits until a descriptor is ready, or for the given time, or
 // forever if that is negative. It returns how many events it has written to events. If a
-// signal interrupts the wait, Wait returns 0, and the caller computes its time-out again.
+// signal interrupts the wait, Wait may return 0 early, and the caller computes its time-out
+// again.
 func (e *Epoll) Wait(events []unix.EpollEvent, wait time.Duration) (int, error) {
 	limit := milliseconds(wait)
 	short := limit
@@ -68,7 +69,7 @@ func (e *Epoll) Wait(events []unix.EpollEvent, wait time.Duration) (int, error) 
 	}
 	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
 		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(short), 0, 0)
-	if n == 0 && errno == 0 && short != limit {
+	if short != limit && (errno == unix.EINTR || n == 0 && errno == 0) {
 		if limit > 0 {
 			limit -= short
 		}
