@@ -51,30 +51,19 @@ func (e *Epoll) ctl(op, fd int, events uint32, tag uint64) error {
 // Tag returns the tag of an event, which Add or Mod has set.
 func Tag(ev *unix.EpollEvent) uint64 { return uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32 }
 
-// shortWait is how long Wait waits without telling the Go scheduler, in milliseconds. To tell
-// it, and to get the processor back afterwards, costs more CPU time than the wait itself if
-// events come often. A thread that waits like this keeps its Go processor from others, so it
-// must not be for long. The scheduler interrupts a thread after 10 ms anyway.
-const shortWait = 10
-
 // Wait is epoll_wait(2). It waits until a descriptor is ready, or for the given time, or
 // forever if that is negative. It returns how many events it has written to events. If a
-// signal interrupts the wait, Wait may return 0 early, and the caller computes its time-out
-// again.
+// signal interrupts the wait, Wait returns 0, and the caller computes its time-out again.
 func (e *Epoll) Wait(events []unix.EpollEvent, wait time.Duration) (int, error) {
-	limit := milliseconds(wait)
-	short := limit
-	if limit < 0 || limit > shortWait {
-		short = shortWait
-	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
-		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(short), 0, 0)
-	if short != limit && (errno == unix.EINTR || n == 0 && errno == 0) {
-		if limit > 0 {
-			limit -= short
-		}
+	var n uintptr
+	var errno unix.Errno
+	if wait == 0 {
+		// The call cannot block, see Conn.Read.
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
+			uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
+	} else {
 		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
-			uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(limit), 0, 0)
+			uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(milliseconds(wait)), 0, 0)
 	}
 	switch errno {
 	case 0:
