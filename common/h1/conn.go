@@ -231,9 +231,6 @@ func (c *Conn) receive(r io.Reader) (n int, err error) {
 	case n == 0:
 		c.endOfStream()
 	default:
-		if ex.began == 0 {
-			ex.began = now()
-		}
 		c.parse()
 	}
 	return n, nil
@@ -292,6 +289,9 @@ func (c *Conn) endOfStream() {
 func (c *Conn) parse() {
 	ex := c.ex
 	for {
+		if ex.began == 0 {
+			ex.began = now()
+		}
 		done, err := ex.parser.Parse(&ex.in)
 		if !ex.account(c.worker.cfg) && err == nil {
 			err = errMemory

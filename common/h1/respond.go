@@ -30,7 +30,7 @@ func (c *Conn) answerExpectation() {
 	}
 	// The client may have sent the body before the answer arrives, or omit it. So the bytes
 	// after the head may be a body or a request.
-	c.closing, c.refused = true, true
+	c.ex.res.refused = true
 	c.queue()
 }
 
@@ -59,9 +59,6 @@ func (c *Conn) respond() {
 	} else {
 		c.handle()
 	}
-	if ex.res.refused {
-		c.closing, c.refused = true, true
-	}
 	c.queue()
 }
 
@@ -89,8 +86,7 @@ func (c *Conn) refuse(e *Error) {
 		c.leave(c.unread())
 		return
 	}
-	c.ex.res.Error(e.Status, e.Reason)
-	c.closing, c.refused = true, true
+	c.ex.res.Refuse(e.Status, e.Reason)
 	c.queue()
 }
 
@@ -103,7 +99,8 @@ func (c *Conn) queue() {
 	if res.Status == 0 {
 		res.Status = 200
 	}
-	c.closing = c.closing || res.close || req.close || w.cfg.stopping()
+	c.refused = c.refused || res.refused
+	c.closing = c.closing || c.refused || res.close || req.close || w.cfg.stopping()
 	if c.state != responding {
 		ex.out, ex.texts, ex.kept = ex.out[:0], ex.texts[:0], ex.kept[:0]
 		ex.outSent, ex.sent, ex.answers = 0, 0, 0
@@ -236,7 +233,7 @@ func (ex *exchange) nextRequest() {
 	ex.res.reset()
 	ex.in.Discard()
 	ex.parser.Reset(&ex.req, &ex.in)
-	ex.began = now()
+	ex.began = 0
 }
 
 // leave ends the connection after its last response. unread is how many bytes have come

@@ -59,7 +59,7 @@ type exchange struct {
 	texts   []byte     // the methods, targets and versions of their requests, one after another
 	part    int        // the index of the first part of res that was not sent completely
 	sent    int64      // bytes of the queued responses that the kernel took
-	began   int64      // when the first byte of the request arrived, in the time of now()
+	began   int64      // when the first byte of the request arrived, in the time of now(); 0 before it
 	memory  int64      // the bytes that this exchange has added to Config.memory
 }
 
