@@ -116,10 +116,7 @@ func (c *Command) selected() ([]row, error) {
 }
 
 // A result has the outcomes of a row by stage. A stage without the row, or that does not make the call, has none.
-type result struct {
-	calls    map[string]bool // the calls that failed
-	outcomes map[int]string
-}
+type result struct{ outcomes map[int]string }
 
 // try runs all rows against the stages.
 func (c *Command) try(ctx context.Context, repo *variants.Repo, all []row, want map[string]map[int]string) ([]result, error) {
@@ -149,20 +146,18 @@ func (c *Command) try(ctx context.Context, repo *variants.Repo, all []row, want 
 		got  = make([]result, len(all))
 	)
 	for i := range got {
-		got[i] = result{map[string]bool{}, map[int]string{}}
+		got[i] = result{map[int]string{}}
 	}
 	for range max(c.Jobs, 1) {
 		wg.Go(func() {
 			for j := range work {
 				r := &all[j.row]
 				bin := filepath.Join(repo.Root, "bin", stages.Dirs[j.stage])
-				outcome, call, err := c.settle(r, j.stage, bin, root, want[r.key()][j.stage])
+				outcome, err := c.settle(r, j.stage, bin, root, want[r.key()][j.stage])
 				mu.Lock()
-				switch {
-				case err == nil:
+				if err == nil {
 					got[j.row].outcomes[j.stage] = outcome
-					got[j.row].calls[call] = true
-				case !r.absent || !errors.Is(err, errMissed):
+				} else {
 					errs = append(errs, fmt.Errorf("stage %d: %s: %w", j.stage, r.key(), err))
 				}
 				mu.Unlock()
@@ -187,32 +182,32 @@ func (c *Command) try(ctx context.Context, repo *variants.Repo, all []row, want 
 // settle runs a row against a stage, c.Runs times. If the outcomes differ, it returns all of them. If a run does not
 // show the expected outcome, it runs the row once more, because the machine may have been busy; want is "" if nothing
 // is expected.
-func (c *Command) settle(r *row, stage int, bin string, root *docroot.Root, want string) (outcome, call string, err error) {
+func (c *Command) settle(r *row, stage int, bin string, root *docroot.Root, want string) (outcome string, err error) {
 	var all []string
 	runs := max(c.Runs, 1)
 	if want != "" {
 		runs++
 	}
 	for len(all) < runs {
-		outcome, call, err = attempt(r, stage, bin, root)
+		outcome, err = attempt(r, stage, bin, root)
 		if err != nil || want != "" && outcome == want {
-			return outcome, call, err
+			return outcome, err
 		}
 		all = append(all, outcome)
 	}
 	slices.Sort(all)
-	return strings.Join(slices.Compact(all), " — or, the outcome varies: "), call, nil
+	return strings.Join(slices.Compact(all), " — or, the outcome varies: "), nil
 }
 
 // attempt runs a row against a stage once. It repeats a run in which the call did not fail, because the Go scheduler
 // may have moved it to another thread, and one that did not get as far as the fault, because the machine was busy.
-func attempt(r *row, stage int, bin string, root *docroot.Root) (outcome, call string, err error) {
+func attempt(r *row, stage int, bin string, root *docroot.Root) (outcome string, err error) {
 	for range 6 {
 		t := trial{row: r, stage: stage, bin: bin, root: root}
-		outcome, call, err = t.run()
+		outcome, err = t.run()
 		if !errors.Is(err, errMissed) && !errors.Is(err, errBefore) {
 			break
 		}
 	}
-	return outcome, call, err
+	return outcome, err
 }

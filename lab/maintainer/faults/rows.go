@@ -25,7 +25,7 @@ const (
 	onRoot     place = "the root"
 )
 
-// A row is a system call, what it is for, and an error with which it fails.
+// A row is one fault: a system call, the purpose of the call, and the error that it returns.
 type row struct {
 	call   string   // names for strace, separated by ", ": older and newer calls for the same purpose
 	what   string   // what the server does
@@ -41,8 +41,6 @@ type row struct {
 	lost   int        // descriptors that the fault itself leaves open: a close(2) that did not happen
 	dies   bool       // the server prints its start line before the call that ends it
 	quick  bool       // a part of the short form, which CI runs
-	// absent is true if the server may not make the call at all: it depends on the version of Go or of the kernel.
-	absent bool
 
 	before func(t *trial) error  // connects the victim and brings it to the point before the fault
 	act    func(t *trial) string // causes the call, and returns what is seen
@@ -90,8 +88,8 @@ func startRows() []row {
 		{call: "faccessat2", what: "may the root be read?", errors: []string{"ENOSYS"}},
 		{call: opens, what: "open the root", errors: []string{"EMFILE", "ENFILE", "ENOMEM", "EIO"}, on: onRoot},
 		{call: opens, what: "open /proc/loadavg", errors: []string{"ENOENT", "EACCES", "EMFILE"}, on: "/proc/loadavg"},
-		{call: "openat2", what: "probe for openat2", errors: []string{"ENOSYS"}, absent: true},
-		{call: "openat2", what: "probe for openat2", errors: []string{"EPERM"}, absent: true},
+		{call: "openat2", what: "probe for openat2", errors: []string{"ENOSYS"}},
+		{call: "openat2", what: "probe for openat2", errors: []string{"EPERM"}},
 		{call: "readlinkat", what: "find the real path of the root", errors: []string{"ENOENT", "EACCES", "ENOMEM"}, quick: true},
 		{call: "pipe2", what: "make the pipe that announces the stop", errors: []string{"EMFILE", "ENFILE"}, quick: true},
 		{call: "getrlimit, prlimit64", what: "ask for the limit on descriptors", errors: []string{"EPERM"}},

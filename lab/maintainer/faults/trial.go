@@ -56,12 +56,11 @@ var errMissed = errors.New("the call was not made")
 // errBefore means that the server did not serve as it must before the fault.
 var errBefore = errors.New("before the fault")
 
-// run runs the trial. It returns the outcome for the table and the name of the call that failed. The error is
-// errMissed if nothing failed.
-func (t *trial) run() (outcome, call string, err error) {
+// run runs the trial. It returns the outcome for the table. The error is errMissed if no call failed.
+func (t *trial) run() (outcome string, err error) {
 	dir, err := os.MkdirTemp("", "faults-")
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	defer func() { _ = os.RemoveAll(dir) }()
 	t.dir = dir
@@ -98,19 +97,18 @@ func (t *trial) begin(wrap ...string) error {
 var exited = regexp.MustCompile(`(?s)exits at start: (exit status \d+|signal: [a-z ]+).*?\n\t\| ([^\n]*)`)
 
 // runStart starts the server with the fault. If the server starts, it must serve and stop.
-func (t *trial) runStart() (outcome, call string, err error) {
+func (t *trial) runStart() (outcome string, err error) {
 	out := filepath.Join(t.dir, "calls")
 	err = t.begin(append([]string{"strace", "-D", "-qq"}, t.injection().flags(out)...)...)
 	if err != nil {
 		m := exited.FindStringSubmatch(err.Error())
 		if m == nil {
-			return "", "", err
+			return "", err
 		}
-		n, call := hits(out)
-		if n < t.row.times() {
-			return "", "", errMissed
+		if hits(out) < t.row.times() {
+			return "", errMissed
 		}
-		return fmt.Sprintf("the server does not start: %s, `%s`", m[1], t.plain(m[2])), call, nil
+		return fmt.Sprintf("the server does not start: %s, `%s`", m[1], t.plain(m[2])), nil
 	}
 	defer t.server.Kill()
 	seen := "the server starts"
@@ -124,11 +122,10 @@ func (t *trial) runStart() (outcome, call string, err error) {
 	}
 	if err != nil && t.row.dies { // it listens before it fails, so Begin may have succeeded
 		state, _, _ := t.server.Wait(patience)
-		n, call := hits(out)
-		if n < t.row.times() {
-			return "", "", errMissed
+		if hits(out) < t.row.times() {
+			return "", errMissed
 		}
-		return fmt.Sprintf("the server does not start: %s, `%s`", state, t.plain(t.server.Stderr.String())), call, nil
+		return fmt.Sprintf("the server does not start: %s, `%s`", state, t.plain(t.server.Stderr.String())), nil
 	}
 	if err != nil {
 		t.finding("serves no client: %v", err)
@@ -136,11 +133,10 @@ func (t *trial) runStart() (outcome, call string, err error) {
 	if err := t.server.Stop(); err != nil {
 		t.finding("does not stop: %v", err)
 	}
-	n, call := hits(out)
-	if n < t.row.times() {
-		return "", "", errMissed
+	if hits(out) < t.row.times() {
+		return "", errMissed
 	}
-	return seen + t.notes() + t.complaints(), call, nil
+	return seen + t.notes() + t.complaints(), nil
 }
 
 // notes returns what the start line says after the address.
@@ -153,29 +149,29 @@ func (t *trial) notes() string {
 }
 
 // runServing makes calls of a server fail that serves already.
-func (t *trial) runServing() (outcome, call string, err error) {
+func (t *trial) runServing() (outcome string, err error) {
 	if err := t.begin(); err != nil {
-		return "", "", err
+		return "", err
 	}
 	defer t.server.Kill()
 	if err := t.prepare(); err != nil {
-		return "", "", fmt.Errorf("%w: %w", errBefore, err)
+		return "", fmt.Errorf("%w: %w", errBefore, err)
 	}
 	tracer, err := attach(t.server.PID(), t.injection(), t.dir)
 	if err != nil {
-		return "", "", err
+		return "", err
 	}
 	seen := t.row.act(t)
 	if !t.server.Exited() && !t.row.global {
 		t.othersAreServed("during the fault")
 	}
 	tracer.detach()
-	n, call := hits(tracer.out)
+	n := hits(tracer.out)
 	if n >= spinning {
 		t.finding("repeats the call %d times or more", spinning)
 	}
 	if n < t.row.times() {
-		return "", "", errMissed
+		return "", errMissed
 	}
 	if t.row.phase == serving && !t.server.Exited() {
 		t.recovers()
@@ -184,7 +180,7 @@ func (t *trial) runServing() (outcome, call string, err error) {
 		state, _, _ := t.server.Wait(time.Second)
 		seen = strings.TrimPrefix(seen+"; the server ends: "+state, "; ")
 	}
-	return seen + t.complaints(), call, nil
+	return seen + t.complaints(), nil
 }
 
 // prepare brings the server and its clients to the point at which the fault comes.
@@ -352,13 +348,14 @@ func (c *client) ask() error {
 	return nil
 }
 
-// get sends a request and returns what is different from an answer with the status; "" means nothing.
+// get sends a request and reads the response. It returns "" if the response has the expected status, and otherwise
+// what the client saw.
 func (c *client) get(target string, status int, fields ...string) string {
 	c.send(wire.Request("GET", target, "", fields...))
 	return c.read(status)
 }
 
-// read reads a response and returns what is different from an answer with the status; "" means nothing.
+// read is get for a request that was sent already.
 func (c *client) read(status int) string {
 	_ = c.conn.SetReadDeadline(time.Now().Add(patience))
 	_, err := c.r.Peek(1)
