@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
-	"path/filepath"
 	"sync"
 	"text/tabwriter"
 	"time"
@@ -31,12 +29,9 @@ type Command struct {
 // Run applies one kind of load after another to one server and prints a table. It returns an error if a request of
 // the normal client failed, or if the server does not return descriptors or memory.
 func (c *Command) Run(ctx context.Context) error {
-	path, err := filepath.Abs(c.Exec)
+	path, err := process.Executable(c.Exec)
 	if err != nil {
 		return err
-	}
-	if _, err := exec.LookPath(path); err != nil {
-		return fmt.Errorf("--exec: %w (`make build` puts the servers into bin/)", err)
 	}
 	dir, err := os.MkdirTemp("", "hostile")
 	if err != nil {
@@ -103,7 +98,7 @@ func (c *Command) one(ctx context.Context, s *process.Server, l load) (*result, 
 	if !kernel.Eventually(process.Patience, func() bool { return s.Connections() == 0 }) {
 		return nil, errors.New("connections are open before the load")
 	}
-	r.files[0], r.memory[0] = files(s), s.Memory("RssAnon")
+	r.files[0], r.memory[0] = len(s.FDs()), s.Memory("RssAnon")
 
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
@@ -121,7 +116,7 @@ func (c *Command) one(ctx context.Context, s *process.Server, l load) (*result, 
 			stop()
 		case <-time.After(100 * time.Millisecond):
 			r.clients = max(r.clients, int(crowd.open.Load()))
-			r.files[1], r.memory[1] = max(r.files[1], files(s)), max(r.memory[1], s.Memory("RssAnon"))
+			r.files[1], r.memory[1] = max(r.files[1], len(s.FDs())), max(r.memory[1], s.Memory("RssAnon"))
 		}
 	}
 	normal.Wait()
@@ -129,10 +124,10 @@ func (c *Command) one(ctx context.Context, s *process.Server, l load) (*result, 
 
 	start := time.Now()
 	kernel.Eventually(calm, func() bool {
-		return s.Connections() == 0 && files(s) <= r.files[0] && s.Memory("RssAnon") <= r.allowed()
+		return s.Connections() == 0 && len(s.FDs()) <= r.files[0] && s.Memory("RssAnon") <= r.allowed()
 	})
 	r.returning = time.Since(start)
-	r.files[2], r.memory[2] = files(s), s.Memory("RssAnon")
+	r.files[2], r.memory[2] = len(s.FDs()), s.Memory("RssAnon")
 	return r, nil
 }
 
@@ -157,15 +152,6 @@ func (r *result) failure() error {
 			r.load.name, r.memory[2]>>10, calm, r.memory[0]>>10, r.allowed()>>10))
 	}
 	return errors.Join(errs...)
-}
-
-// files returns how many descriptors the server has open.
-func files(s *process.Server) int {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/fd", s.PID()))
-	if err != nil {
-		return 0
-	}
-	return len(entries)
 }
 
 // print prints the results as a Markdown table.

@@ -2,7 +2,6 @@ package hostile
 
 import (
 	"context"
-	"fmt"
 	"io"
 	"net"
 	"strings"
@@ -107,7 +106,7 @@ func (c *crowd) start(ctx context.Context, clients int) {
 		c.all.Go(func() {
 			for ctx.Err() == nil {
 				dialing <- struct{}{}
-				conn, err := dial(ctx, c.server, i)
+				conn, err := c.dial(i)
 				<-dialing
 				if err != nil {
 					c.failed.CompareAndSwap(nil, &err)
@@ -139,17 +138,8 @@ func (c *crowd) err() error {
 // wait waits until all clients have left.
 func (c *crowd) wait() { c.all.Wait() }
 
-// dial connects hostile client number i, from one of several addresses so that the ports suffice. Its window is
-// small.
-func dial(ctx context.Context, s *process.Server, i int) (conn, error) {
-	d := net.Dialer{
-		Timeout:   process.Patience,
-		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i%8))},
-		Control:   small,
-	}
-	c, err := d.DialContext(ctx, "tcp4", s.Addr())
-	if err != nil {
-		return nil, fmt.Errorf("connect: %w", err)
-	}
-	return c.(conn), nil
+// dial connects hostile client number i, from one of several addresses so that the ports suffice. Its window is small,
+// so that most of a large response stays in the server.
+func (c *crowd) dial(i int) (conn, error) {
+	return c.server.Dial(process.DialOptions{RecvBuf: 4096, From: net.IPv4(127, 0, 0, byte(2+i%8))})
 }

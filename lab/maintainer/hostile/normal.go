@@ -9,10 +9,7 @@ import (
 	"math"
 	"net"
 	"slices"
-	"syscall"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"fourways.example/common/servertest/docroot"
 	"fourways.example/common/servertest/process"
@@ -139,13 +136,4 @@ func warmUp(s *process.Server) error {
 		return errors.Join(fmt.Errorf("big.bin: %d bytes of the response", n), err)
 	}
 	return nil
-}
-
-// small gives a socket a small receive buffer, so that most of a large response stays in the server.
-func small(_, _ string, raw syscall.RawConn) error {
-	var failed error
-	err := raw.Control(func(fd uintptr) {
-		failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, 4096)
-	})
-	return errors.Join(err, failed)
 }
