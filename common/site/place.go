@@ -13,15 +13,16 @@ import (
 // even if its path is a link elsewhere. It compares the real paths of the file and of the
 // root, because the root may have been moved since it was opened.
 func (r *root) fileInPrivate(f *os.File) (bool, error) {
-	dir, err := realPath(r.dir)
-	if err != nil {
-		return false, err
+	dir, path, err := r.realPaths(f)
+	return err == nil && inPrivate(dir, path), err
+}
+
+// realPaths returns the real paths of the root and of an open file.
+func (r *root) realPaths(f *os.File) (dir, path string, err error) {
+	if dir, err = realPath(r.dir); err == nil {
+		path, err = realPath(f)
 	}
-	path, err := realPath(f)
-	if err != nil {
-		return false, err
-	}
-	return inPrivate(dir, path), nil
+	return dir, path, err
 }
 
 // inPrivate reports whether path is the folder "private" of root or in that folder. A path

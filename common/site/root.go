@@ -63,7 +63,8 @@ func openRootBy(name string, probe func(dir *os.File) (works bool, err error)) (
 	return r, nil
 }
 
-// stat opens the folder once more, as for any file beneath it, and returns its status.
+// stat returns the status of the folder. It opens the folder in the same way as a file beneath
+// it, so it fails if this user may not enter the folder.
 func (r *root) stat(st *unix.Stat_t) error {
 	f, err := r.open(".", unix.O_PATH|unix.O_DIRECTORY)
 	if err != nil {
@@ -85,7 +86,7 @@ func beneathWorks(fd int, err error) (bool, error) {
 	return true, os.NewSyscallError("close", unix.Close(fd))
 }
 
-// open opens a name beneath the root. flags are those of open(2).
+// open opens a file or a folder beneath the root. flags are those of open(2).
 func (r *root) open(name string, flags int) (*os.File, error) {
 	if r.walker != nil {
 		return r.walker.OpenFile(name, flags, 0)
@@ -105,12 +106,9 @@ func (r *root) folder(name string) (*os.File, error) {
 	if err != nil || name == "." {
 		return f, err
 	}
-	top, err := realPath(r.dir)
-	if err == nil {
-		var path string
-		if path, err = realPath(f); err == nil && path != strings.TrimSuffix(top, "/")+"/"+name {
-			err = fs.ErrNotExist
-		}
+	dir, path, err := r.realPaths(f)
+	if err == nil && path != strings.TrimSuffix(dir, "/")+"/"+name {
+		err = fs.ErrNotExist
 	}
 	if err != nil {
 		_ = f.Close()

@@ -625,28 +625,21 @@ func uncertainAnswers(t *T) {
 			c.WantKept()
 		})
 	}
-	t.Sub("the body has begun", func(t *T) {
-		c := t.Dial()
-		c.Send(waiting("PUT", "/plain.txt", "Content-Length: 5") + "h")
-		c.AwaitRead()
-		c.WantSilence(20 * time.Millisecond)
-		c.Send("ello").Want(405)
-		c.WantKept()
-	})
-	t.Sub("no Expect", func(t *T) {
-		c := t.Dial()
-		c.Send("PUT /plain.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n")
-		c.AwaitRead()
-		c.WantSilence(20 * time.Millisecond)
-		c.Send("hello").Want(405)
-		c.WantKept()
-	})
-	t.Sub("HTTP/1.0", func(t *T) {
-		c := t.Dial()
-		c.Send("PUT /plain.txt HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n")
-		c.AwaitRead()
-		c.WantSilence(20 * time.Millisecond)
-		c.Send("hello").Want(405)
-		c.WantEnd()
-	})
+	for _, r := range []struct {
+		name, first, rest string
+		end               func(*Client)
+	}{
+		{"the body has begun", waiting("PUT", "/plain.txt", "Content-Length: 5") + "h", "ello", (*Client).WantKept},
+		{"no Expect", "PUT /plain.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n", "hello", (*Client).WantKept},
+		{"HTTP/1.0", "PUT /plain.txt HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", "hello", (*Client).WantEnd},
+	} {
+		t.Sub(r.name, func(t *T) {
+			c := t.Dial()
+			c.Send(r.first)
+			c.AwaitRead()
+			c.WantSilence(20 * time.Millisecond)
+			c.Send(r.rest).Want(405)
+			r.end(c)
+		})
+	}
 }

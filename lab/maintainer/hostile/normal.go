@@ -62,11 +62,7 @@ func ask(ctx context.Context, s *process.Server) latencies {
 		}
 		var err error
 		if n%2 == 0 {
-			var c net.Conn
-			if c, err = net.DialTimeout("tcp4", s.Addr(), bound); err == nil {
-				err = get(c)
-				_ = c.Close()
-			}
+			err = getOnce(s)
 		} else {
 			if kept == nil {
 				kept, err = net.DialTimeout("tcp4", s.Addr(), bound)
@@ -110,16 +106,20 @@ func get(c net.Conn) error {
 	return nil
 }
 
+// getOnce asks for the small file on a new connection.
+func getOnce(s *process.Server) error {
+	c, err := net.DialTimeout("tcp4", s.Addr(), bound)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return get(c)
+}
+
 // warmUp makes the requests of all loads once and reads the responses.
 func warmUp(s *process.Server) error {
 	for range 100 {
-		c, err := net.DialTimeout("tcp4", s.Addr(), bound)
-		if err != nil {
-			return err
-		}
-		err = get(c)
-		_ = c.Close()
-		if err != nil {
+		if err := getOnce(s); err != nil {
 			return err
 		}
 	}
