@@ -21,7 +21,8 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 		if !ok {
 			return cfg.Stop.Err()
 		}
-		handle(w.Open(s), cfg)
+		conn := w.Open(s)
+		handle(&conn, cfg)
 	}
 }
 

@@ -55,7 +55,8 @@ func work(queue <-chan sock.Conn, cfg *cli.Config) {
 	runtime.LockOSThread()
 	w := cfg.HTTP.NewWorker()
 	for s := range queue {
-		handle(w.Open(s), cfg)
+		conn := w.Open(s)
+		handle(&conn, cfg)
 	}
 }
 

@@ -18,6 +18,7 @@ import (
 	"fourways.example/common/deadline"
 	"fourways.example/common/h1"
 	"fourways.example/common/inbox"
+	"fourways.example/common/slotmap"
 	"fourways.example/common/sock"
 	"golang.org/x/sys/unix"
 )
@@ -62,7 +63,7 @@ func acceptAll(l *sock.Listener, loops []*loop, cfg *cli.Config) {
 			return
 		}
 		to := slices.MinFunc(loops, func(a, b *loop) int { return cmp.Compare(a.open.Load(), b.open.Load()) })
-		to.push(to.worker.Open(s))
+		to.push(&client{conn: to.worker.Open(s), fd: -1})
 	}
 }
 
@@ -70,10 +71,10 @@ const (
 	batch  = 256 // the most events that one epoll_wait reports
 	budget = 16  // system calls for one connection before the loop serves the others
 	slack  = 4   // how many more clients one loop may have than another
-	share  = 64  // the most clients that a loop gives away before it serves the rest again
+	share  = 64  // the most clients that a loop adopts, or gives away, before it serves the others again
 )
 
-// The tag of an event is one of these constants, or else a client's number.
+// The tag of an event is one of these constants, or else a client's key.
 const (
 	inboxTag = iota
 	stopTag
@@ -85,21 +86,20 @@ type loop struct {
 	loops    []*loop // all loops; the list is complete before the first loop runs
 	worker   *h1.Worker
 	epoll    *sock.Epoll
-	clients  map[uint64]*client // by number
-	number   uint64             // the number of the newest client
+	clients  slotmap.Map[client]
 	timeouts *deadline.Set[*client]
-	lost     bool                   // a client has left since the last call of balance
-	open     atomic.Int64           // number of clients, with those in the inbox; any thread may use it
-	inbox    *inbox.Inbox[*h1.Conn] // connections handed to this loop; any thread may use it
+	lost     bool                  // a client has left since the last call of balance
+	open     atomic.Int64          // number of clients, with those in the inbox; any thread may use it
+	inbox    *inbox.Inbox[*client] // clients handed to this loop; any thread may use it
 }
 
 // client is a connection in a loop.
 type client struct {
-	// number is the tag of the client's events. Unlike a descriptor, a number is never used
-	// again: an event may be for a client that was closed earlier in the same batch.
-	number  uint64
-	conn    *h1.Conn
-	fd      int     // the descriptor in the epoll set, or -1 if the set does not have it
+	// key is the client's key in clients, and the tag of its events. Unlike a descriptor, a key
+	// is never used again: an event may be for a client that was closed earlier in the batch.
+	key     uint64
+	conn    h1.Conn
+	fd      int     // the descriptor in the epoll set, or -1 if the set has none
 	want    h1.Want // what the epoll set watches for
 	timeout deadline.Entry[*client]
 }
@@ -110,18 +110,18 @@ func newLoop(loops []*loop, cfg *cli.Config) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := inbox.New[*h1.Conn]()
+	in, err := inbox.New[*client]()
 	if err != nil {
 		return nil, err
 	}
 	return &loop{
 		cfg: cfg, loops: loops, worker: cfg.HTTP.NewWorker(), epoll: epoll,
-		clients: make(map[uint64]*client), number: stopTag, timeouts: deadline.NewSet[*client](h1.Classes), inbox: in,
+		timeouts: deadline.NewSet[*client](h1.Classes), inbox: in,
 	}, cmp.Or(epoll.Add(in.FD(), unix.EPOLLIN, inboxTag), epoll.Add(cfg.Stop.FD(), unix.EPOLLIN, stopTag))
 }
 
-// push hands a connection to the loop. Any thread may call it.
-func (l *loop) push(c *h1.Conn) {
+// push hands a client to the loop. Any thread may call it.
+func (l *loop) push(c *client) {
 	l.open.Add(1)
 	l.inbox.Put(c)
 }
@@ -163,7 +163,7 @@ func (l *loop) wait(events []unix.EpollEvent) int {
 
 // event handles the event with this tag.
 func (l *loop) event(tag uint64) {
-	if c := l.clients[tag]; c != nil {
+	if c := l.clients.Get(tag); c != nil {
 		c.conn.Ready()
 		l.handle(c)
 	} else if tag == stopTag {
@@ -171,19 +171,12 @@ func (l *loop) event(tag uint64) {
 	} // else it is the inbox, which adopt empties, or a client that was closed
 }
 
-// adopt serves the connections in the inbox. It reports whether they were the last.
+// adopt serves clients in the inbox for the first time: a client's request has often arrived
+// already. It reports whether they were the last.
 func (l *loop) adopt() (last bool) {
-	accepted, last := l.inbox.Take()
-	for _, conn := range accepted {
-		l.number++
-		c := &client{number: l.number, conn: conn, fd: conn.FD()}
-		c.timeout.Value = c
-		l.clients[c.number] = c
-		if err := l.epoll.Add(c.fd, unix.EPOLLIN, c.number); err != nil {
-			l.cfg.Warn("cannot watch a connection: %v; it is closed", err)
-			l.drop(c)
-			continue
-		}
+	clients, last := l.inbox.Take(share)
+	for _, c := range clients {
+		c.key, c.timeout.Value = l.clients.Put(c.conn.FD(), c), c
 		l.handle(c)
 	}
 	return last
@@ -192,26 +185,30 @@ func (l *loop) adopt() (last bool) {
 // watch tells the epoll set which event the client waits for, if any, and arms its
 // time-out.
 func (l *loop) watch(c *client) {
-	if c.conn.FD() < 0 {
+	fd, want, set := c.conn.FD(), c.conn.Want(), l.epoll.Mod
+	if fd != c.fd {
 		l.unwatch(c)
-	} else if want := c.conn.Want(); want != c.want {
+		set = l.epoll.Add
+	}
+	if fd >= 0 && (fd != c.fd || want != c.want) {
 		events := uint32(unix.EPOLLIN)
 		if want == h1.Write {
 			events = unix.EPOLLOUT
 		}
-		if err := l.epoll.Mod(c.fd, events, c.number); err != nil {
+		if err := set(fd, events, c.key); err != nil {
 			l.cfg.Warn("cannot watch a connection: %v; it is closed", err)
 			l.drop(c)
 			return
 		}
-		c.want = want
+		c.fd, c.want = fd, want
 	}
 	class, at := c.conn.Deadline()
 	l.timeouts.Push(int(class), &c.timeout, at)
 }
 
 // drop closes a client. The loop forgets the client first, because the kernel may give
-// the closed descriptor to the next connection at once.
+// the closed descriptor to the next connection at once. The kernel also takes a closed
+// descriptor out of the epoll set.
 func (l *loop) drop(c *client) {
 	l.forget(c)
 	c.conn.Close()
@@ -226,11 +223,10 @@ func (l *loop) unwatch(c *client) {
 	}
 }
 
-// forget takes a client out of the loop.
+// forget takes a client out of the loop, but not out of the epoll set.
 func (l *loop) forget(c *client) {
-	l.unwatch(c)
 	c.timeout.Remove()
-	delete(l.clients, c.number)
+	l.clients.Delete(c.key)
 	l.open.Add(-1)
 	l.lost = true
 }
@@ -239,7 +235,7 @@ func (l *loop) forget(c *client) {
 // have not sent a request. The others are closed after their responses.
 func (l *loop) stop() {
 	l.epoll.Del(l.cfg.Stop.FD()) // a level-triggered set would report it forever
-	for _, c := range l.clients {
+	for c := range l.clients.All() {
 		c.conn.Ready()
 		l.handle(c)
 	}
@@ -270,8 +266,9 @@ func (l *loop) balance() {
 			if idle == nil || !idle.Value.conn.Move(other.worker) {
 				break
 			}
+			l.unwatch(idle.Value)
 			l.forget(idle.Value)
-			other.push(idle.Value.conn)
+			other.push(idle.Value)
 		}
 	}
 	for _, other := range l.loops {
@@ -288,7 +285,7 @@ func (l *loop) surplus(other *loop) int64 { return l.open.Load() - other.open.Lo
 // accept returns the next connection; ok is false once the server stops. The failure of a
 // single accept does not stop the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	l.Wait() // acquire a slot only for a waiting client: the other acceptor may need the last free slot
+	l.Gather() // acquire a slot only for a waiting client: the other acceptor may need the last free slot
 	if !cfg.Conns.Acquire() {
 		return s, false
 	}
@@ -313,7 +310,7 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 // handle serves a client until it would have to wait, or its budget is used up.
 func (l *loop) handle(c *client) {
 	c.conn.SetBudget(budget)
-	switch err := serve(c.conn); err {
+	switch err := serve(&c.conn); err {
 	case sock.ErrAgain, h1.ErrBudget:
 		l.watch(c)
 	default: // the connection is over, or an error has ended it

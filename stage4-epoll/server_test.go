@@ -56,7 +56,7 @@ func TestLacks(t *testing.T) {
 func TestStopAnswersArrivedRequest(t *testing.T) {
 	cfg := newConfig(t)
 	l, client := newLoops(t, cfg, 1)[0], newClient(t, cfg)
-	l.push(l.worker.Open(client.server))
+	push(l, client.server)
 	l.adopt() // finds nothing to read
 	client.send("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	cfg.Stop.Begin()
@@ -64,8 +64,8 @@ func TestStopAnswersArrivedRequest(t *testing.T) {
 	if got := client.received(); !strings.HasPrefix(got, "HTTP/1.1 200 ") || !strings.HasSuffix(got, "\r\n\r\nok") {
 		t.Errorf("got %q", got)
 	}
-	if len(l.clients) != 0 || l.open.Load() != 0 {
-		t.Errorf("%d clients are left, and open is %d; want 0", len(l.clients), l.open.Load())
+	if n := len(clientsOf(l)); n != 0 || l.open.Load() != 0 {
+		t.Errorf("%d clients are left, and open is %d; want 0", n, l.open.Load())
 	}
 }
 
@@ -90,7 +90,7 @@ func TestBalanceWakesOnce(t *testing.T) {
 		if !alike.inbox.Sleep() {
 			t.Errorf("round %d: the loop with %d more clients is woken", i, slack)
 		}
-		more.inbox.Take()
+		more.inbox.Take(share)
 	}
 }
 
@@ -102,9 +102,9 @@ func TestBalanceIsBounded(t *testing.T) {
 	loops := newLoops(t, cfg, 2)
 	more, few := loops[0], loops[1]
 	for range clients {
-		more.push(more.worker.Open(newClient(t, cfg).server))
+		push(more, newClient(t, cfg).server)
 	}
-	more.adopt()
+	adoptAll(more)
 	for _, want := range []int64{share, clients/2 - slack/2} {
 		more.balance()
 		if got := few.open.Load(); got != want || more.open.Load() != clients-want {
@@ -115,8 +115,8 @@ func TestBalanceIsBounded(t *testing.T) {
 		}
 		more.adopt()
 	}
-	few.adopt()
-	if n := len(few.clients); n != clients/2-slack/2 {
+	adoptAll(few)
+	if n := len(clientsOf(few)); n != clients/2-slack/2 {
 		t.Errorf("the other loop has %d clients, want %d", n, clients/2-slack/2)
 	}
 }
@@ -130,7 +130,7 @@ func TestWatchFails(t *testing.T) {
 		if err := unix.SetsockoptInt(c.server.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096); err != nil {
 			t.Fatal(err)
 		}
-		l.push(l.worker.Open(c.server))
+		push(l, c.server)
 	}
 	l.adopt()
 	if err := l.epoll.Del(bad.server.FD()); err != nil { // without the loop's knowledge
@@ -139,14 +139,14 @@ func TestWatchFails(t *testing.T) {
 	for _, c := range []*pair{bad, good} {
 		c.send("GET /server.go HTTP/1.1\r\nHost: localhost\r\n\r\n") // the response is larger than the send queue
 	}
-	for _, c := range l.clients {
+	for _, c := range clientsOf(l) {
 		c.conn.Ready()
 		l.handle(c)
 	}
-	if len(l.clients) != 1 || l.open.Load() != 1 {
-		t.Errorf("%d clients are left, want only the one that can be watched", len(l.clients))
+	if n := len(clientsOf(l)); n != 1 || l.open.Load() != 1 {
+		t.Errorf("%d clients are left, want only the one that can be watched", n)
 	}
-	for _, c := range l.clients {
+	for _, c := range clientsOf(l) {
 		if c.conn.FD() != good.server.FD() || c.want != h1.Write {
 			t.Errorf("the client that is left has descriptor %d and wants %v", c.conn.FD(), c.want)
 		}
@@ -161,7 +161,7 @@ func TestShed(t *testing.T) {
 	l := newLoops(t, cfg, 1)[0]
 	underWay, first, second, third := newClient(t, cfg), newClient(t, cfg), newClient(t, cfg), newClient(t, cfg)
 	for _, c := range []*pair{underWay, first, second, third} {
-		l.push(l.worker.Open(c.server))
+		push(l, c.server)
 		l.adopt()
 	}
 	underWay.send("GET /heal")
@@ -217,6 +217,18 @@ func (p *pair) open() bool {
 	_, err := unix.Read(p.fd, make([]byte, 1))
 	return err == unix.EAGAIN
 }
+
+// push hands a new connection to a loop.
+func push(l *loop, s sock.Conn) { l.push(&client{conn: l.worker.Open(s), fd: -1}) }
+
+// adoptAll lets a loop adopt all clients in its inbox.
+func adoptAll(l *loop) {
+	for l.adopt(); !l.inbox.Sleep(); l.adopt() {
+	}
+}
+
+// clientsOf returns a loop's clients.
+func clientsOf(l *loop) []*client { return slices.Collect(l.clients.All()) }
 
 // newLoops makes loops that no thread runs: the test calls their methods.
 func newLoops(t *testing.T, cfg *cli.Config, n int) []*loop {

@@ -160,5 +160,5 @@ func pair(t testing.TB, cfg *h1.Config, nonblocking bool) (*h1.Conn, int) {
 		conn.Close()
 		unix.Close(fds[1])
 	})
-	return conn, fds[1]
+	return &conn, fds[1]
 }

@@ -124,7 +124,8 @@ func (s *setup) pair() (*Conn, *client) {
 		}
 	}
 	peer := netip.MustParseAddrPort("192.0.2.1:1234")
-	return s.worker.Open(sock.FromFD(fds[0], peer, s.nonblocking)), s.client(fds[1])
+	c := s.worker.Open(sock.FromFD(fds[0], peer, s.nonblocking))
+	return &c, s.client(fds[1])
 }
 
 // tcp is like pair, but over TCP on the loopback interface, where the kernel counts the
@@ -156,7 +157,8 @@ func (s *setup) tcp(sendTimeout time.Duration) (*Conn, *client) {
 	}
 	accepted, err := l.Accept(flags)
 	must(err)
-	return s.worker.Open(accepted), s.client(fd)
+	c := s.worker.Open(accepted)
+	return &c, s.client(fd)
 }
 
 // client is the client's end of a connection. It has a deadline, so that no test hangs.

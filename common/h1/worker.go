@@ -37,8 +37,8 @@ func (cfg *Config) NewWorker() *Worker { return &Worker{cfg: cfg} }
 
 // Open returns a Conn that speaks HTTP on an accepted connection. Its idle time-out begins
 // now. Open may be called from any thread.
-func (w *Worker) Open(s sock.Conn) *Conn {
-	return &Conn{sock: s, worker: w, since: now()}
+func (w *Worker) Open(s sock.Conn) Conn {
+	return Conn{sock: s, worker: w, since: now()}
 }
 
 // An exchange is the memory for one request and its response. An idle connection has no

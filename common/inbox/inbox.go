@@ -14,7 +14,7 @@ import (
 //		if b.Sleep() {
 //			… epoll_wait(2) without a time limit …
 //		}
-//		values, closed := b.Take()
+//		values, closed := b.Take(100)
 //		…
 //	}
 //
@@ -26,7 +26,7 @@ type Inbox[T any] struct {
 	mu     sync.Mutex // guards the fields below
 	values []T        // in the order of Put
 	closed bool       // Close was called
-	news   bool       // Put, Close or Wake was called since the last Take
+	news   bool       // Take has left values, or Put, Close or Wake was called since
 	asleep bool       // the owner waits, or is going to wait: the next change must wake it
 	woken  bool       // wake was written and is not cleared yet
 }
@@ -68,7 +68,7 @@ func (b *Inbox[T]) change(f func()) {
 }
 
 // Sleep announces that the owner is going to wait. It returns false if the owner must not
-// wait, because Put, Close or Wake was called since the last Take.
+// wait, because the last Take has left values, or Put, Close or Wake was called since.
 func (b *Inbox[T]) Sleep() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -76,9 +76,9 @@ func (b *Inbox[T]) Sleep() bool {
 	return b.asleep
 }
 
-// Take empties the inbox and returns its values. closed reports that no more values will
-// come. Only the owner may call it.
-func (b *Inbox[T]) Take() (values []T, closed bool) {
+// Take takes up to n values out of the inbox, in the order of Put. closed reports that no
+// more values will come. Only the owner may call it.
+func (b *Inbox[T]) Take(n int) (values []T, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	if b.woken {
@@ -86,7 +86,11 @@ func (b *Inbox[T]) Take() (values []T, closed bool) {
 			panic(err) // reading the counter does not fail
 		}
 	}
-	values = b.values
-	b.values, b.news, b.asleep, b.woken = nil, false, false, false
+	b.asleep, b.woken = false, false
+	if len(b.values) > n {
+		values, b.values, b.news = b.values[:n], b.values[n:], true
+		return values, false
+	}
+	values, b.values, b.news = b.values, nil, false
 	return values, b.closed
 }

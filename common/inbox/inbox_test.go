@@ -35,7 +35,7 @@ func TestAwakeOwnerIsNotWoken(t *testing.T) {
 	if b.Sleep() {
 		t.Error("Sleep: true with two values in the inbox")
 	}
-	values, closed := b.Take()
+	values, closed := b.Take(3)
 	if diff := cmp.Diff([]int{1, 2}, values); diff != "" || closed {
 		t.Errorf("Take: closed %v, values (-want +got):\n%s", closed, diff)
 	}
@@ -60,7 +60,7 @@ func TestSleepingOwnerIsWokenOnce(t *testing.T) {
 			if !readable(t, b) {
 				t.Error("the descriptor is not readable: the owner would not wake")
 			}
-			if _, closed := b.Take(); closed != (name == "Close") {
+			if _, closed := b.Take(3); closed != (name == "Close") {
 				t.Errorf("closed = %v", closed)
 			}
 			if readable(t, b) {
@@ -96,7 +96,7 @@ func TestNothingIsLost(t *testing.T) {
 				t.Fatalf("poll: %d, %v: no change wakes the owner", n, err)
 			}
 		}
-		values, closed := b.Take()
+		values, closed := b.Take(3)
 		for _, v := range values {
 			if seen[v] || v%each != next[v/each] {
 				t.Fatalf("value %d comes twice or out of order", v)

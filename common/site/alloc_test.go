@@ -53,7 +53,8 @@ func newPair(tb testing.TB, s *Site) *pair {
 		Handler: s.Handle, IdleTimeout: time.Minute, HeaderTimeout: time.Minute,
 		BodyTimeout: time.Minute, WriteTimeout: time.Minute,
 	}
-	p := &pair{cfg.NewWorker().Open(accepted), client, make([]byte, 256<<10)}
+	conn := cfg.NewWorker().Open(accepted)
+	p := &pair{&conn, client, make([]byte, 256<<10)}
 	tb.Cleanup(func() {
 		_ = p.conn.Close()
 		_ = unix.Close(client)

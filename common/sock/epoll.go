@@ -51,17 +51,28 @@ func (e *Epoll) ctl(op, fd int, events uint32, tag uint64) error {
 // Tag returns the tag of an event, which Add or Mod has set.
 func Tag(ev *unix.EpollEvent) uint64 { return uint64(uint32(ev.Fd)) | uint64(uint32(ev.Pad))<<32 }
 
+// shortWait is how long a thread may wait in the kernel without telling the Go scheduler, which
+// costs more than many a system call. Meanwhile the thread keeps its Go processor, so only the
+// threads of an event loop and of its acceptors, which have processors of their own, wait in
+// this way. The scheduler can stop such a thread: its signal ends the wait. After a shorter
+// time, the timer of the kernel would cost what the short wait saves.
+const shortWait = 10 * time.Millisecond
+
 // Wait is epoll_wait(2). It waits until a descriptor is ready, or for the given time, or
 // forever if that is negative. It returns how many events it has written to events. If a
 // signal interrupts the wait, Wait returns 0, and the caller computes its time-out again.
+// The first shortWait of the wait is a call of its own.
 func (e *Epoll) Wait(events []unix.EpollEvent, wait time.Duration) (int, error) {
-	var n uintptr
-	var errno unix.Errno
-	if wait == 0 {
-		// The call cannot block, see Conn.Read.
-		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
-			uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), 0, 0, 0)
-	} else {
+	first := wait
+	if wait < 0 || wait > shortWait {
+		first = shortWait
+	}
+	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
+		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(milliseconds(first)), 0, 0)
+	if n == 0 && errno == 0 && first != wait {
+		if wait > 0 {
+			wait -= first
+		}
 		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
 			uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(milliseconds(wait)), 0, 0)
 	}

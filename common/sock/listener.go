@@ -14,8 +14,9 @@ import (
 // Listener is a TCP socket for accepting connections. [Socket] makes one, and
 // [Listener.Listen] makes it listen.
 type Listener struct {
-	fd     int
-	family int // unix.AF_INET or unix.AF_INET6
+	fd       int
+	family   int // unix.AF_INET or unix.AF_INET6
+	accepted int // connections since the last time Gather has waited
 }
 
 // Socket is socket(2). It makes a TCP socket of the given family, unix.AF_INET or
@@ -25,7 +26,7 @@ func Socket(family int) (*Listener, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("socket", err)
 	}
-	return &Listener{fd, family}, nil
+	return &Listener{fd: fd, family: family}, nil
 }
 
 // ReuseAddr sets SO_REUSEADDR, see socket(7). After a stop, a new server can bind the port
@@ -110,6 +111,46 @@ func (l *Listener) Wait() {
 	_, _ = Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, -1)
 }
 
+const (
+	// many is how many connections must have come since the last wait for Gather to pause.
+	many = 8
+	// pause is how long Gather then lets connections gather, before it waits for one.
+	pause = 500 * time.Microsecond
+)
+
+// Gather is Wait for an acceptor that hands connections to other threads. When connections
+// come in quick succession, to put the acceptor to sleep and to wake it for each of them costs
+// more than to accept it. So if at least 8 connections were accepted since the last wait, and
+// no other waits yet, Gather first pauses for 500 µs. Several connections then wait, and one
+// wake-up is enough for them. A connection that comes alone is accepted at once.
+func (l *Listener) Gather() {
+	if l.poll(0) {
+		return
+	}
+	if l.accepted >= many {
+		sleep(pause)
+	}
+	l.accepted = 0
+	if !l.poll(shortWait) {
+		l.Wait()
+	}
+}
+
+// poll reports whether a connection waits to be accepted, or comes within d. It returns early
+// if a signal comes. See shortWait for why it does not tell the Go scheduler about the call.
+func (l *Listener) poll(d time.Duration) bool {
+	fd := unix.PollFd{Fd: int32(l.fd), Events: unix.POLLIN}
+	wait := unix.NsecToTimespec(int64(d))
+	n, _, errno := unix.RawSyscall6(unix.SYS_PPOLL, uintptr(unsafe.Pointer(&fd)), 1, uintptr(unsafe.Pointer(&wait)), 0, 0, 0)
+	return n > 0 && errno == 0
+}
+
+// sleep is nanosleep(2). A signal ends it early. d must be shorter than shortWait.
+func sleep(d time.Duration) {
+	wait := unix.NsecToTimespec(int64(d))
+	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&wait)), 0, 0)
+}
+
 // Accept is accept4(2). It waits for a connection and returns it. flags is 0 or
 // unix.SOCK_NONBLOCK. See [ClassifyAcceptError] for its errors.
 //
@@ -126,6 +167,7 @@ func (l *Listener) Accept(flags int) (Conn, error) {
 	if errno != 0 {
 		return Conn{}, callError("accept4", errno)
 	}
+	l.accepted++
 	return Conn{Peer: rawAddrPort(&sa), fd: int32(fd), nonblocking: flags&unix.SOCK_NONBLOCK != 0}, nil
 }
 
