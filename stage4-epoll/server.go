@@ -117,7 +117,7 @@ func newLoop(loops []*loop, cfg *cli.Config) (*loop, error) {
 	return &loop{
 		cfg: cfg, loops: loops, worker: cfg.HTTP.NewWorker(), epoll: epoll,
 		timeouts: deadline.NewSet[*client](h1.Classes), inbox: in,
-	}, cmp.Or(epoll.Add(in.FD(), unix.EPOLLIN, inboxTag), epoll.Add(cfg.Stop.FD(), unix.EPOLLIN, stopTag))
+	}, cmp.Or(epoll.Add(in.FD(), unix.EPOLLIN|unix.EPOLLET, inboxTag), epoll.Add(cfg.Stop.FD(), unix.EPOLLIN, stopTag))
 }
 
 // push hands a client to the loop. Any thread may call it.

@@ -28,7 +28,6 @@ type Inbox[T any] struct {
 	closed bool       // Close was called
 	news   bool       // Take has left values, or Put, Close or Wake was called since
 	asleep bool       // the owner waits, or is going to wait: the next change must wake it
-	woken  bool       // wake was written and is not cleared yet
 }
 
 // New returns an empty inbox.
@@ -40,8 +39,9 @@ func New[T any]() (*Inbox[T], error) {
 	return &Inbox[T]{wake: wake}, nil
 }
 
-// FD returns the descriptor for the owner's epoll set. It is readable from the time when the
-// sleeping owner is woken until Take.
+// FD returns the descriptor for the owner's epoll set. The set must watch it edge-triggered
+// (EPOLLIN|EPOLLET). It then reports each change that wakes the owner once, and nobody needs to
+// read the descriptor, which stays readable.
 func (b *Inbox[T]) FD() int { return b.wake.FD() }
 
 // Put adds a value. Any thread may call it.
@@ -53,14 +53,15 @@ func (b *Inbox[T]) Close() { b.change(func() { b.closed = true }) }
 // Wake wakes the owner without a value. Any thread may call it.
 func (b *Inbox[T]) Wake() { b.change(func() {}) }
 
-// change calls f, and wakes the owner if it sleeps.
+// change calls f, and wakes the owner if it sleeps. It wakes the owner after it has unlocked mu:
+// otherwise the owner would at once wait for mu.
 func (b *Inbox[T]) change(f func()) {
 	b.mu.Lock()
-	defer b.mu.Unlock()
 	f()
-	b.news = true
-	if b.asleep {
-		b.asleep, b.woken = false, true
+	asleep := b.asleep
+	b.news, b.asleep = true, false
+	b.mu.Unlock()
+	if asleep {
 		if err := b.wake.Wake(); err != nil {
 			panic(err) // a write fails only if the counter reaches 2^64-1
 		}
@@ -81,12 +82,7 @@ func (b *Inbox[T]) Sleep() bool {
 func (b *Inbox[T]) Take(n int) (values []T, closed bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if b.woken {
-		if err := b.wake.Clear(); err != nil {
-			panic(err) // reading the counter does not fail
-		}
-	}
-	b.asleep, b.woken = false, false
+	b.asleep = false
 	if len(b.values) > n {
 		values, b.values, b.news = b.values[:n], b.values[n:], true
 		return values, false
