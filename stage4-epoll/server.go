@@ -58,12 +58,19 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 // goes to the loop that has the fewest.
 func acceptAll(l *sock.Listener, loops []*loop, cfg *cli.Config) {
 	for {
-		s, ok := accept(l, cfg)
+		s, ok := accept(l, loops, cfg)
 		if !ok {
 			return
 		}
 		to := slices.MinFunc(loops, func(a, b *loop) int { return cmp.Compare(a.open.Load(), b.open.Load()) })
-		to.push(&client{conn: to.worker.Open(s), fd: -1})
+		to.push(&client{conn: to.worker.Open(s)})
+	}
+}
+
+// flush wakes the loops that have new clients in their inboxes.
+func flush(loops []*loop) {
+	for _, l := range loops {
+		l.inbox.Flush()
 	}
 }
 
@@ -99,8 +106,7 @@ type client struct {
 	// is never used again: an event may be for a client that was closed earlier in the batch.
 	key     uint64
 	conn    h1.Conn
-	fd      int     // the descriptor in the epoll set, or -1 if the set has none
-	want    h1.Want // what the epoll set watches for
+	watched sock.Watched // what the epoll set watches for this client
 	timeout deadline.Entry[*client]
 }
 
@@ -120,7 +126,7 @@ func newLoop(loops []*loop, cfg *cli.Config) (*loop, error) {
 	}, cmp.Or(epoll.Add(in.FD(), unix.EPOLLIN|unix.EPOLLET, inboxTag), epoll.Add(cfg.Stop.FD(), unix.EPOLLIN, stopTag))
 }
 
-// push hands a client to the loop. Any thread may call it.
+// push hands a client to the loop. Any thread may call it, and must call flush later.
 func (l *loop) push(c *client) {
 	l.open.Add(1)
 	l.inbox.Put(c)
@@ -147,14 +153,13 @@ func (l *loop) work() {
 	}
 }
 
-// wait waits for events and returns how many there are. It first asks without waiting:
-// under load there usually are some, and a call that cannot block is cheaper, because it
-// bypasses the Go scheduler.
+// wait waits for events and returns how many there are. It only polls if the inbox has news.
 func (l *loop) wait(events []unix.EpollEvent) int {
-	n, err := l.epoll.Wait(events, 0)
-	if n == 0 && err == nil && l.inbox.Sleep() {
-		n, err = l.epoll.Wait(events, l.timeouts.Timeout(time.Now()))
+	timeout := time.Duration(0)
+	if l.inbox.Sleep() {
+		timeout = l.timeouts.Timeout(time.Now())
 	}
+	n, err := l.epoll.Wait(events, timeout)
 	if err != nil {
 		panic(err) // epoll_wait(2) fails only if the program is wrong
 	}
@@ -185,22 +190,14 @@ func (l *loop) adopt() (last bool) {
 // watch tells the epoll set which event the client waits for, if any, and arms its
 // time-out.
 func (l *loop) watch(c *client) {
-	fd, want, set := c.conn.FD(), c.conn.Want(), l.epoll.Mod
-	if fd != c.fd {
-		l.unwatch(c)
-		set = l.epoll.Add
+	events := uint32(unix.EPOLLIN)
+	if c.conn.Want() == h1.Write {
+		events = unix.EPOLLOUT
 	}
-	if fd >= 0 && (fd != c.fd || want != c.want) {
-		events := uint32(unix.EPOLLIN)
-		if want == h1.Write {
-			events = unix.EPOLLOUT
-		}
-		if err := set(fd, events, c.key); err != nil {
-			l.cfg.Warn("cannot watch a connection: %v; it is closed", err)
-			l.drop(c)
-			return
-		}
-		c.fd, c.want = fd, want
+	if err := l.epoll.Watch(&c.watched, c.conn.FD(), events, c.key); err != nil {
+		l.cfg.Warn("cannot watch a connection: %v; it is closed", err)
+		l.drop(c)
+		return
 	}
 	class, at := c.conn.Deadline()
 	l.timeouts.Push(int(class), &c.timeout, at)
@@ -213,14 +210,6 @@ func (l *loop) drop(c *client) {
 	l.forget(c)
 	c.conn.Close()
 	l.cfg.Conns.Release()
-}
-
-// unwatch takes a client's descriptor out of the epoll set.
-func (l *loop) unwatch(c *client) {
-	if c.fd >= 0 {
-		l.epoll.Del(c.fd)
-		c.fd = -1
-	}
 }
 
 // forget takes a client out of the loop, but not out of the epoll set.
@@ -266,10 +255,11 @@ func (l *loop) balance() {
 			if idle == nil || !idle.Value.conn.Move(other.worker) {
 				break
 			}
-			l.unwatch(idle.Value)
+			l.epoll.Unwatch(&idle.Value.watched)
 			l.forget(idle.Value)
 			other.push(idle.Value)
 		}
+		other.inbox.Flush()
 	}
 	for _, other := range l.loops {
 		if l.lost && other.surplus(l) > slack {
@@ -284,8 +274,11 @@ func (l *loop) surplus(other *loop) int64 { return l.open.Load() - other.open.Lo
 
 // accept returns the next connection; ok is false once the server stops. The failure of a
 // single accept does not stop the server: see sock.ClassifyAcceptError.
-func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
-	l.Gather() // acquire a slot only for a waiting client: the other acceptor may need the last free slot
+func accept(l *sock.Listener, loops []*loop, cfg *cli.Config) (s sock.Conn, ok bool) {
+	if !l.Waiting() {
+		flush(loops)
+		l.Gather() // acquire a slot only for a waiting client: the other acceptor may need the last free slot
+	}
 	if !cfg.Conns.Acquire() {
 		return s, false
 	}
@@ -302,6 +295,7 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 			return s, false
 		case sock.BackOff:
 			cfg.Warn("cannot accept: %v; trying again", err)
+			flush(loops)
 			time.Sleep(50 * time.Millisecond)
 		}
 	}

@@ -147,8 +147,8 @@ func TestWatchFails(t *testing.T) {
 		t.Errorf("%d clients are left, want only the one that can be watched", n)
 	}
 	for _, c := range clientsOf(l) {
-		if c.conn.FD() != good.server.FD() || c.want != h1.Write {
-			t.Errorf("the client that is left has descriptor %d and wants %v", c.conn.FD(), c.want)
+		if c.conn.FD() != good.server.FD() || c.conn.Want() != h1.Write {
+			t.Errorf("the client that is left has descriptor %d and wants %v", c.conn.FD(), c.conn.Want())
 		}
 	}
 }
@@ -219,7 +219,7 @@ func (p *pair) open() bool {
 }
 
 // push hands a new connection to a loop.
-func push(l *loop, s sock.Conn) { l.push(&client{conn: l.worker.Open(s), fd: -1}) }
+func push(l *loop, s sock.Conn) { l.push(&client{conn: l.worker.Open(s)}) }
 
 // adoptAll lets a loop adopt all clients in its inbox.
 func adoptAll(l *loop) {

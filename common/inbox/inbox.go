@@ -19,7 +19,8 @@ import (
 //	}
 //
 // The inbox wakes the owner only if the owner sleeps. An owner that is awake calls Take
-// anyway, so adding a value then needs no system call.
+// anyway, so adding a value then needs no system call. A thread that adds several values wakes
+// the owner once, after the last.
 type Inbox[T any] struct {
 	wake *sock.Eventfd
 
@@ -27,7 +28,7 @@ type Inbox[T any] struct {
 	values []T        // in the order of Put
 	closed bool       // Close was called
 	news   bool       // Take has left values, or Put, Close or Wake was called since
-	asleep bool       // the owner waits, or is going to wait: the next change must wake it
+	asleep bool       // the owner waits, or is going to wait, and nobody has woken it
 }
 
 // New returns an empty inbox.
@@ -44,24 +45,37 @@ func New[T any]() (*Inbox[T], error) {
 // read the descriptor, which stays readable.
 func (b *Inbox[T]) FD() int { return b.wake.FD() }
 
-// Put adds a value. Any thread may call it.
-func (b *Inbox[T]) Put(v T) { b.change(func() { b.values = append(b.values, v) }) }
+// Put adds a value. A sleeping owner takes it after Flush. Any thread may call it.
+func (b *Inbox[T]) Put(v T) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.values = append(b.values, v)
+	b.news = true
+}
+
+// Flush wakes the owner if values were put since the last Take. Any thread may call it.
+func (b *Inbox[T]) Flush() { b.wakeIf(func() bool { return b.news }) }
 
 // Close tells the owner that no more values come. Any thread may call it.
-func (b *Inbox[T]) Close() { b.change(func() { b.closed = true }) }
+func (b *Inbox[T]) Close() {
+	b.wakeIf(func() bool {
+		b.closed = true
+		return true
+	})
+}
 
 // Wake wakes the owner without a value. Any thread may call it.
-func (b *Inbox[T]) Wake() { b.change(func() {}) }
+func (b *Inbox[T]) Wake() { b.wakeIf(func() bool { return true }) }
 
-// change calls f, and wakes the owner if it sleeps. It wakes the owner after it has unlocked mu:
-// otherwise the owner would at once wait for mu.
-func (b *Inbox[T]) change(f func()) {
+// wakeIf wakes a sleeping owner if news, which it calls under the lock, returns true. It wakes
+// the owner after it has released the lock, for which the owner would wait otherwise.
+func (b *Inbox[T]) wakeIf(news func() bool) {
 	b.mu.Lock()
-	f()
-	asleep := b.asleep
-	b.news, b.asleep = true, false
+	b.news = news() || b.news
+	wake := b.asleep && b.news
+	b.asleep = b.asleep && !wake
 	b.mu.Unlock()
-	if asleep {
+	if wake {
 		if err := b.wake.Wake(); err != nil {
 			panic(err) // a write fails only if the counter reaches 2^64-1
 		}

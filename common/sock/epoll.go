@@ -37,6 +37,48 @@ func (e *Epoll) Mod(fd int, events uint32, tag uint64) error {
 // Del is epoll_ctl(2) with EPOLL_CTL_DEL. The set no longer watches fd.
 func (e *Epoll) Del(fd int) error { return e.ctl(unix.EPOLL_CTL_DEL, fd, 0, 0) }
 
+// Watched is what a set watches for one connection. The zero value says that it watches
+// nothing.
+type Watched struct {
+	fd     int32 // the descriptor plus 1, or 0
+	events uint32
+}
+
+// Watch makes the set watch fd for events, and nothing else for this connection. It makes a
+// system call only if w says that the set does not do so yet. If fd is negative, the set
+// watches nothing. tag must always be the same for one connection.
+func (e *Epoll) Watch(w *Watched, fd int, events uint32, tag uint64) error {
+	now := Watched{int32(fd) + 1, events}
+	if fd < 0 {
+		now = Watched{}
+	}
+	if now == *w {
+		return nil
+	}
+	op := e.Mod
+	if now.fd != w.fd {
+		e.Unwatch(w)
+		op = e.Add
+	}
+	if fd < 0 {
+		return nil
+	}
+	if err := op(fd, events, tag); err != nil {
+		return err
+	}
+	*w = now
+	return nil
+}
+
+// Unwatch takes the descriptor of a connection out of the set. A descriptor that is going to be
+// closed may stay: the kernel takes it out when it is closed.
+func (e *Epoll) Unwatch(w *Watched) {
+	if w.fd > 0 {
+		_ = e.Del(int(w.fd) - 1) // it fails only if the set does not have the descriptor
+	}
+	*w = Watched{}
+}
+
 func (e *Epoll) ctl(op, fd int, events uint32, tag uint64) error {
 	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(tag)), Pad: int32(uint32(tag >> 32))}
 	// The call cannot block, see Conn.Read.

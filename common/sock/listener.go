@@ -111,24 +111,27 @@ func (l *Listener) Wait() {
 	_, _ = Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, -1)
 }
 
+// Waiting reports whether a connection waits to be accepted.
+func (l *Listener) Waiting() bool { return l.poll(0) }
+
 const (
 	// many is how many connections must have come since the last wait for Gather to pause.
-	many = 8
-	// pause is how long Gather then lets connections gather, before it waits for one.
-	pause = 500 * time.Microsecond
+	many = 4
+	// pauseEach is how long Gather pauses for each of these connections. It is about the CPU
+	// time that the server and its client need for one connection with one request.
+	pauseEach = 50 * time.Microsecond
+	// pauseMost limits the pause. Whoever connects meanwhile waits that long.
+	pauseMost = time.Millisecond
 )
 
-// Gather is Wait for an acceptor that hands connections to other threads. When connections
-// come in quick succession, to put the acceptor to sleep and to wake it for each of them costs
-// more than to accept it. So if at least 8 connections were accepted since the last wait, and
-// no other waits yet, Gather first pauses for 500 µs. Several connections then wait, and one
-// wake-up is enough for them. A connection that comes alone is accepted at once.
+// Gather is Wait for an acceptor that hands connections to other threads. If connections come
+// in quick succession, then it costs more to put these threads to sleep and to wake them for
+// each connection than to accept it. So if at least 4 connections were accepted since the last
+// wait, Gather first pauses for 50 µs for each, at most for 1 ms. Meanwhile connections gather,
+// and one wake-up is enough for them. A connection that comes alone is accepted at once.
 func (l *Listener) Gather() {
-	if l.poll(0) {
-		return
-	}
 	if l.accepted >= many {
-		sleep(pause)
+		sleep(min(time.Duration(l.accepted)*pauseEach, pauseMost))
 	}
 	l.accepted = 0
 	if !l.poll(shortWait) {
