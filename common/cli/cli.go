@@ -196,7 +196,7 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 		lines = nil
 	}
 	c.HTTP = &h1.Config{
-		Handler: c.site.Handle, Early: c.site.Early, Log: accesslog.New(lines, c.stderr), Stop: c.Stop,
+		Handler: c.site.Handle, Early: c.site.Early, Log: accesslog.New(lines, c.stderr), Silent: o.silent, Stop: c.Stop,
 		IdleTimeout: o.idle, HeaderTimeout: o.header, BodyTimeout: o.body, WriteTimeout: o.write,
 	}
 	return c, nil

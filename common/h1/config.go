@@ -22,6 +22,8 @@ type Config struct {
 	// Log receives an entry for every response, including responses that were cut off. If
 	// it is nil, there is no log.
 	Log Logger
+	// Silent says that Log receives no entries, only the reports of panics.
+	Silent bool
 
 	IdleTimeout   time.Duration // how long to wait for the first byte of a request
 	HeaderTimeout time.Duration // from the first byte of a request to the end of its head
@@ -46,6 +48,9 @@ func (cfg *Config) SendTimeout() time.Duration {
 // probeTime returns how long an event loop waits before it asks the kernel whether the
 // client has acknowledged anything.
 func (cfg *Config) probeTime() time.Duration { return max(cfg.WriteTimeout/16, time.Millisecond) }
+
+// logs reports whether there is an access log.
+func (cfg *Config) logs() bool { return cfg.Log != nil && !cfg.Silent }
 
 func (cfg *Config) stopping() bool { return cfg.Stop != nil && cfg.Stop.Stopping() }
 

@@ -201,6 +201,9 @@ func (c *Conn) Fill() error {
 	case unheard:
 		return sock.ErrAgain
 	}
+	if c.ex == nil && c.sock.Dry() && !c.worker.cfg.stopping() {
+		return sock.ErrAgain // as the read would, but without borrowing an exchange for it
+	}
 	_, err := c.receive(&c.sock)
 	if err == nil {
 		return nil
@@ -289,7 +292,7 @@ func (c *Conn) endOfStream() {
 func (c *Conn) parse() {
 	ex := c.ex
 	for {
-		if ex.began == 0 {
+		if ex.began == 0 && c.worker.cfg.logs() {
 			ex.began = now()
 		}
 		done, err := ex.parser.Parse(&ex.in)

@@ -847,13 +847,15 @@ func TestMemoryIsBounded(t *testing.T) {
 
 func TestDateIsFormattedAnew(t *testing.T) {
 	w := newSetup(t, true).worker
-	first := string(w.date())
+	first := string(w.date(now()))
 	if _, err := time.Parse(IMFFixdate, first); err != nil {
 		t.Error(err)
 	}
-	w.dateUnix-- // as if a second had passed
+	if ends := time.Until(time.Now().Truncate(time.Second).Add(time.Second)); w.dateEnds > now()+int64(ends)+int64(time.Second) {
+		t.Errorf("the date is used for %v, although its second ends in %v", time.Duration(w.dateEnds-now()), ends)
+	}
 	w.dateText = [len(IMFFixdate)]byte{}
-	if second := string(w.date()); len(second) != len(first) || second[:4] != time.Now().UTC().Format("Mon,") {
+	if second := string(w.date(w.dateEnds)); len(second) != len(first) || second[:4] != time.Now().UTC().Format("Mon,") {
 		t.Errorf("%q, then %q", first, second)
 	}
 }

@@ -25,17 +25,16 @@ func (c *Conn) answerNext() bool {
 		ex.answers == maxAnswers-1 {
 		return false
 	}
-	ex.keepForLog(c.worker.cfg.Log)
+	if c.worker.cfg.logs() {
+		ex.keepForLog()
+	}
 	ex.answers++
 	ex.nextRequest()
 	return true
 }
 
 // keepForLog keeps what the log needs of the response that was queued last.
-func (ex *exchange) keepForLog(log Logger) {
-	if log == nil {
-		return
-	}
+func (ex *exchange) keepForLog() {
 	method, target, version := ex.req.bytes(ex.req.method), ex.req.Target(), ex.req.bytes(ex.req.version)
 	ex.texts = append(append(append(ex.texts, method...), target...), version...)
 	ex.kept = append(ex.kept, answered{
@@ -47,11 +46,10 @@ func (ex *exchange) keepForLog(log Logger) {
 // log writes the queued responses to the access log. cut says that they were not sent
 // completely.
 func (c *Conn) log(cut bool) {
-	ex := c.ex
-	logger := c.worker.cfg.Log
-	if logger == nil {
+	if !c.worker.cfg.logs() {
 		return
 	}
+	ex, logger := c.ex, c.worker.cfg.Log
 	when, at := time.Now(), now()
 	e := &c.worker.entry
 	sent := ex.sent // bytes of the responses that are not logged yet

@@ -106,7 +106,8 @@ func (c *Conn) queue() {
 		ex.outSent, ex.sent, ex.answers = 0, 0, 0
 	}
 	ex.queued, ex.part = len(ex.out), 0
-	ex.out = res.appendHead(ex.out, w.date(), c.closing, req.keep10)
+	at := now()
+	ex.out = res.appendHead(ex.out, w.date(at), c.closing, req.keep10)
 	if req.Method == HEAD || res.Status == 204 || res.Status == 304 {
 		res.dropBody()
 	}
@@ -119,7 +120,7 @@ func (c *Conn) queue() {
 		ex.part++
 	}
 	c.bulky = c.bulky || ex.part < len(res.parts)
-	c.enter(responding)
+	c.enterAt(responding, at)
 }
 
 // Flush sends once. When a response is sent, Flush also parses the bytes of the next

@@ -88,9 +88,17 @@ func (c *Conn) left() time.Duration {
 // enter changes the state. It starts a new time-out only if the class changes, so more
 // bytes of a head or a body do not extend its time.
 func (c *Conn) enter(to connState) {
+	at := c.since
 	if classes[c.state] != classes[to] {
-		c.since = now()
-		c.probedAt, c.probes = c.since, 0
+		at = now()
+	}
+	c.enterAt(to, at)
+}
+
+// enterAt is enter for a caller that has just read the clock.
+func (c *Conn) enterAt(to connState, at int64) {
+	if classes[c.state] != classes[to] {
+		c.since, c.probedAt, c.probes = at, at, 0
 	}
 	c.state = to
 }

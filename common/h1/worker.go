@@ -29,7 +29,7 @@ type Worker struct {
 	entry   Entry // reused: a new Entry for each call of Logger.Log would be allocated
 
 	dateText [len(IMFFixdate)]byte
-	dateUnix int64 // the Unix time of dateText
+	dateEnds int64 // when the second of dateText ends, as a value of now()
 }
 
 // NewWorker returns a worker for one thread.
@@ -59,7 +59,7 @@ type exchange struct {
 	texts   []byte     // the methods, targets and versions of their requests, one after another
 	part    int        // the index of the first part of res that was not sent completely
 	sent    int64      // bytes of the queued responses that the kernel took
-	began   int64      // when the first byte of the request arrived, in the time of now(); 0 before it
+	began   int64      // when the first byte of the request arrived, as a value of now(); 0 before it or without a log
 	memory  int64      // the bytes that this exchange has added to Config.memory
 }
 
@@ -134,13 +134,13 @@ func (ex *exchange) account(cfg *Config) bool {
 // this format (RFC 9110 §5.6.7).
 const IMFFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
 
-// date returns the current time for a Date field. It formats the time at most once a
-// second.
-func (w *Worker) date() []byte {
-	t := time.Now()
-	if unix := t.Unix(); unix != w.dateUnix {
-		w.dateUnix = unix
+// date returns the current time for a Date field. at is the value of now(). It reads the
+// system's date once a second, so if the date is changed, it takes up to a second to notice.
+func (w *Worker) date(at int64) []byte {
+	if at >= w.dateEnds {
+		t := time.Now()
 		t.UTC().AppendFormat(w.dateText[:0], IMFFixdate)
+		w.dateEnds = int64(t.Sub(start)) + int64(time.Second) - int64(t.Nanosecond())
 	}
 	return w.dateText[:]
 }

@@ -11,11 +11,11 @@ import (
 // precondition with one file. A list of entity tags may be spread over several field lines.
 // A field with a single date or range that occurs twice is invalid and ignored.
 type conditions struct {
-	etag       []byte    // the entity tag of the file, always a strong one
-	modified   int64     // its Last-Modified in Unix seconds
-	lastMod    []byte    // its Last-Modified as text; nil if it has none
-	strongDate bool      // its Last-Modified is a strong validator
-	now        time.Time // to find the century of an RFC 850 date
+	etag       []byte           // the entity tag of the file, always a strong one
+	modified   int64            // its Last-Modified in Unix seconds
+	lastMod    []byte           // its Last-Modified as text; nil if it has none
+	strongDate bool             // its Last-Modified is a strong validator
+	now        func() time.Time // to find the century of an RFC 850 date
 
 	ifMatch, ifNoneMatch               list
 	ifModifiedSince, ifUnmodifiedSince date
@@ -85,7 +85,7 @@ func (c *conditions) addDate(d *date, value []byte) {
 		d.unix, d.valid = c.modified, d.lines == 1
 		return
 	}
-	t, ok := parseDate(value, c.now)
+	t, ok := parseDate(value, c.now())
 	d.unix, d.valid = t, ok && d.lines == 1
 }
 
@@ -124,7 +124,7 @@ func (c *conditions) rangeField() (value []byte, ok bool) {
 	case 1:
 		if v := c.ifRange.value; bytes.Equal(v, c.etag) {
 			return c.ranges.value, true
-		} else if t, ok := parseDate(v, c.now); ok && c.strongDate && t == c.modified {
+		} else if t, ok := parseDate(v, c.now()); ok && c.strongDate && t == c.modified {
 			return c.ranges.value, true
 		}
 	}

@@ -94,7 +94,7 @@ func redirect(w *h1.Response, r *h1.Request) {
 // serve answers a GET or HEAD request with the file e, with a part of it, or with the
 // status of a precondition.
 func (s *Site) serve(w *h1.Response, r *h1.Request, e *entry) {
-	c := conditions{etag: e.etag, modified: e.modified, lastMod: e.lastMod, strongDate: e.strongDate, now: s.now()}
+	c := conditions{etag: e.etag, modified: e.modified, lastMod: e.lastMod, strongDate: e.strongDate, now: s.now}
 	for name, value := range r.Fields() {
 		c.add(name, value)
 	}

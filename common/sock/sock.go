@@ -57,6 +57,9 @@ func (c *Conn) Nonblocking() bool { return c.nonblocking }
 // write make their system calls again.
 func (c *Conn) Ready() { c.dry, c.full = false, false }
 
+// Dry reports whether Read returns ErrAgain until Ready is called.
+func (c *Conn) Dry() bool { return c.dry }
+
 // Read is recv(2) with MSG_DONTWAIT. It never waits, so on a blocking connection call
 // [Poll] first. It returns 0 and no error if the client has shut down its sending side.
 //
