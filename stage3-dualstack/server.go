@@ -5,7 +5,6 @@
 package main
 
 import (
-	"net/netip"
 	"runtime"
 	"sync"
 	"time"
@@ -71,7 +70,7 @@ func accept(l *sock.Listener, cfg *cli.Config) (s sock.Conn, ok bool) {
 		s, err := l.Accept(0)
 		if err == nil {
 			// A socket for both families reports 192.0.2.1 as ::ffff:192.0.2.1.
-			s.Peer = netip.AddrPortFrom(s.Peer.Addr().Unmap(), s.Peer.Port())
+			s.UnmapPeer()
 			return s, true
 		}
 		switch sock.ClassifyAcceptError(err) {

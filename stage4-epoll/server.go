@@ -7,7 +7,6 @@ package main
 
 import (
 	"cmp"
-	"net/netip"
 	"runtime"
 	"slices"
 	"sync"
@@ -286,7 +285,7 @@ func accept(l *sock.Listener, loops []*loop, cfg *cli.Config) (s sock.Conn, ok b
 		s, err := l.Accept(unix.SOCK_NONBLOCK)
 		if err == nil {
 			// A socket for both families reports 192.0.2.1 as ::ffff:192.0.2.1.
-			s.Peer = netip.AddrPortFrom(s.Peer.Addr().Unmap(), s.Peer.Port())
+			s.UnmapPeer()
 			return s, true
 		}
 		switch sock.ClassifyAcceptError(err) {

@@ -126,6 +126,7 @@ const (
 // the Deadline it calls Expire instead. The connection remembers everything else.
 type Conn struct {
 	sock     sock.Conn
+	drained  int32 // bytes that were dropped after the last response
 	worker   *Worker
 	ex       *exchange  // the request under way; nil in idle and settling, unless an empty line has come
 	received stream.Pos // bytes received before those of ex
@@ -133,7 +134,6 @@ type Conn struct {
 	acked    int64      // how many of these the client had acknowledged when the kernel was last asked
 	since    int64      // when the time-out began or there was progress, as a value of now()
 	probedAt int64      // when the last probe was or the kernel last took bytes, as a value of now()
-	drained  int32      // bytes that were dropped after the last response
 	budget   int32      // system calls left, if limited
 	state    connState
 	probes   uint8 // probes since the class of deadline changed, at most probesSoon

@@ -60,7 +60,7 @@ func (c *Conn) log(cut bool) {
 	}
 	for _, a := range ex.kept {
 		*e = Entry{
-			Peer: c.sock.Peer, Time: when, Took: time.Duration(at - a.began),
+			Peer: c.sock.Peer(), Time: when, Took: time.Duration(at - a.began),
 			Method: next(a.method), Target: next(a.target), Version: next(a.version),
 			Status: a.status, Bytes: min(sent, a.size), Cut: cut && sent < a.size,
 		}
@@ -69,7 +69,7 @@ func (c *Conn) log(cut bool) {
 	}
 	if ex.res.Status != 0 { // otherwise the next request is not complete
 		*e = Entry{
-			Peer: c.sock.Peer, Time: when, Took: time.Duration(at - ex.began),
+			Peer: c.sock.Peer(), Time: when, Took: time.Duration(at - ex.began),
 			Method: ex.req.bytes(ex.req.method), Target: ex.req.Target(), Version: ex.req.bytes(ex.req.version),
 			Status: ex.res.Status, Bytes: sent, Cut: cut,
 		}

@@ -28,7 +28,7 @@ func TestOldKey(t *testing.T) {
 func TestUnknownKeys(t *testing.T) {
 	var m Map[int]
 	for range 2 {
-		for _, key := range []uint64{0, 1, 3, math.MaxUint32, math.MaxUint64, 1<<32 | 3, 1<<32 | 4, 2<<32 | 3} {
+		for _, key := range []uint64{0, 1, 3, math.MaxUint32, math.MaxUint64, 1<<32 | 3, 1<<32 | 4, 1<<32 | 9999, 2<<32 | 3} {
 			m.Delete(key)
 			if v := m.Get(key); v != nil {
 				t.Errorf("key %#x finds %d", key, *v)
@@ -52,7 +52,7 @@ func TestCountOverflows(t *testing.T) {
 func TestAll(t *testing.T) {
 	var m Map[int]
 	keys := map[int]uint64{}
-	for _, i := range []int{9, 2, 5, 0} {
+	for _, i := range []int{9, 2, 5000, 0} {
 		keys[i] = m.Put(i, &i)
 	}
 	var got []int
@@ -60,7 +60,7 @@ func TestAll(t *testing.T) {
 		got = append(got, *v)
 		m.Delete(keys[*v])
 		if *v == 2 {
-			m.Delete(keys[5])
+			m.Delete(keys[5000])
 		}
 	}
 	if diff := cmp.Diff([]int{0, 2, 9}, got); diff != "" {
@@ -81,9 +81,9 @@ func TestLikeMap(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var m Map[int]
 	want := map[uint64]*int{}
-	var used [50]uint64
+	var used [1500]uint64
 	var old []uint64
-	for step := range 20_000 {
+	for step := range 200_000 {
 		i := rnd.IntN(len(used))
 		if key := used[i]; key != 0 {
 			m.Delete(key)

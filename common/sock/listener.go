@@ -171,7 +171,7 @@ func (l *Listener) Accept(flags int) (Conn, error) {
 		return Conn{}, callError("accept4", errno)
 	}
 	l.accepted++
-	return Conn{Peer: rawAddrPort(&sa), fd: int32(fd), nonblocking: flags&unix.SOCK_NONBLOCK != 0}, nil
+	return FromFD(fd, rawAddrPort(&sa), flags&unix.SOCK_NONBLOCK != 0), nil
 }
 
 // Shutdown is shutdown(2) on a listening socket. The kernel then refuses new connections,

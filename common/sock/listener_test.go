@@ -82,7 +82,7 @@ func TestListenerOptionsAreInherited(t *testing.T) {
 		if got := time.Duration(tv.Nano()); err != nil || got < timeout-10*time.Millisecond || got > timeout+10*time.Millisecond {
 			t.Errorf("SO_SNDTIMEO of an accepted connection: %v, %v", got, err)
 		}
-		if got, want := c.Peer.String(), client.LocalAddr().String(); got != want {
+		if got, want := c.Peer().String(), client.LocalAddr().String(); got != want {
 			t.Errorf("peer %s, want %s", got, want)
 		}
 		status, err := unix.FcntlInt(uintptr(c.FD()), unix.F_GETFL, 0)
@@ -114,8 +114,8 @@ func TestV6Only(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !c.Peer.Addr().Is4In6() || c.Peer.Port() != client.LocalAddr().(*net.TCPAddr).AddrPort().Port() {
-			t.Errorf("peer %v", c.Peer)
+		if !c.Peer().Addr().Is4In6() || c.Peer().Port() != client.LocalAddr().(*net.TCPAddr).AddrPort().Port() {
+			t.Errorf("peer %v", c.Peer())
 		}
 		client.Close()
 		c.Close()
@@ -213,7 +213,7 @@ func TestListenerWait(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := c.Peer.String(); got != client.LocalAddr().String() {
+	if got := c.Peer().String(); got != client.LocalAddr().String() {
 		t.Errorf("%s is accepted, want %s", got, client.LocalAddr())
 	}
 	c.Close()

@@ -32,19 +32,63 @@ func callError(call string, errno unix.Errno) error {
 
 // Conn is one accepted TCP connection. The zero value is not a connection.
 type Conn struct {
-	Peer netip.AddrPort // the client's address
-	fd   int32
+	addr   [16]byte // the client's address; an IPv4 address as ::ffff:192.0.2.1
+	port   uint16   // the client's port
+	family family   // of addr
 
 	nonblocking bool
 	dry         bool // the receive queue was empty: do not read again before the next event
 	full        bool // the send queue was full: do not write again before the next event
+	fd          int32
+}
+
+// A family is a kind of address. A netip.AddrPort would need 32 bytes in each connection, where
+// addr, port and family need 19.
+type family uint8
+
+const (
+	noFamily family = iota // there is no address
+	ip4
+	ip6
+)
+
+// Peer returns the client's address. A socket for both families reports an IPv4 client as
+// ::ffff:192.0.2.1, see [Conn.UnmapPeer].
+func (c *Conn) Peer() netip.AddrPort {
+	switch c.family {
+	case ip4:
+		return netip.AddrPortFrom(netip.AddrFrom16(c.addr).Unmap(), c.port)
+	case ip6:
+		return netip.AddrPortFrom(netip.AddrFrom16(c.addr), c.port)
+	}
+	return netip.AddrPort{}
+}
+
+// UnmapPeer changes the client's address from ::ffff:192.0.2.1 to 192.0.2.1. It does not change
+// other addresses.
+func (c *Conn) UnmapPeer() { c.setPeer(netip.AddrPortFrom(c.Peer().Addr().Unmap(), c.port)) }
+
+func (c *Conn) setPeer(peer netip.AddrPort) {
+	addr := peer.Addr()
+	switch {
+	case addr.Is4():
+		c.family = ip4
+	case addr.Is6():
+		c.family = ip6
+	default:
+		c.family = noFamily
+		return
+	}
+	c.addr, c.port = addr.As16(), peer.Port()
 }
 
 // FromFD returns a Conn for a connected stream socket that no [Listener] has accepted, such
 // as one end of a socketpair(2) in a test. nonblocking says whether the socket has
 // O_NONBLOCK.
 func FromFD(fd int, peer netip.AddrPort, nonblocking bool) Conn {
-	return Conn{Peer: peer, fd: int32(fd), nonblocking: nonblocking}
+	c := Conn{fd: int32(fd), nonblocking: nonblocking}
+	c.setPeer(peer)
+	return c
 }
 
 // FD returns the descriptor, for poll(2) and epoll(7).
