@@ -53,8 +53,7 @@ func Serve(listeners []*sock.Listener, cfg *cli.Config) error {
 	return cfg.Stop.Err()
 }
 
-// acceptAll hands the connections of one listening socket to the loops. Each connection
-// goes to the loop that has the fewest.
+// acceptAll hands each connection of one listening socket to the loop that has the fewest.
 func acceptAll(l *sock.Listener, loops []*loop, cfg *cli.Config) {
 	for {
 		s, ok := accept(l, loops, cfg)
@@ -80,11 +79,7 @@ const (
 	share  = 64  // the most clients that a loop adopts, or gives away, before it serves the others again
 )
 
-// The tag of an event is one of these constants, or else a client's key.
-const (
-	inboxTag = iota
-	stopTag
-)
+const stopTag = 1 // the tag of the stop's event; the inbox has 0, and each client has its key
 
 // loop is an event loop. Only its own thread uses its fields, unless a comment says otherwise.
 type loop struct {
@@ -115,14 +110,14 @@ func newLoop(loops []*loop, cfg *cli.Config) (*loop, error) {
 	if err != nil {
 		return nil, err
 	}
-	in, err := inbox.New[*client]()
+	in, err := inbox.New[*client](epoll)
 	if err != nil {
 		return nil, err
 	}
 	return &loop{
 		cfg: cfg, loops: loops, worker: cfg.HTTP.NewWorker(), epoll: epoll,
 		timeouts: deadline.NewSet[*client](h1.Classes), inbox: in,
-	}, cmp.Or(epoll.Add(in.FD(), unix.EPOLLIN|unix.EPOLLET, inboxTag), epoll.Add(cfg.Stop.FD(), unix.EPOLLIN, stopTag))
+	}, epoll.Add(cfg.Stop.FD(), unix.EPOLLIN, stopTag)
 }
 
 // push hands a client to the loop. Any thread may call it, and must call flush later.
@@ -257,8 +252,8 @@ func (l *loop) balance() {
 			l.epoll.Unwatch(&idle.Value.watched)
 			l.forget(idle.Value)
 			other.push(idle.Value)
+			other.inbox.Flush()
 		}
-		other.inbox.Flush()
 	}
 	for _, other := range l.loops {
 		if l.lost && other.surplus(l) > slack {
@@ -274,10 +269,7 @@ func (l *loop) surplus(other *loop) int64 { return l.open.Load() - other.open.Lo
 // accept returns the next connection; ok is false once the server stops. The failure of a
 // single accept does not stop the server: see sock.ClassifyAcceptError.
 func accept(l *sock.Listener, loops []*loop, cfg *cli.Config) (s sock.Conn, ok bool) {
-	if !l.Waiting() {
-		flush(loops)
-		l.Gather() // acquire a slot only for a waiting client: the other acceptor may need the last free slot
-	}
+	l.Gather(func() { flush(loops) }) // wait before Acquire: the other acceptor may need the last free slot
 	if !cfg.Conns.Acquire() {
 		return s, false
 	}

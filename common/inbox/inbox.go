@@ -5,10 +5,11 @@ import (
 	"sync"
 
 	"fourways.example/common/sock"
+	"golang.org/x/sys/unix"
 )
 
 // Inbox is a list of values. Any thread may add a value. One thread, the owner, takes them
-// all. The owner has FD in its epoll set and runs a loop:
+// all. The owner waits in its epoll set and runs a loop:
 //
 //	for {
 //		if b.Sleep() {
@@ -31,19 +32,16 @@ type Inbox[T any] struct {
 	asleep bool       // the owner waits, or is going to wait, and nobody has woken it
 }
 
-// New returns an empty inbox.
-func New[T any]() (*Inbox[T], error) {
+// New returns an empty inbox. It adds an eventfd to the owner's epoll set, with the tag 0. The
+// set watches it edge-triggered: it reports each call that wakes the owner once, and nobody
+// needs to read the eventfd, which stays readable.
+func New[T any](epoll *sock.Epoll) (*Inbox[T], error) {
 	wake, err := sock.NewEventfd()
 	if err != nil {
 		return nil, err
 	}
-	return &Inbox[T]{wake: wake}, nil
+	return &Inbox[T]{wake: wake}, epoll.Add(wake.FD(), unix.EPOLLIN|unix.EPOLLET, 0)
 }
-
-// FD returns the descriptor for the owner's epoll set. The set must watch it edge-triggered
-// (EPOLLIN|EPOLLET). It then reports each change that wakes the owner once, and nobody needs to
-// read the descriptor, which stays readable.
-func (b *Inbox[T]) FD() int { return b.wake.FD() }
 
 // Put adds a value. A sleeping owner takes it after Flush. Any thread may call it.
 func (b *Inbox[T]) Put(v T) {

@@ -111,9 +111,6 @@ func (l *Listener) Wait() {
 	_, _ = Poll([]unix.PollFd{{Fd: int32(l.fd), Events: unix.POLLIN}}, -1)
 }
 
-// Waiting reports whether a connection waits to be accepted.
-func (l *Listener) Waiting() bool { return l.poll(0) }
-
 const (
 	// many is how many connections must have come since the last wait for Gather to pause.
 	many = 4
@@ -124,12 +121,19 @@ const (
 	pauseMost = time.Millisecond
 )
 
-// Gather is Wait for an acceptor that hands connections to other threads. If connections come
-// in quick succession, then it costs more to put these threads to sleep and to wake them for
-// each connection than to accept it. So if at least 4 connections were accepted since the last
-// wait, Gather first pauses for 50 µs for each, at most for 1 ms. Meanwhile connections gather,
-// and one wake-up is enough for them. A connection that comes alone is accepted at once.
-func (l *Listener) Gather() {
+// Gather is Wait for an acceptor that hands connections to other threads. If no connection
+// waits, it calls idle, which must wake these threads, before it waits for one.
+//
+// If connections come in quick succession, then it costs more to put these threads to sleep and
+// to wake them for each connection than to accept it. So if at least 4 connections were accepted
+// since the last wait, Gather first pauses for 50 µs for each, at most for 1 ms. Meanwhile
+// connections gather, and one wake-up is enough for them. A connection that comes alone is
+// accepted at once.
+func (l *Listener) Gather(idle func()) {
+	if l.poll(0) {
+		return
+	}
+	idle()
 	if l.accepted >= many {
 		sleep(min(time.Duration(l.accepted)*pauseEach, pauseMost))
 	}
