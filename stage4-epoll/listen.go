@@ -98,6 +98,7 @@ func listen(addr netip.AddrPort, v6only bool, cfg *cli.Config) (*sock.Listener, 
 		l.OOBInline,
 		func() error { return l.SendTimeout(cfg.HTTP.SendTimeout()) },
 		func() error { return l.V6Only(v6only) },
+		func() error { return l.DeferAccept(cfg.DeferAccept) },
 		func() error { return l.Bind(addr) },
 		func() error { return l.Listen(backlog) },
 	} {

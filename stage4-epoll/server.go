@@ -77,9 +77,9 @@ const (
 	budget = 16  // system calls for one connection before the loop serves the others
 	slack  = 4   // how many more clients one loop may have than another
 	share  = 64  // the most clients that a loop adopts, or gives away, before it serves the others again
-)
 
-const stopTag = 1 // the tag of the stop's event; the inbox has 0, and each client has its key
+	stopTag = 1 // the tag of the stop's event; the inbox has 0, and each client its key
+)
 
 // loop is an event loop. Only its own thread uses its fields, unless a comment says otherwise.
 type loop struct {
@@ -235,8 +235,7 @@ func (l *loop) shed() {
 
 // balance evens out the numbers of clients, because the acceptors cannot foresee which
 // clients leave. A loop gives idle clients to loops that have fewer. A loop that has lost
-// clients wakes the loops that now have more, so that they give some away. Thus the loop
-// whose count has changed is always the one that acts.
+// clients wakes the loops that now have more, so that they give some away.
 func (l *loop) balance() {
 	given := 0
 	for _, other := range l.loops {

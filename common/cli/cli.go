@@ -48,6 +48,7 @@ type Stage struct {
 	Workers int           // default of -n, or PerCPU; 0 if the stage has no -n: one connection at a time
 	Idle    time.Duration // default of --idle-timeout
 	Bind    bool          // the stage has --bind
+	Defer   bool          // the stage has --defer-accept
 	// LoopFiles is the number of descriptors that each worker uses in addition to its
 	// connections: an epoll set and an eventfd.
 	LoopFiles int
@@ -85,7 +86,10 @@ type Config struct {
 	Port    uint16 // 0 for a free port
 	Bind    string // auto, dual, separate, 4 or 6
 	Workers int    // at least 1
-	HTTP    *h1.Config
+	// DeferAccept is how long the kernel keeps a silent client from being accepted, see
+	// sock.Listener.DeferAccept; 0 without --defer-accept.
+	DeferAccept time.Duration
+	HTTP        *h1.Config
 	Stop    *Stop
 	Conns   *ConnLimit // one slot for each open connection
 
@@ -167,7 +171,7 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 		return nil, err
 	}
 	c := &Config{
-		Stage: stage, Root: root, Port: o.port, Bind: o.bind, Workers: o.workers,
+		Stage: stage, Root: root, Port: o.port, Bind: o.bind, Workers: o.workers, DeferAccept: o.deferAccept,
 	}
 	conf := content(stage, o, root, getenv)
 	switch {

@@ -46,6 +46,7 @@ type options struct {
 	maxConns int // 0 to compute it from the limit on descriptors
 
 	idle, header, body, write time.Duration
+	deferAccept               time.Duration // 0 to accept at once
 }
 
 // names returns both forms of the flag for the help: "-p, --port".
@@ -133,6 +134,16 @@ var flags = []flag{
 	{
 		long: "max-conns", value: "N", help: "limit on open connections",
 		set: number(1, 1<<30, "a number", func(o *options, n int) { o.maxConns = n }),
+	},
+	{
+		long: "defer-accept", help: "accept a client only when it has sent something, or after a second",
+		set: func(o *options, _ string) error { o.deferAccept = time.Second; return nil },
+		lacks: func(s Stage) string {
+			if !s.Defer {
+				return "this stage accepts every client at once; stage4-epoll has this flag"
+			}
+			return ""
+		},
 	},
 	{
 		short: 'h', long: "help", help: "print this help and exit",

@@ -14,7 +14,7 @@ var (
 	stage1 = Stage{Name: "stage1-iterative", Idle: 5 * time.Second}
 	stage2 = Stage{Name: "stage2-threadpool", Workers: 64, Idle: 5 * time.Second}
 	stage3 = Stage{Name: "stage3-dualstack", Workers: 64, Idle: 5 * time.Second, Bind: true}
-	stage4 = Stage{Name: "stage4-epoll", Workers: PerCPU, Idle: time.Minute, Bind: true, LoopFiles: 2}
+	stage4 = Stage{Name: "stage4-epoll", Workers: PerCPU, Idle: time.Minute, Bind: true, Defer: true, LoopFiles: 2}
 )
 
 func ExampleStage() {

@@ -127,9 +127,9 @@ func (e *Epoll) Wait(events []unix.EpollEvent, wait time.Duration) (int, error) 
 	return 0, os.NewSyscallError("epoll_wait", errno)
 }
 
-// Eventfd is an eventfd(2), a counter in the kernel. Its descriptor is readable while the
-// counter is not 0, so one thread can wake another from epoll_wait(2). Like an [Epoll], it
-// cannot be closed.
+// Eventfd is an eventfd(2), a counter in the kernel, with which one thread can wake another
+// from epoll_wait(2). If the set watches it edge-triggered (EPOLLIN|EPOLLET), each Wake is an
+// event, and nobody needs to read the counter. Like an [Epoll], it cannot be closed.
 type Eventfd struct{ fd int }
 
 // NewEventfd is eventfd(2).
@@ -144,18 +144,8 @@ func NewEventfd() (*Eventfd, error) {
 // FD returns the descriptor, for an epoll set.
 func (e *Eventfd) FD() int { return e.fd }
 
-// Wake adds 1 to the counter, which makes the descriptor readable.
+// Wake adds 1 to the counter.
 func (e *Eventfd) Wake() error {
 	one := binary.NativeEndian.AppendUint64(nil, 1)
 	return os.NewSyscallError("write eventfd", retryErr(func() error { _, err := unix.Write(e.fd, one); return err }))
-}
-
-// Clear sets the counter to 0. The descriptor is then no longer readable.
-func (e *Eventfd) Clear() error {
-	var count [8]byte
-	err := retryErr(func() error { _, err := unix.Read(e.fd, count[:]); return err })
-	if err == unix.EAGAIN {
-		return nil // the counter was 0 already
-	}
-	return os.NewSyscallError("read eventfd", err)
 }

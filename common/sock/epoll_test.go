@@ -61,6 +61,49 @@ func TestEpoll(t *testing.T) {
 	wantCall(t, e.Add(-1, unix.EPOLLIN, 1), "epoll_ctl", unix.EBADF)
 }
 
+// TestWatch changes what a set watches for one connection, and wants each of these changes to
+// take effect.
+func TestWatch(t *testing.T) {
+	a, b := pair(t, true)
+	other, _ := pair(t, true)
+	e := newEpoll(t)
+	mustSend(t, &b, "x")
+	var w Watched
+	for _, tt := range []struct {
+		fd     int
+		events uint32
+		tag    uint64 // of the event; 0 if there is none
+		bits   uint32
+	}{
+		{a.FD(), unix.EPOLLIN, 9, unix.EPOLLIN},
+		{a.FD(), unix.EPOLLIN, 9, unix.EPOLLIN},
+		{a.FD(), unix.EPOLLOUT, 9, unix.EPOLLOUT},
+		{other.FD(), unix.EPOLLIN, 0, 0}, // has nothing to read
+		{other.FD(), unix.EPOLLOUT, 9, unix.EPOLLOUT},
+		{-1, unix.EPOLLOUT, 0, 0},
+		{-1, unix.EPOLLIN, 0, 0},
+		{a.FD(), unix.EPOLLOUT, 9, unix.EPOLLOUT},
+	} {
+		if err := e.Watch(&w, tt.fd, tt.events, 9); err != nil {
+			t.Fatal(err)
+		}
+		wantEvent(t, e, tt.tag, tt.bits)
+	}
+	e.Unwatch(&w)
+	wantEvent(t, e, 0, 0)
+	e.Unwatch(&w)
+	// A failure leaves w as it was, so the next call tries again.
+	wantCall(t, e.Watch(&w, e.fd, unix.EPOLLIN, 9), "epoll_ctl", unix.EINVAL)
+	if err := e.Watch(&w, a.FD(), unix.EPOLLIN, 9); err != nil {
+		t.Fatal(err)
+	}
+	wantEvent(t, e, 9, unix.EPOLLIN)
+	if err := e.Del(a.FD()); err != nil { // without the knowledge of w
+		t.Fatal(err)
+	}
+	wantCall(t, e.Watch(&w, a.FD(), unix.EPOLLOUT, 9), "epoll_ctl", unix.ENOENT)
+}
+
 func TestEpollWait(t *testing.T) {
 	e := newEpoll(t)
 	var events [1]unix.EpollEvent
@@ -113,23 +156,20 @@ func TestEventfd(t *testing.T) {
 		t.Fatal(err)
 	}
 	e := newEpoll(t)
-	if err := e.Add(f.FD(), unix.EPOLLIN, 5); err != nil {
+	if err := e.Add(f.FD(), unix.EPOLLIN|unix.EPOLLET, 5); err != nil {
 		t.Fatal(err)
 	}
-	if err := f.Clear(); err != nil {
-		t.Errorf("Clear without Wake: %v", err)
-	}
-	wantEvent(t, e, 0, 0)
-	for range 3 {
-		if err := f.Wake(); err != nil {
-			t.Fatal(err)
+	for wakes := range 3 { // none, one, two
+		for range wakes {
+			if err := f.Wake(); err != nil {
+				t.Fatal(err)
+			}
 		}
+		if wakes > 0 {
+			wantEvent(t, e, 5, unix.EPOLLIN)
+		}
+		wantEvent(t, e, 0, 0)
 	}
-	wantEvent(t, e, 5, unix.EPOLLIN)
-	if err := f.Clear(); err != nil {
-		t.Fatal(err)
-	}
-	wantEvent(t, e, 0, 0)
 
 	// From another thread, while this one waits.
 	go f.Wake()
@@ -148,5 +188,4 @@ func TestEventfd(t *testing.T) {
 	}
 	f = &Eventfd{-1}
 	wantCall(t, f.Wake(), "write eventfd", unix.EBADF)
-	wantCall(t, f.Clear(), "read eventfd", unix.EBADF)
 }

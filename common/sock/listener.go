@@ -62,6 +62,19 @@ func (l *Listener) SendTimeout(d time.Duration) error {
 		unix.SetsockoptTimeval(l.fd, unix.SOL_SOCKET, unix.SO_SNDTIMEO, &tv))
 }
 
+// DeferAccept sets TCP_DEFER_ACCEPT, see tcp(7). A connection is then accepted only when its
+// client has sent something, or after about the time d, which is rounded up to seconds. This
+// saves a wake-up for each connection, but the server does not know of a silent client until
+// then. If d is 0, DeferAccept does nothing.
+func (l *Listener) DeferAccept(d time.Duration) error {
+	if d == 0 {
+		return nil
+	}
+	seconds := int((d + time.Second - 1) / time.Second)
+	return os.NewSyscallError("setsockopt TCP_DEFER_ACCEPT",
+		unix.SetsockoptInt(l.fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT, seconds))
+}
+
 // V6Only sets IPV6_V6ONLY on or off, see ipv6(7). If it is on, the IPv6 socket accepts only
 // IPv6 clients. If it is off, the socket accepts clients of both families. On an IPv4
 // socket, which does not have the option, V6Only does nothing.

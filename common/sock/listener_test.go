@@ -160,6 +160,7 @@ func TestShutdownWakesAccept(t *testing.T) {
 	for name, wait := range map[string]func(*Listener){
 		"in accept": func(*Listener) {},
 		"in poll":   (*Listener).Wait,
+		"in Gather": func(l *Listener) { l.Gather(func() {}) },
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"))
@@ -192,29 +193,99 @@ func TestShutdownWakesAccept(t *testing.T) {
 	}
 }
 
-// Wait does not accept the connection: Accept still returns it.
+// Neither Wait nor Gather accepts the connection: Accept still returns it.
 func TestListenerWait(t *testing.T) {
+	for name, wait := range map[string]func(*Listener){
+		"Wait":   (*Listener).Wait,
+		"Gather": func(l *Listener) { l.Gather(func() {}) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"))
+			for range 2 * many { // more than many, so that Gather also pauses
+				thread, waited := make(chan int), make(chan struct{})
+				go func() {
+					runtime.LockOSThread()
+					thread <- unix.Gettid()
+					wait(l)
+					close(waited)
+				}()
+				waitBlocked(t, <-thread)
+				client, err := net.Dial("tcp4", l.Addr().String())
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer client.Close()
+				<-waited
+				c, err := l.Accept(unix.SOCK_NONBLOCK)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if got := c.Peer().String(); got != client.LocalAddr().String() {
+					t.Errorf("%s is accepted, want %s", got, client.LocalAddr())
+				}
+				c.Close()
+			}
+		})
+	}
+}
+
+// Gather calls idle once before it waits, and not if a connection waits already.
+func TestGather(t *testing.T) {
 	l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"))
-	thread, waited := make(chan int), make(chan struct{})
-	go func() {
-		runtime.LockOSThread()
-		thread <- unix.Gettid()
-		l.Wait()
-		close(waited)
-	}()
-	waitBlocked(t, <-thread)
-	client, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
+	dial := func() {
+		client, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		t.Cleanup(func() { client.Close() })
+	}
+	const clients = 2 * many
+	for range clients {
+		dial()
+	}
+	for range clients {
+		l.Gather(func() { t.Error("idle is called although a connection waits") })
+		if c, err := l.Accept(0); err != nil {
+			t.Fatal(err)
+		} else {
+			c.Close()
+		}
+	}
+	// More than many connections have come, so Gather pauses. It still finds the next one.
+	calls := 0
+	l.Gather(func() { calls++; dial() })
+	if calls != 1 {
+		t.Errorf("idle is called %d times before Gather waits, want once", calls)
+	}
+	if _, err := l.Accept(0); err != nil {
 		t.Fatal(err)
 	}
-	defer client.Close()
-	<-waited
-	c, err := l.Accept(unix.SOCK_NONBLOCK)
-	if err != nil {
-		t.Fatal(err)
+}
+
+func TestDeferAccept(t *testing.T) {
+	for d, set := range map[time.Duration]bool{0: false, time.Millisecond: true, 2 * time.Second: true} {
+		l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"), func(l *Listener) error { return l.DeferAccept(d) })
+		if got := getOption(t, l.fd, unix.IPPROTO_TCP, unix.TCP_DEFER_ACCEPT); (got > 0) != set {
+			t.Errorf("DeferAccept(%v): the kernel waits %d seconds", d, got)
+		}
 	}
-	if got := c.Peer().String(); got != client.LocalAddr().String() {
-		t.Errorf("%s is accepted, want %s", got, client.LocalAddr())
+}
+
+func TestUnmapPeer(t *testing.T) {
+	for peer, want := range map[string]string{
+		"[::ffff:192.0.2.1]:80": "192.0.2.1:80", "192.0.2.1:80": "192.0.2.1:80", "[2001:db8::1]:443": "[2001:db8::1]:443",
+	} {
+		c := FromFD(-1, netip.MustParseAddrPort(peer), false)
+		if got := c.Peer().String(); got != peer {
+			t.Errorf("the peer of FromFD is %s, want %s", got, peer)
+		}
+		if c.UnmapPeer(); c.Peer().String() != want {
+			t.Errorf("%s becomes %v, want %s", peer, c.Peer(), want)
+		}
 	}
-	c.Close()
+	none := FromFD(-1, netip.AddrPort{}, false)
+	if none.UnmapPeer(); none.Peer().IsValid() {
+		t.Errorf("a connection without an address has the peer %v", none.Peer())
+	}
 }

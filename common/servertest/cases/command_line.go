@@ -157,6 +157,10 @@ func cliCases() []Case {
 		{Name: "cli-bind-separate", IDs: []string{"cli-bind-separate"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(2, true, true, "separate")},
 		{Name: "cli-bind-4", IDs: []string{"cli-bind-4"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(1, true, false, "4")},
 		{Name: "cli-bind-6", IDs: []string{"cli-bind-6"}, Stages: stages.In(3, 4), NoServer: true, Run: bind(1, false, true, "6")},
+		{Name: "cli-defer-accept-absent", IDs: []string{"cli-defer-accept-absent"}, Stages: stages.In(1, 2, 3), NoServer: true, Run: func(t *T) {
+			refusedFlag(t, []string{"--defer-accept"}, "defer-accept", "(?i)stage.?4")
+		}},
+		{Name: "cli-defer-accept", IDs: []string{"cli-defer-accept"}, Stages: stages.In(4), NoServer: true, Run: deferAccept},
 		{
 			// A client with a request under way keeps its connection, in every stage.
 			Name: "cli-max-conns", IDs: []string{"cli-max-conns"}, Stages: stages.In(2, 3, 4), Flags: []string{"--max-conns", "2"},
@@ -247,6 +251,9 @@ func cliCases() []Case {
 			}
 			if t.Stage() >= 3 {
 				long = append(long, "--bind", "auto")
+			}
+			if t.Stage() >= 4 {
+				long = append(long, "--defer-accept")
 			}
 			for _, flags := range [][]string{short, slices.Concat(long, times), equals} {
 				s := t.Begin(Config{Flags: flags})
@@ -612,4 +619,33 @@ func refusedStart(t *T, want int, args []string, name string) string {
 		t.Errorf("%q: want one line on stderr that names %s, got:%s", args, name, process.Indent(stderr))
 	}
 	return stderr
+}
+
+// deferAccept connects a silent client and then one that sends a request. When the second has its
+// response, the acceptor has accepted every client that it was shown.
+func deferAccept(t *T) {
+	for _, flags := range [][]string{nil, {"--defer-accept"}} {
+		s := t.Begin(Config{Flags: flags})
+		var silent *Client
+		for late := true; late; { // on a busy machine a second may pass before the look
+			begin := time.Now()
+			silent = t.DialTo(s, DialOptions{})
+			c := t.DialTo(s, DialOptions{})
+			c.Request("GET", "/healthz").WantBody(200, "ok")
+			n, want := s.Connections(), 2-len(flags)
+			if late = time.Since(begin) > 500*time.Millisecond; !late && n != want {
+				t.Errorf("%q: %d connections are open, want %d: a client that has sent nothing, and one with a response", flags, n, want)
+			}
+			c.Close()
+			if late {
+				silent.Request("GET", "/healthz").WantBody(200, "ok")
+				silent.Close()
+			}
+			t.Eventually("closed connections are gone", func() bool { return s.Connections() <= 1 })
+		}
+		if len(flags) > 0 { // in the end, the client is accepted although it sends nothing
+			t.Eventually("a client that sends nothing is accepted", func() bool { return s.Connections() == 1 })
+		}
+		silent.Request("GET", "/healthz").WantBody(200, "ok")
+	}
 }
