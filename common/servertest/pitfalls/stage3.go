@@ -136,7 +136,7 @@ func stage3Scenarios() []Scenario {
 			Choices:  []string{"127.0.0.1", "::ffff:127.0.0.1", "::1"},
 			Answer:   1, Assertion: "one-name-for-a-client",
 			Usually: "that an IPv6 socket reports an IPv4 client with a mapped address: unmap the address where the server accepts the connection",
-			Where:   []Place{{Dir: "STAGE", Func: "accept", Has: "Unmap()"}},
+			Where:   []Place{{Dir: "STAGE", Func: "accept", Has: "UnmapPeer()"}},
 			Run: func(s *S) {
 				a := s.Connect("A")
 				a.Send("GET /plain.txt", plainGet)

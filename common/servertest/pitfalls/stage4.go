@@ -87,7 +87,7 @@ func stage4Scenarios() []Scenario {
 			Choices:  []string{"none", "a little, now and then", "as much as it can get"},
 			Answer:   2, Assertion: "asleep-with-idle-clients",
 			Usually: "that a level-triggered event is always ready: a socket can take more bytes nearly all the time, so watch for EPOLLOUT only after EAGAIN",
-			Where:   []Place{at("loop.watch", ""), at("loop.adopt", "EPOLLIN")},
+			Where:   []Place{at("loop.watch", "EPOLLOUT")},
 			Flags:   []string{"--idle-timeout", "1m"},
 			Run: func(s *S) {
 				s.Crowd("A", 3, DialOptions{})
@@ -137,7 +137,7 @@ func stage4Scenarios() []Scenario {
 			Choices:  []string{"their pages", "one gets nothing: the server has removed its entry", "one gets A's page"},
 			Answer:   1, Assertion: "nothing-left-of-the-client-before",
 			Usually: "that the server identifies a client by its descriptor, whose number the next client may get at once: remove the table entries first, and close last",
-			Where:   []Place{at("loop.drop", "l.forget(c)"), at("loop.forget", ""), at("loop.adopt", "l.number++")},
+			Where:   []Place{at("loop.drop", "l.forget(c)"), at("loop.forget", ""), {Dir: "common/slotmap", Func: "Map.Put", Has: "m.count++"}},
 			Stages:  stages.In(4), Flags: []string{"-n", "1", "--idle-timeout", "700ms"},
 			Run: func(s *S) {
 				a := s.Connect("A")
@@ -279,7 +279,7 @@ func stage4Scenarios() []Scenario {
 			Choices:  []string{"nothing: the event concerns A", "the server closes its connection", "it gets A's response"},
 			Answer:   1, Assertion: "another-clients-event-is-ignored",
 			Usually: "that an event names a slot or a descriptor, which may belong to another client by now: put a number into the event that is never used again, and look the client up by it",
-			Where:   []Place{at("loop.event", ""), at("loop.adopt", "l.number++"), at("loop.work", "l.event(")},
+			Where:   []Place{at("loop.event", ""), at("loop.adopt", ""), {Dir: "common/slotmap", Func: "Map.Put", Has: "m.count++"}, at("loop.work", "l.event(")},
 			Stages:  stages.In(4), Flags: []string{"-n", "1", "--idle-timeout", staleTimeout.String()}, Needs: scenario.NeedsHold, NoServer: true,
 			Run: func(s *S) {
 				s.Begin(Config{Wrap: scenario.UnderShell})

@@ -77,7 +77,7 @@ func funcLines(text, name string) (from, to int) {
 	return 0, 0
 }
 
-// funcName returns "Listen" for a function, "Conn.Fill" for a method.
+// funcName returns "Listen" for a function, "Conn.Fill" for a method, also of a generic type.
 func funcName(f *ast.FuncDecl) string {
 	if f.Recv == nil || len(f.Recv.List) == 0 {
 		return f.Name.Name
@@ -85,6 +85,9 @@ func funcName(f *ast.FuncDecl) string {
 	t := f.Recv.List[0].Type
 	if star, ok := t.(*ast.StarExpr); ok {
 		t = star.X
+	}
+	if index, ok := t.(*ast.IndexExpr); ok {
+		t = index.X
 	}
 	if id, ok := t.(*ast.Ident); ok {
 		return id.Name + "." + f.Name.Name
