@@ -23,6 +23,7 @@ var allowedImports = map[string][]string{
 	"stream":    {},
 	"sock":      {},
 	"deadline":  {},
+	"slotmap":   {},
 	"inbox":     {"sock"},
 	"h1":        {"stream", "sock"},
 	"accesslog": {"h1"},
