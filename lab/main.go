@@ -1,6 +1,6 @@
 // Lab examines running servers from outside. The folder learner has the commands for learners, and maintainer has
 // those for people who work on this repository. The folder support has no commands: it has wrapper scripts for a
-// server, and tests that run a browser.
+// server, servers to compare the stages with, and tests that run a browser.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"fourways.example/common/servertest/netns"
+	"fourways.example/lab/learner/bench"
 	"fourways.example/lab/learner/doctor"
 	"fourways.example/lab/learner/grade"
 	"fourways.example/lab/learner/pitfall"
@@ -26,6 +27,7 @@ type commands struct {
 	Matrix  pitfall.Matrix  `cmd:"" help:"Run every pitfall against the server with its bug and against the four stages, and write docs/pitfalls.md."`
 	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
 	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
+	Bench   bench.Command   `cmd:"" help:"Measure the stages and other servers side by side: throughput, CPU time, latency, memory."`
 	Mutants mutants.Command `cmd:"" help:"Change the sources in one small place at a time, and report the changes that no test notices."`
 }
 

@@ -92,17 +92,13 @@ func (m *meter) byOwn(ctx context.Context, r *servers.Running, w *workload) (res
 		return result.Sample{}, err
 	}
 	defer e.Close()
-	var memory float64
 	served := 0
 	if w.idle > 0 {
-		before := servers.RSS(pids)
 		idle := e.Add(load.Group{Addr: r.AddrPort(), Clients: w.idle, Request: w.request(), Once: true})
 		if err := m.warm(ctx, e, idle, w.idle); err != nil {
 			return result.Sample{}, err
 		}
-		if served = e.Progress(idle); served > w.idle*9/10 {
-			memory = result.Round(float64(servers.RSS(pids)-before) / float64(served))
-		}
+		served = e.Progress(idle)
 	}
 	busy := e.Add(load.Group{Addr: r.AddrPort(), Clients: w.conns, Request: w.request(), Batch: w.batch, PerConn: w.perConn})
 	if err := m.warm(ctx, e, busy, w.conns); err != nil {
@@ -118,12 +114,13 @@ func (m *meter) byOwn(ctx context.Context, r *servers.Running, w *workload) (res
 	c := e.Counts(busy)
 	s := sample("own", c.Responses, c.Bytes, elapsed, used, own)
 	s.Served, s.Errors, s.LastError = c.Served+served, c.Errors, c.LastError
-	s.Memory, s.Threads = memory, threads
+	s.Threads = threads
 	latency(&s, c)
 	return s, nil
 }
 
-// warm runs until every client of the group was served once, or none was for half a second.
+// warm runs until every client of the group was served once, or none was for longer than the kernel waits before it
+// repeats a SYN.
 func (m *meter) warm(ctx context.Context, e *load.Engine, group, clients int) error {
 	last, since := -1, time.Now()
 	return e.Run(ctx, m.ready, func() bool {
@@ -131,8 +128,27 @@ func (m *meter) warm(ctx context.Context, e *load.Engine, group, clients int) er
 		if served != last {
 			last, since = served, time.Now()
 		}
-		return served >= clients || time.Since(since) > 500*time.Millisecond
+		return served >= clients || time.Since(since) > 1200*time.Millisecond
 	})
+}
+
+// memory measures how much a server that has just been started grows while clients are idle.
+func (m *meter) memory(ctx context.Context, r *servers.Running, w *workload) (grown float64, base float64, served int, err error) {
+	if err := check(ctx, r, w); err != nil { // the first request may make what later ones share
+		return 0, 0, 0, err
+	}
+	e, err := load.New()
+	if err != nil {
+		return 0, 0, 0, err
+	}
+	defer e.Close()
+	pids := r.Pids()
+	before := servers.RSS(pids)
+	idle := e.Add(load.Group{Addr: r.AddrPort(), Clients: w.idle, Request: w.request(), Once: true})
+	if err := m.warm(ctx, e, idle, w.idle); err != nil {
+		return 0, 0, 0, err
+	}
+	return float64(servers.RSS(pids) - before), float64(before), e.Progress(idle), nil
 }
 
 // latency fills in the percentiles. Requests without a response count with their age.

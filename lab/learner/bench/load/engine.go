@@ -42,13 +42,10 @@ type Counts struct {
 	// Latency has the time of each batch in nanoseconds, from its first byte sent, or from connect(2) if that
 	// is part of it, to the last byte received.
 	Latency *hdr.Histogram
-	// Unanswered is how many requests are older than overdue, and have no response. Latency has their age.
+	// Unanswered is how many requests are older than the last Reset, and have no response. Latency has their
+	// age. A younger request without a response is simply under way.
 	Unanswered int64
 }
-
-// overdue is the age at which a request without a response counts as unanswered. A younger one is simply
-// under way when the run ends.
-const overdue = 100 * time.Millisecond
 
 // slowTick is how often a slow reader reads.
 const slowTick = 50 * time.Millisecond
@@ -72,6 +69,7 @@ type Engine struct {
 	events []unix.EpollEvent
 	buf    []byte
 	start  time.Time
+	reset  int64 // when Reset was called
 
 	toConnect  []*client
 	connecting int
@@ -105,7 +103,7 @@ func (e *Engine) Add(g Group) int {
 	g.Batch = max(g.Batch, 1)
 	own := &group{Group: g, Counts: Counts{Latency: NewLatency()}}
 	for i := range g.Clients {
-		c := &client{group: own, fd: -1, number: i}
+		c := &client{group: own, fd: -1, number: i, sentAt: e.now()}
 		own.clients = append(own.clients, c)
 		if g.BytesPerSecond > 0 {
 			e.slow = append(e.slow, c)
@@ -122,21 +120,22 @@ func (e *Engine) Reset() {
 		g.Responses, g.Bytes, g.Errors, g.LastError, g.Unanswered = 0, 0, 0, "", 0
 		g.Latency.Reset()
 	}
+	e.reset = e.now()
 }
 
 // Progress returns how many clients of a group have been served so far.
 func (e *Engine) Progress(group int) (served int) { return e.groups[group].Served }
 
-// Counts returns what a group has seen, with the requests that are overdue now.
+// Counts returns what a group has seen, with the requests that have waited for a response since the last Reset.
 func (e *Engine) Counts(group int) Counts {
 	g := e.groups[group]
 	got := g.Counts
 	got.Latency = hdr.Import(g.Latency.Export())
 	now := e.now()
 	for _, c := range g.clients {
-		if age := now - c.sentAt; c.sentAt != 0 && age > int64(overdue) {
+		if c.sentAt != 0 && c.sentAt <= e.reset {
 			got.Unanswered++
-			_ = got.Latency.RecordValue(age)
+			_ = got.Latency.RecordValue(now - c.sentAt)
 		}
 	}
 	return got

@@ -25,6 +25,7 @@ type Report struct {
 	Workloads []Info    `json:"workloads"`
 	Cells     []*Cell   `json:"cells"`           // a cell for each workload and server
 	Sweep     []*Cell   `json:"sweep"`           // small1k with more and more connections
+	Memory    []Memory  `json:"memory"`          // of connections that are idle
 	Open      []Open    `json:"open"`            // at a constant rate
 	Stall     *Stall    `json:"stall,omitempty"` // closed and open loop, and a server that stops for a second
 	Seconds   float64   `json:"seconds"`         // the time that all of it took
@@ -91,14 +92,22 @@ type Sample struct {
 	P90       float64 `json:"p90,omitempty"`
 	P99       float64 `json:"p99,omitempty"`
 	Max       float64 `json:"max,omitempty"`
-	// Late is the share of the requests that had no response at the end, and were older than 100 ms. If it is more than
-	// 0.01, P99 is only a lower bound: such a request counts with its age. wrk does not know the share.
+	// Late is the share of the requests that waited during the whole run and had no response at its end. If it is more
+	// than 0.01, P99 is only a lower bound: such a request counts with its age. wrk does not know the share.
 	Late      float64 `json:"late,omitempty"`
 	Served    int     `json:"served,omitempty"` // connections that got a response; only from the own generator
 	Errors    int64   `json:"errors,omitempty"`
 	LastError string  `json:"error,omitempty"`
-	Memory    float64 `json:"memory,omitempty"` // the memory that each idle connection has added, in bytes
 	Threads   int     `json:"threads,omitempty"`
+}
+
+// A Memory is how much a fresh server has grown when its clients are idle after one request each.
+type Memory struct {
+	Server string    `json:"server"`
+	Of     int       `json:"of"`              // clients
+	Served int       `json:"served"`          // clients that got a response, in the first run
+	Base   float64   `json:"base"`            // RSS in bytes before the clients came, in the first run
+	Grown  []float64 `json:"grown,omitempty"` // bytes, in each run; empty if not every client was served
 }
 
 // An Open is a server at a constant rate.
@@ -153,7 +162,7 @@ func (r *Report) Write(path string) error {
 	}
 	b = bytes.ReplaceAll(b, []byte(`{"workload":`), []byte("\n"+`{"workload":`))
 	b = bytes.ReplaceAll(b, []byte(`{"server":`), []byte("\n"+`{"server":`))
-	for _, key := range []string{"machine", "generator", "servers", "workloads", "cells", "sweep", "open", "stall"} {
+	for _, key := range []string{"machine", "generator", "servers", "workloads", "cells", "sweep", "memory", "open", "stall"} {
 		b = bytes.Replace(b, []byte(`,"`+key+`":`), []byte(",\n"+`"`+key+`":`), 1)
 	}
 	return os.WriteFile(path, append(b, '\n'), 0o644)

@@ -134,9 +134,13 @@ func (c *Cell) Bound(q float64) bool {
 	return Summarize(late).Median > 1-q
 }
 
-// Memory returns what one idle connection adds, in bytes.
-func (c *Cell) Memory() Summary {
-	return Figure(func(s Sample) float64 { return s.Memory }).Summary(c.Samples)
+// PerConn summarizes what one idle connection adds, in bytes.
+func (m Memory) PerConn() Summary {
+	var all []float64
+	for _, g := range m.Grown {
+		all = append(all, g/float64(m.Of))
+	}
+	return Summarize(all)
 }
 
 // Round rounds to four digits, so that the file does not claim more.

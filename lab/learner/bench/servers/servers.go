@@ -56,7 +56,7 @@ var Kinds = []Kind{
 	{Name: "h2o", Label: "h2o", Note: "one thread for each CPU, no access log; the login is a static file", start: startH2O},
 	{
 		Name: "floor", Label: "C floor", Note: "gcc -O2; one loop for each CPU and a fixed answer, no file", start: startFloor,
-		Only: []string{"small1k", "login40", "login500", "login10k", "pipelined16", "active10k", "idle10k", "churn"},
+		Only: []string{"small1k", "login40", "login500", "login10k", "pipelined16", "active10k", "idle10k"},
 	},
 }
 
