@@ -26,6 +26,7 @@ type commands struct {
 	Pitfall pitfall.Command `cmd:"" help:"Show a common mistake: run a server with the bug and one without it, side by side."`
 	Matrix  pitfall.Matrix  `cmd:"" help:"Run every pitfall against the server with its bug and against the four stages, and write docs/pitfalls.md."`
 	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
+	Compare bench.Compare   `cmd:"" help:"Show the four stages side by side in four situations: who is served, how fast, and at what cost. It takes a minute."`
 	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
 	Bench   bench.Command   `cmd:"" help:"Measure the stages and other servers side by side: throughput, CPU time, latency, memory."`
 	Mutants mutants.Command `cmd:"" help:"Change the sources in one small place at a time, and report the changes that no test notices."`

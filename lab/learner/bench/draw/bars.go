@@ -35,7 +35,7 @@ func bars(c draw.Canvas, heading string, all []bar, most float64, labels vg.Leng
 		if labels > 0 {
 			s := textStyle(11, ink, b.highlighted)
 			s.XAlign = draw.XRight
-			c.FillText(s, vg.Point{X: left - 6, Y: y}, b.label)
+			c.FillText(s, vg.Point{X: left - 12, Y: y}, b.label) // a wider font than Liberation Sans must fit too
 		}
 		end := left
 		if most > 0 {

@@ -37,14 +37,14 @@ type style struct {
 // styles are the styles by the name of the server. Stages have solid lines, peers have dashed ones.
 var styles = map[string]style{
 	"stage1":       {rgb(0xCC79A7), nil, draw.CircleGlyph{}, false},
-	"stage2":       {rgb(0xE69F00), nil, draw.SquareGlyph{}, false},
-	"stage3":       {rgb(0x56B4E9), nil, draw.TriangleGlyph{}, false},
+	"stage2":       {rgb(0xE69F00), nil, draw.BoxGlyph{}, false},
+	"stage3":       {rgb(0x56B4E9), nil, draw.PyramidGlyph{}, false},
 	"stage4":       {rgb(0x0072B2), nil, draw.CircleGlyph{}, true},
 	"stage4-defer": {rgb(0x0072B2), []vg.Length{2, 2}, draw.CircleGlyph{}, false},
-	"nethttp":      {rgb(0x009E73), []vg.Length{6, 3}, draw.SquareGlyph{}, false},
-	"fasthttp":     {rgb(0x6A3D9A), []vg.Length{6, 3}, draw.TriangleGlyph{}, false},
+	"nethttp":      {rgb(0x009E73), []vg.Length{6, 3}, draw.BoxGlyph{}, false},
+	"fasthttp":     {rgb(0x6A3D9A), []vg.Length{6, 3}, draw.PyramidGlyph{}, false},
 	"nginx":        {rgb(0xD55E00), []vg.Length{6, 3}, draw.CircleGlyph{}, false},
-	"h2o":          {rgb(0x777777), []vg.Length{6, 3}, draw.SquareGlyph{}, false},
+	"h2o":          {rgb(0x777777), []vg.Length{6, 3}, draw.BoxGlyph{}, false},
 	"floor":        {rgb(0x000000), []vg.Length{2, 3}, draw.CircleGlyph{}, false},
 }
 
@@ -96,7 +96,7 @@ func newCanvas(height int, title, caption string) (*canvas, draw.Canvas) {
 	for i, line := range lines {
 		c.FillText(textStyle(11, grey, false), vg.Point{X: 16, Y: vg.Length(14 + 14*(len(lines)-1-i))}, line)
 	}
-	return c, draw.Crop(c.Canvas, 16, -16, vg.Length(14+14*len(lines)), -42)
+	return c, draw.Crop(c.Canvas, 16, -16, vg.Length(20+14*len(lines)), -42)
 }
 
 // wrap breaks a text into lines of at most n characters.

@@ -45,9 +45,9 @@ func (ch *chart) draw(c draw.Canvas) {
 		axis.Color, axis.Tick.Color = grey, grey
 	}
 	p.X.Label.Text, p.Y.Label.Text = ch.xName, ch.yName
-	p.X.Label.TextStyle.XAlign, p.X.Label.TextStyle.YAlign = draw.XCenter, draw.YTop
+	p.X.Label.TextStyle.XAlign, p.X.Label.TextStyle.YAlign = draw.XCenter, draw.YBottom
 	p.Y.Label.TextStyle.XAlign, p.Y.Label.TextStyle.YAlign = draw.XCenter, draw.YBottom
-	p.Y.Label.TextStyle.Rotation = math.Pi / 2
+	p.X.Label.Padding, p.Y.Label.Padding = 6, 4
 	p.X.Tick.Label.XAlign, p.X.Tick.Label.YAlign = draw.XCenter, draw.YTop
 	p.Y.Tick.Label.XAlign, p.Y.Tick.Label.YAlign = draw.XRight, draw.YCenter
 	grid := plotter.NewGrid()
@@ -73,6 +73,7 @@ func (ch *chart) draw(c draw.Canvas) {
 	}
 	p.Y.Tick.Marker = plot.ConstantTicks(ch.yTicks(p.Y.Min, p.Y.Max))
 	left := draw.Crop(c, 0, -labelWidth, 0, 0)
+	left = draw.Crop(left, 8, 0, 0, -8)
 	p.Draw(left)
 	ch.labels(c, p, p.DataCanvas(left))
 }

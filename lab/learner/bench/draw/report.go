@@ -98,7 +98,7 @@ func latency(r *result.Report) (*canvas, string) {
 			continue
 		}
 		ch := chart{title: f.name, xName: "connections", yName: "latency", lines: lines, logX: true, logY: true, xTicks: connTicks(), yTicks: powers(result.Latency)}
-		part := draw.Crop(inner, 0, 0, half*vg.Length(1-i), -half*vg.Length(i))
+		part := draw.Crop(inner, 0, 0, half*vg.Length(1-i)+8, -half*vg.Length(i)-8)
 		ch.draw(part)
 		drawn = true
 	}
@@ -158,7 +158,7 @@ func stall(r *result.Report) (*canvas, string) {
 	}
 	s := r.Stall
 	lines := []line{
-		curve("open loop", style{color: rgb(0xD55E00), dashes: []vg.Length{6, 3}, glyph: draw.SquareGlyph{}}, s.Open),
+		curve("open loop", style{color: rgb(0xD55E00), dashes: []vg.Length{6, 3}, glyph: draw.BoxGlyph{}}, s.Open),
 		curve("closed loop", style{color: rgb(0x0072B2), glyph: draw.CircleGlyph{}, bold: true}, s.Closed),
 	}
 	if len(lines[0].points) == 0 || len(lines[1].points) == 0 {
@@ -190,7 +190,10 @@ func cpu(r *result.Report) (*canvas, string) {
 				continue
 			}
 			v := result.CPU.Summary(c.Throughput())
-			b := bar{label: s.Label, color: fill(s.Name), value: v.Median, highlighted: s.Name == r.Base, text: "not measured"}
+			b := bar{label: s.Label, color: fill(s.Name), value: v.Median, highlighted: s.Name == r.Base, text: "no response"}
+			if c.Problem != "" {
+				b.text = "not measured"
+			}
 			if v.N > 0 {
 				b.text = result.Digits(v.Median)
 				if unserved(c) {
@@ -218,7 +221,7 @@ func cpu(r *result.Report) (*canvas, string) {
 	for i, p := range panels {
 		x := vg.Length(i%2) * 336
 		y := vg.Length(i / 2 * each)
-		bars(draw.Crop(inner, x, x-332, 0, -y), p.name, p.bars, p.most, 80)
+		bars(draw.Crop(inner, x, x-332, 0, -y), p.name, p.bars, p.most, 92)
 	}
 	return c, about
 }
@@ -242,6 +245,6 @@ func memory(r *result.Report) (*canvas, string) {
 	}
 	about := fmt.Sprintf("What one of %s idle connections adds to the resident memory of the server. The kernel's memory for the socket is not in it.", result.Count(float64(r.Memory[0].Of)))
 	c, inner := newCanvas(110+barHeight*len(all), "Memory of an idle connection", caption(r.Machine, about))
-	bars(inner, "", all, most, 80)
+	bars(inner, "", all, most, 92)
 	return c, about
 }

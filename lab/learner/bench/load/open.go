@@ -39,13 +39,14 @@ func (o OpenLoop) Run(ctx context.Context) (OpenRun, error) {
 	defer stop()
 	targets := vegeta.NewStaticTargeter(vegeta.Target{Method: "GET", URL: o.URL})
 	run := OpenRun{Latency: NewLatency()}
-	var start time.Time
-	var late []sample // vegeta gives the results in the order of their ends, and the start is that of number 0
+	var start time.Time // of the schedule
+	var all []sample
 	for r := range attacker.Attack(targets, vegeta.ConstantPacer{Freq: o.Rate, Per: time.Second}, o.For, "") {
-		if r.Seq == 0 {
-			start = r.Timestamp
+		// No request starts before it is due, so the one that is least late shows the schedule of all.
+		if began := r.Timestamp.Add(-due(r.Seq, o.Rate)); start.IsZero() || began.Before(start) {
+			start = began
 		}
-		late = append(late, sample{r.Seq, r.Timestamp.Add(r.Latency)})
+		all = append(all, sample{r.Seq, r.Timestamp.Add(r.Latency)})
 		run.Due++
 		if r.Error != "" {
 			run.Errors++
@@ -58,8 +59,8 @@ func (o OpenLoop) Run(ctx context.Context) (OpenRun, error) {
 	if start.IsZero() {
 		return OpenRun{}, fmt.Errorf("no request to %s started", o.URL)
 	}
-	for _, s := range late {
-		_ = run.Latency.RecordValue(max(1_000, int64(s.latency(start, o.Rate))))
+	for _, s := range all {
+		_ = run.Latency.RecordValue(int64(s.latency(start, o.Rate)))
 	}
 	return run, nil
 }
@@ -72,6 +73,10 @@ type sample struct {
 
 // latency is the time from the moment when the request was due to its end.
 func (s sample) latency(start time.Time, rate int) time.Duration {
-	due := start.Add(time.Duration(s.number) * time.Second / time.Duration(rate))
-	return s.end.Sub(due)
+	return s.end.Sub(start.Add(due(s.number, rate)))
+}
+
+// due is when a request is due, from the start of the schedule.
+func due(number uint64, rate int) time.Duration {
+	return time.Duration(number) * time.Second / time.Duration(rate)
 }
