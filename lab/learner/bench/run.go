@@ -57,6 +57,7 @@ func (b *bench) start(ctx context.Context) error {
 
 // measure runs all sections. Each has its share of the time, and begins no round after it.
 func (b *bench) measure(ctx context.Context) error {
+	b.progress.note("%d servers run. At most %s from now, the page is written.", len(b.running), clock(time.Until(b.until(1))))
 	rounds, sweepRounds := 12, 3
 	if b.cmd.Quick {
 		rounds, sweepRounds = 1, 1

@@ -16,6 +16,7 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -194,7 +195,7 @@ func (w *World) begin(path string, args []string, port int) (*process.Server, er
 func goPeer(name string) func(*World, context.Context) (*process.Server, string, error) {
 	return func(w *World, ctx context.Context) (*process.Server, string, error) {
 		path := filepath.Join(w.dir, name)
-		cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-o", path, "./support/peers/"+name)
+		cmd := command(ctx, "go", "build", "-buildvcs=false", "-o", path, "./support/peers/"+name)
 		cmd.Dir = filepath.Join(w.shop.Repo.Root, "lab")
 		if out, err := cmd.CombinedOutput(); err != nil {
 			return nil, "", fmt.Errorf("go build: %w%s", err, process.Indent(string(out)))
@@ -218,7 +219,7 @@ func startFloor(w *World, ctx context.Context) (*process.Server, string, error) 
 	}
 	path := filepath.Join(w.dir, "floor")
 	source := filepath.Join(w.shop.Repo.Root, "lab", "support", "peers", "floor", "floor.c")
-	if out, err := exec.CommandContext(ctx, gcc, "-O2", "-pthread", "-o", path, source).CombinedOutput(); err != nil {
+	if out, err := command(ctx, gcc, "-O2", "-pthread", "-o", path, source).CombinedOutput(); err != nil {
 		return nil, "", fmt.Errorf("gcc: %w%s", err, process.Indent(string(out)))
 	}
 	s, err := w.begin(path, nil, 0)
@@ -283,6 +284,14 @@ func find(names ...string) (string, error) {
 		}
 	}
 	return "", exec.ErrNotFound
+}
+
+// command is exec.CommandContext for a compiler. At the end of the context it gets SIGINT, so that it can remove its files.
+func command(ctx context.Context, name string, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, name, args...)
+	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
+	cmd.WaitDelay = 5 * time.Second
+	return cmd
 }
 
 func output(ctx context.Context, path string, args ...string) string {
