@@ -91,7 +91,7 @@ func TestInterrupt(t *testing.T) {
 		t.Fatalf("%v\n%s", err, said)
 	}
 	tmp := t.TempDir()
-	args := []string{"bench", "--quick", "--generator", "auto", "-w", "small1k", "--only", "workloads", "--conns", "2", "-o", tmp}
+	args := []string{"bench", "--quick", "-w", "small1k", "--only", "workloads", "--conns", "2", "-o", tmp}
 	for _, name := range []string{"stage4", "nethttp", "nginx", "h2o", "floor"} {
 		args = append(args, "-s", name)
 	}

@@ -31,6 +31,7 @@ func (r *Report) Page(pictures []Picture) string {
 	}
 	r.loops(p)
 	r.workloads(p)
+	r.growth(p)
 	r.memory(p)
 	p("%s", limits)
 	return strings.TrimRight(b.String(), "\n") + "\n"
@@ -185,6 +186,32 @@ func (r *Report) workloads(p func(string, ...any)) {
 		}
 		p("")
 	}
+}
+
+// growth shows what a hundred times as many connections cost.
+func (r *Report) growth(p func(string, ...any)) {
+	var rows []string
+	for _, s := range r.Servers {
+		if g := r.Growth(s.Name, "active10k", "small1k"); g.N > 0 {
+			note := ""
+			if c := r.Cell("active10k", s.Name); !c.servedAll() {
+				n, _ := c.Served()
+				note = fmt.Sprintf("served only %s", Count(float64(n)))
+			}
+			rows = append(rows, fmt.Sprintf("| %s | %s | %s |", s.Label, spread(g, func(x float64) string { return fmt.Sprintf("%.2f", x) }), note))
+		}
+	}
+	if len(rows) == 0 {
+		return
+	}
+	p("## From 100 to 10,000 active connections")
+	p("")
+	p("The CPU time for each request in active10k, divided by that in small1k, in pairs of runs from the same round.")
+	p("")
+	p("| server | times its own cost | |")
+	p("|---|---|---|")
+	p("%s", strings.Join(rows, "\n"))
+	p("")
 }
 
 func (r *Report) memory(p func(string, ...any)) {

@@ -105,6 +105,16 @@ func (f Figure) ratio(samples, others []Sample) Summary {
 	return Summarize(ratios)
 }
 
+// Growth summarizes the CPU time for each request of one workload divided by that of another one, for the same server
+// and with our own generator in both, pair by pair.
+func (r *Report) Growth(server, workload, from string) Summary {
+	c, few := r.Cell(workload, server), r.Cell(from, server)
+	if c == nil || few == nil {
+		return Summary{}
+	}
+	return CPU.ratio(c.by("own", "own"), few.by("own", "own"))
+}
+
 // Served returns how many connections were served at all, in the median, and false if no generator counted them.
 func (c *Cell) Served() (int, bool) {
 	var all []float64
