@@ -65,10 +65,10 @@ func TestEndToEnd(t *testing.T) {
 	}
 }
 
-// TestCompare runs the comparison with short measurements. Only stage 4 serves the clients beside idle ones.
+// TestCompare runs the comparison with short measurements and few connections, because other tests run beside it. Only stage 4 serves the clients beside idle ones.
 func TestCompare(t *testing.T) {
 	var out, log bytes.Buffer
-	c := Compare{Each: 50 * time.Millisecond, Output: t.TempDir(), out: &out, log: &log}
+	c := Compare{Each: 50 * time.Millisecond, Conns: 200, Output: t.TempDir(), out: &out, log: &log}
 	if err := c.Run(t.Context()); err != nil {
 		t.Fatalf("%v\n%s%s", err, &out, &log)
 	}

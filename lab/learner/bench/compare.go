@@ -19,6 +19,7 @@ import (
 // Compare is `lab compare`.
 type Compare struct {
 	Each   time.Duration `default:"2500ms" help:"How long each stage is measured in each situation."`
+	Conns  int           `default:"10000" placeholder:"N" help:"The number of connections in the last situation."`
 	Output string        `short:"o" default:"bin" placeholder:"DIR" help:"The folder for compare.svg and compare.json."`
 
 	out, log io.Writer // for tests; nil is stdout and stderr
@@ -53,11 +54,11 @@ func (c *Compare) Run(ctx context.Context) error {
 		return err
 	}
 	defer world.Close()
-	many := min(10_000, max(100, world.Files-500))
+	many := min(c.Conns, max(100, world.Files-500))
 	all := situations(many)
 	p := newProgress(c.log, time.Duration(len(all)*4)*(c.Each+1200*time.Millisecond))
-	if many < 10_000 {
-		p.note("Only %d connections instead of 10,000: the limit of open files is %d (ulimit -Hn).", many, world.Files)
+	if many < c.Conns {
+		p.note("Only %d connections instead of %d: the limit of open files is %d (ulimit -Hn).", many, c.Conns, world.Files)
 	}
 	v6 := hasIPv6()
 	if !v6 {
