@@ -146,7 +146,7 @@ func TestPage(t *testing.T) {
 	page := r.Page([]Picture{{"a.svg", "A title", "About it."}})
 	for _, want := range []string{
 		"![A title](a.svg)", "The machine was busy", "This was a quick run", "### pipelined16", "| C floor |",
-		"left out: --defer-accept", "not measured: status 404", "1 of 100", "Where stage 4 loses", "| open loop |",
+		"left out: this stage 4 has no flag --defer-accept", "not measured: status 404", "1 of 100", "Where stage 4 loses", "| open loop |",
 	} {
 		if !strings.Contains(page, want) {
 			t.Errorf("the page does not contain %q", want)

@@ -36,10 +36,16 @@ type Kind struct {
 	start func(w *World, ctx context.Context) (*process.Server, string, error)
 }
 
-// ErrMissing is the reason why a peer is left out, with the way to get it.
+// ErrMissing is the reason why a server is left out. What is a program that is not installed, and Help the way to get
+// it. If What is empty, Help is the whole reason.
 type ErrMissing struct{ What, Help string }
 
-func (e *ErrMissing) Error() string { return e.What + " is not installed; " + e.Help }
+func (e *ErrMissing) Error() string {
+	if e.What == "" {
+		return e.Help
+	}
+	return e.What + " is not installed; " + e.Help
+}
 
 // Deferred is stage 4 with a flag that lets the kernel wait for the first request before a connection is accepted.
 const Deferred = "stage4-defer"
@@ -179,7 +185,7 @@ func startDeferred(w *World, ctx context.Context) (*process.Server, string, erro
 		return nil, "", err
 	}
 	if !strings.Contains(help, "--defer-accept") {
-		return nil, "", &ErrMissing{"--defer-accept", "this stage 4 has no such flag"}
+		return nil, "", &ErrMissing{"", "this stage 4 has no flag --defer-accept"}
 	}
 	s, err := prog.Begin(process.Config{Flags: []string{"-s", "--defer-accept"}, Root: w.Root})
 	return s, stages.Dirs[4] + " from this tree", err
