@@ -238,7 +238,13 @@ func startNginx(w *World, ctx context.Context) (*process.Server, string, error) 
 	if err != nil {
 		return nil, "", &ErrMissing{"nginx", "apt-get install nginx-light"}
 	}
-	s, err := w.configured("nginx.conf", path+" -e stderr")
+	command := path + " -e stderr"
+	if setpriv, err := exec.LookPath("setpriv"); err == nil {
+		// If the lab is killed, the kernel kills its children. The master process of nginx needs a signal that it can
+		// pass on to its workers.
+		command = setpriv + " --pdeathsig TERM " + command
+	}
+	s, err := w.configured("nginx.conf", command)
 	version, _, _ := strings.Cut(output(ctx, path, "-v"), "\n")
 	return s, strings.TrimPrefix(version, "nginx version: "), err
 }
