@@ -108,6 +108,13 @@ mutants: ## makes 200 small changes in common/ and the stages, and lists those t
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab mutants --seed 1 --sample 200 --jobs 2 --state bin/mutants.state --json bin/mutants.json $(MUTANTS)
 
+faults: build ## makes system calls of the servers fail under strace, and writes the tables in docs/security.md; ARGS=--check compares
+	@$(if $(ARGS),,bin/lab faults --bounds)
+	@bin/lab faults $(ARGS)
+
+hostile: build ## puts stage 4 under hostile loads, and shows what a normal client notices; ARGS='--clients 500' adds flags
+	@bin/lab hostile $(ARGS)
+
 grade: export EXEC := $(EXEC)
 grade: ## gives points to any program: EXEC=./prog, and STAGE=n for the claims that it makes
 	@$(if $(EXEC),,$(error EXEC=./prog is missing))
@@ -157,4 +164,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race fuzz bench compare microbench spec pitfall matrix mutants grade doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race fuzz bench compare microbench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean

@@ -26,7 +26,7 @@ var allowedImports = map[string][]string{
 	"inbox":     {"sock"},
 	"h1":        {"stream", "sock"},
 	"accesslog": {"h1"},
-	"site":      {"h1"},
+	"site":      {"h1", "sock"},
 	"cli":       {"h1", "sock", "site", "accesslog"},
 }
 

@@ -17,6 +17,8 @@ import (
 	"fourways.example/lab/learner/grade"
 	"fourways.example/lab/learner/pitfall"
 	"fourways.example/lab/learner/spec"
+	"fourways.example/lab/maintainer/faults"
+	"fourways.example/lab/maintainer/hostile"
 	"fourways.example/lab/maintainer/mutants"
 )
 
@@ -29,7 +31,9 @@ type commands struct {
 	Compare bench.Compare   `cmd:"" help:"Show the four stages side by side in four situations: who is served, how fast, and at what cost. It takes a minute."`
 	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
 	Bench   bench.Command   `cmd:"" help:"Measure the stages and other servers side by side: throughput, CPU time, latency, memory."`
+	Hostile hostile.Command `cmd:"" help:"Put a server under load by clients that are slow, silent or do not read, and see what a normal client notices."`
 	Mutants mutants.Command `cmd:"" help:"Change the sources in one small place at a time, and report the changes that no test notices."`
+	Faults  faults.Command  `cmd:"" help:"Make system calls of the servers fail, and write or check the table in docs/security.md."`
 }
 
 func main() {

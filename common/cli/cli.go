@@ -116,6 +116,9 @@ func Parse(stage Stage, args []string) *Config {
 	}
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, unix.SIGTERM, unix.SIGINT)
+	if !signal.Ignored(unix.SIGHUP) { // nohup(1) ignores it, so that the server outlives the terminal
+		signal.Notify(signals, unix.SIGHUP)
+	}
 	c, err := New(stage, args, os.Getenv, os.Stdout, os.Stderr)
 	switch {
 	case errors.Is(err, errHelp):
@@ -174,6 +177,7 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 		c.noSecret = true
 		conf.Secret = randomSecret()
 	}
+	conf.Warn = c.Warn
 	if c.site, err = site.New(conf); err != nil {
 		return nil, err
 	}
@@ -192,7 +196,7 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 		lines = nil
 	}
 	c.HTTP = &h1.Config{
-		Handler: c.site.Handle, Log: accesslog.New(lines, c.stderr), Stop: c.Stop,
+		Handler: c.site.Handle, Early: c.site.Early, Log: accesslog.New(lines, c.stderr), Stop: c.Stop,
 		IdleTimeout: o.idle, HeaderTimeout: o.header, BodyTimeout: o.body, WriteTimeout: o.write,
 	}
 	return c, nil

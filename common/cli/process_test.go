@@ -169,7 +169,7 @@ func ends(t *testing.T, cmd *exec.Cmd, stdout *bufio.Reader) (status int, rest s
 }
 
 func TestGracefulStop(t *testing.T) {
-	for _, sig := range []os.Signal{unix.SIGTERM, unix.SIGINT} {
+	for _, sig := range []os.Signal{unix.SIGTERM, unix.SIGINT, unix.SIGHUP} {
 		cmd, stdout, stderr := started(t, "yes")
 		_ = cmd.Process.Signal(sig)
 		status, log, took := ends(t, cmd, stdout)

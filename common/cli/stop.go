@@ -24,7 +24,7 @@ type Stop struct {
 	done        chan struct{}
 	read, write int // a pipe without data: closing write makes read readable
 
-	signals chan os.Signal // SIGTERM and SIGINT, registered before the server listens
+	signals chan os.Signal // SIGTERM, SIGINT and SIGHUP, registered before the server listens
 	exit    func(error)    // writes the remaining lines and ends the process
 
 	err    atomic.Pointer[error] // why the server stops; nil after a signal
@@ -85,9 +85,10 @@ func (s *Stop) Err() error {
 	return nil
 }
 
-// OnSignal waits for SIGTERM, SIGINT or the loss of a listener, and then begins the stop:
-// Serve returns when the responses under way are sent. At a second signal, or at the end of
-// the grace, OnSignal ends the process. Each stage starts it as a goroutine, so that its
+// OnSignal waits for SIGTERM, SIGINT, SIGHUP or the loss of a listener, and then begins the
+// stop: Serve returns when the responses under way are sent. It does not wait for SIGHUP if
+// the process was started with that signal ignored. At a second signal, or at the end of the
+// grace, OnSignal ends the process. Each stage starts it as a goroutine, so that its
 // main function shows every goroutine except the writers of stdout and stderr.
 func (s *Stop) OnSignal(listeners []*sock.Listener) {
 	select {

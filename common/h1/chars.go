@@ -3,16 +3,21 @@ package h1
 import (
 	"encoding/binary"
 	"math/bits"
+	"strings"
 )
 
 // Character classes. Each is one bit, because a byte can belong to several.
 const (
 	isToken      = 1 << iota // a token, such as a method or a field name (RFC 9110 §5.6.2)
-	isPathByte               // a target up to its "?": 21–7E without "#", "%", "?" and "\"
+	isPathByte               // a target up to its "?": 21–7E without "#", "%", "?" and notInPath
 	isQueryByte              // a target after its "?": 21–7E without "#"
 	isRegName                // a host name: unreserved, sub-delims, "%" (RFC 3986 §3.2.2)
 	isQuotedText             // a quoted-string between its quotes, without "\" (RFC 9110 §5.6.4)
 )
+
+// notInPath has the bytes of 21–7E that RFC 3986 allows in no part of a URL and that browsers
+// escape in a path. Browsers send [ ] | ^ in a path unescaped, so the parser accepts these.
+const notInPath = "\"<>\\`{}"
 
 var class = func() (t [256]uint8) {
 	const letters = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
@@ -26,7 +31,7 @@ var class = func() (t [256]uint8) {
 	for c := 0; c < 256; c++ {
 		if c >= 0x21 && c <= 0x7E && c != '#' {
 			t[c] |= isQueryByte
-			if c != '\\' && c != '?' && c != '%' {
+			if c != '?' && c != '%' && !strings.ContainsRune(notInPath, rune(c)) {
 				t[c] |= isPathByte
 			}
 		}
@@ -124,10 +129,17 @@ func isSpace(c byte) bool { return c == ' ' || c == '\t' }
 // keeps line ends and other Unicode white space: HTTP's optional white space (OWS) is only
 // spaces and tabs (RFC 9110 §5.6.3).
 func TrimOWS(data []byte) []byte {
-	for len(data) > 0 && isSpace(data[0]) {
-		data = data[1:]
-	}
+	data = data[spaces(data):]
 	return data[:len(data)-trailingSpaces(data)]
+}
+
+// spaces returns the number of spaces and tabs at the front of data.
+func spaces(data []byte) int {
+	n := 0
+	for n < len(data) && isSpace(data[n]) {
+		n++
+	}
+	return n
 }
 
 // trailingSpaces returns the number of spaces and tabs at the end of data.

@@ -20,7 +20,7 @@ func TestClasses(t *testing.T) {
 			want bool
 		}{
 			{"token", isToken, in(alnum + "!#$%&'*+-.^_`|~")},
-			{"path", isPathByte, vchar && !in("#%?\\")},
+			{"path", isPathByte, vchar && !in("#%?\\"+"\"<>`{}")},
 			{"query", isQueryByte, vchar && !in("#")},
 			{"reg-name", isRegName, in(alnum + "-._~" + "!$&'()*+,;=" + "%")},
 			{"quoted", isQuotedText, c == '\t' || c == ' ' || vchar && !in("\"\\") || c >= 0x80},

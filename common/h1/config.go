@@ -11,6 +11,14 @@ import (
 // after the first connection is open.
 type Config struct {
 	Handler Handler
+	// Early answers a request whose answer is certain from its head alone. It is called
+	// instead of sending 100 Continue, at most once for a request: when the head is complete,
+	// the client waits for 100 Continue (RFC 9110 §10.1.1), and no byte of the body has
+	// arrived. The request has no Body. If Early returns true, the response in w is sent, and
+	// the request is refused: the connection closes, because nobody knows whether the body
+	// follows. If it returns false, w is dropped, and Handler is called when the body has
+	// arrived. If Early panics, the client receives a 500. If it is nil, no answer is certain.
+	Early func(w *Response, r *Request) (certain bool)
 	// Log receives an entry for every response, including responses that were cut off. If
 	// it is nil, there is no log.
 	Log Logger

@@ -31,6 +31,7 @@ const (
 //	                                    end of the stream, stop → leave
 //	                                    no progress → abort
 //	readingHead  Read   head            head complete → readingBody, continuing or responding
+//	                                    answer certain from the head → responding (refused)
 //	                                    error, time-out, end of the stream → responding (refused)
 //	continuing   Write  body            100 Continue sent → readingBody
 //	                                    time-out → responding (refused), or leave if a part of the
@@ -56,8 +57,8 @@ const (
 //
 // "Request": the next state depends on how much of the request has been read. A part of the
 // head leads to readingHead, the whole head to readingBody or continuing, the whole request
-// to responding. An error leads to responding (refused). Empty lines before a request change
-// nothing.
+// to responding. An error, or an answer that is certain from the head, leads to responding
+// (refused). Empty lines before a request change nothing.
 //
 // "Time-out" in idle, readingHead and readingBody: the server itself may be late, so
 // before it acts, it reads the bytes that have arrived.
@@ -138,7 +139,7 @@ type Conn struct {
 	probes   uint8 // probes since the class of deadline changed, at most probesSoon
 	limited  bool  // SetBudget was called
 	closing  bool  // this response is the last
-	refused  bool  // the request was refused, so the bytes after it are dropped
+	refused  bool  // the request was refused, so the bytes after it or its head are dropped
 	bulky    bool  // a response larger than onePiece was sent, and may not be acknowledged yet
 }
 
@@ -230,9 +231,6 @@ func (c *Conn) receive(r io.Reader) (n int, err error) {
 	case n == 0:
 		c.endOfStream()
 	default:
-		if ex.began == 0 {
-			ex.began = now()
-		}
 		c.parse()
 	}
 	return n, nil
@@ -286,23 +284,35 @@ func (c *Conn) endOfStream() {
 	c.refuse(errTruncated)
 }
 
-// parse parses the received bytes further. If a request is complete, parse responds.
+// parse parses the received bytes further. If a request is complete, parse responds to it, and
+// to further requests that have arrived.
 func (c *Conn) parse() {
 	ex := c.ex
-	done, err := ex.parser.Parse(&ex.in)
-	if !ex.account(c.worker.cfg) && err == nil {
-		err = errMemory
-	}
-	if err != nil {
-		var e *Error
-		if !errors.As(err, &e) {
-			e = errTruncated
+	for {
+		if ex.began == 0 {
+			ex.began = now()
 		}
-		c.refuse(e)
-		return
-	}
-	if done {
+		done, err := ex.parser.Parse(&ex.in)
+		if !ex.account(c.worker.cfg) && err == nil {
+			err = errMemory
+		}
+		if err != nil {
+			var e *Error
+			if !errors.As(err, &e) {
+				e = errTruncated
+			}
+			c.refuse(e)
+			return
+		}
+		if !done {
+			break
+		}
 		c.respond()
+		if !c.answerNext() {
+			return
+		}
+	}
+	if c.state == responding { // sentAll calls parse again
 		return
 	}
 	switch ex.parser.phase {
@@ -310,7 +320,7 @@ func (c *Conn) parse() {
 		c.enter(readingHead)
 	case phaseBody:
 		if c.state != readingBody && ex.parser.expect && ex.in.Pos() == ex.parser.bodyStart {
-			c.sendContinue()
+			c.answerExpectation()
 			return
 		}
 		c.enter(readingBody)

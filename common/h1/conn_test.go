@@ -50,7 +50,8 @@ func TestKeepAlive(t *testing.T) {
 		{"a refusal after a request", get("/a") + "G(\r\n\r\n", nil, []string{"200 GET /a", "400 400 Bad Request: the method is not a token\n"}, "", []string{"GET /a HTTP/1.1 200", "   400"}},
 		{"a refusal in a body", chunks("x\r\n"), nil, []string{"400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"}, "close", []string{"POST / HTTP/1.1 400"}},
 		{"a refusal in a body of an unknown method", strings.Replace(chunks("x\r\n"), "POST", "BREW", 1), nil, []string{"400 400 Bad Request: a chunk does not begin with a size of 1 to 16 hex digits\n"}, "close", nil},
-		{"an unknown coding", with("Transfer-Encoding: gzip\r\n\r\n"), nil, []string{"501 501 Not Implemented: the server supports no transfer coding other than chunked\n"}, "close", nil},
+		{"no final chunked", with("Transfer-Encoding: gzip\r\n\r\n"), nil, []string{"400 400 Bad Request: the last transfer coding is not chunked, so the end of the body is unknown\n"}, "close", nil},
+		{"an unknown coding", with("Transfer-Encoding: gzip, chunked\r\n\r\n"), nil, []string{"501 501 Not Implemented: the server supports no transfer coding other than chunked\n"}, "close", nil},
 		{"a body too large", with("Content-Length: 1048577\r\n\r\n"), nil, []string{"413 413 Content Too Large: the body is longer than 1 MiB\n"}, "close", nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
@@ -290,6 +291,123 @@ func TestContinue(t *testing.T) {
 	})
 }
 
+// An answer that is certain from the head replaces 100 Continue, and ends the connection.
+func TestEarly(t *testing.T) {
+	const fields = " HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n"
+	const length, chunked = fields + "Content-Length: 3\r\n\r\n", fields + "Transfer-Encoding: chunked\r\n\r\n"
+	for _, c := range []struct {
+		name, head string
+		calls      int
+		want       string // the response to the head, or "" for 100 Continue
+		log        string
+	}{
+		{"certain", "POST /certain" + length, 1, "405 lengths 3, body 0", "POST /certain HTTP/1.1 405"},
+		{"certain, chunked", "POST /certain" + chunked, 1, "405 lengths -1, body 0", "POST /certain HTTP/1.1 405"},
+		{"HEAD", "HEAD /certain" + length, 1, "405 ", "HEAD /certain HTTP/1.1 405"},
+		{"not certain", "POST /" + length, 1, "", ""},
+		{"an unknown method", "BREW /certain" + length, 0, "501 501 Not Implemented: the server does not implement this method\n", "BREW /certain HTTP/1.1 501"},
+		{"a panic", "POST /panic" + length, 1, "500 500 Internal Server Error\n", "POST /panic HTTP/1.1 500"},
+		{"the body has begun", "POST /certain" + length + "a", 0, "", ""},
+		{"no Expect", "POST /certain HTTP/1.1\r\nHost: h\r\nContent-Length: 3\r\n\r\n", 0, "", ""},
+		{"no body", "POST /certain" + fields + "\r\n", 0, "", ""},
+		{"HTTP/1.0", strings.Replace("POST /certain"+length, "HTTP/1.1", "HTTP/1.0", 1), 0, "", ""},
+		{"a refused head", strings.Replace("POST /certain"+length, "Host", "Hose", 1), 0, "400 400 Bad Request: the Host field is missing\n", ""},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			s := newSetup(t, true)
+			calls := 0
+			file := newFile(t, []byte("lost"))
+			s.cfg.Early = func(w *Response, r *Request) bool {
+				calls++
+				if string(r.Path) != "/certain" {
+					w.Status = 404
+					w.File(file, 0, 4)
+					if string(r.Path) == "/panic" {
+						echo(w, r)
+					}
+					return false
+				}
+				w.Status = 405
+				w.Built(fmt.Appendf(w.Build(), "lengths %d, body %d", r.Length, len(r.Body)))
+				return true
+			}
+			conn, client := s.pair()
+			end := strings.Index(c.head, "\r\n\r\n") + 3 // the last byte of the head comes together with those after it
+			for _, piece := range append(strings.Split(c.head[:end], ""), c.head[end:]) {
+				client.send(piece)
+				conn.Ready()
+				if err := serve(conn); err != nil && err != sock.ErrAgain {
+					t.Fatal(err)
+				}
+			}
+			if calls != c.calls {
+				t.Errorf("Early is called %d times, want %d", calls, c.calls)
+			}
+			if c.want == "" {
+				if conn.state == draining {
+					t.Errorf("the request is refused: %q", client.here())
+				}
+			} else {
+				client.send("abc" + get("/next"))
+				drive1(t, conn, client)
+				got := answers(t, client.all(), strings.Fields(c.head)[0])
+				wantAnswers(t, got, c.want)
+				if len(got) > 0 && got[0].header.Get("Connection") != "close" {
+					t.Errorf("the early answer has no Connection: close")
+				}
+				if e := s.journal().entries; c.log != "" && !slices.Equal(e, []string{c.log}) {
+					t.Errorf("the log has %q, want %q", e, c.log)
+				}
+			}
+			if p := s.journal().panics; (len(p) > 0) != (c.name == "a panic") {
+				t.Errorf("panics in the log: %q", p)
+			}
+			if c.calls == 1 && !strings.Contains(c.head, "/certain") && file.released != 1 {
+				t.Errorf("the file of the dropped response was released %d times, want 1", file.released)
+			}
+		})
+	}
+	both(t, func(t *testing.T, nonblocking bool) { // after a request that is not certain, the handler gets the body
+		s := newSetup(t, nonblocking)
+		s.cfg.Early = func(w *Response, _ *Request) bool {
+			w.Error(404, "")
+			return false
+		}
+		conn, client := s.pair()
+		done := background(conn)
+		client.send("POST /a" + length)
+		readUntil(t, client, "HTTP/1.1 100 Continue\r\n\r\n")
+		client.send("abc" + lastRequest)
+		wantAnswers(t, answers(t, client.all()), "200 POST /a abc", "200 GET /last")
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+	})
+}
+
+// A handler that refuses a request ends the connection as a malformed request does.
+func TestRefuse(t *testing.T) {
+	both(t, func(t *testing.T, nonblocking bool) {
+		s := newSetup(t, nonblocking)
+		s.cfg.Handler = func(w *Response, _ *Request) { w.Refuse(413, "too much") }
+		conn, client := s.pair()
+		done := background(conn)
+		client.send(post("/a", "hello"))
+		got := readUntil(t, client, "too much\n")
+		client.send(lastRequest) // the connection reads and drops it
+		client.endSending()
+		got += client.all()
+		if err := <-done; err != nil {
+			t.Error(err)
+		}
+		all := answers(t, got)
+		wantAnswers(t, all, "413 413 Content Too Large: too much\n")
+		if len(all) > 0 && all[0].header.Get("Connection") != "close" {
+			t.Error("the refusal has no Connection: close")
+		}
+	})
+}
+
 // readUntil reads up to and including text, byte by byte.
 func readUntil(t testing.TB, r io.Reader, text string) string {
 	t.Helper()
@@ -418,28 +536,30 @@ func TestBudget(t *testing.T) {
 		t.Errorf("sent without a budget: %q", got)
 	}
 	conn.SetBudget(1)
-	if err := serve(conn); err != ErrBudget || conn.Want() != Write {
+	if err := serve(conn); err != ErrBudget || conn.Want() != Read {
 		t.Errorf("the second budget: %v", err)
 	}
-	wantAnswers(t, answers(t, client.here()), "200 GET /a") // the other response is queued
-	conn.SetBudget(2)
+	wantAnswers(t, answers(t, client.here()), "200 GET /a", "200 GET /b") // they share one send
+	conn.SetBudget(1)
 	if err := serve(conn); err != sock.ErrAgain && err != ErrBudget {
 		t.Errorf("the third budget: %v", err)
 	}
-	wantAnswers(t, answers(t, client.here()), "200 GET /b")
-	client.send(strings.Repeat(get("/c"), 50))
+
+	// A response that is larger than onePiece needs two calls.
+	s.cfg.Handler = func(w *Response, _ *Request) { w.Bytes(make([]byte, onePiece+1)) }
+	client.send(strings.Repeat(get("/c"), 4))
 	conn.Ready()
 	budgets := 0
 	for ; ; budgets++ {
-		conn.SetBudget(5)
+		conn.SetBudget(2)
 		if err := serve(conn); err == sock.ErrAgain {
 			break
 		} else if err != ErrBudget {
 			t.Fatal(err)
 		}
 	}
-	if got := len(answers(t, client.here())); got != 50 || budgets != 10 {
-		t.Errorf("%d responses with %d budgets of 5, want 50 with 10", got, budgets)
+	if got := len(answers(t, client.here())); got != 4 || budgets != 4 { // one read and eight writes
+		t.Errorf("%d responses with %d budgets of 2, want 4 with 4", got, budgets)
 	}
 }
 

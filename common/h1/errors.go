@@ -48,8 +48,9 @@ var (
 	ErrLength       = &Error{400, "Content-Length is not a decimal number less than 2^63"}
 	ErrLengthTwice  = &Error{400, "the Content-Length fields differ"}
 	ErrLengthCoding = &Error{400, "the request has both Content-Length and Transfer-Encoding"}
-	ErrCoding       = &Error{400, "Transfer-Encoding is malformed, or lists more than one coding"}
+	ErrCoding       = &Error{400, "Transfer-Encoding is malformed, or chunked is not its last coding"}
 	ErrCoding10     = &Error{400, "HTTP/1.0 does not allow Transfer-Encoding"}
+	ErrCodingFinal  = &Error{400, "the last transfer coding is not chunked, so the end of the body is unknown"}
 	ErrCodingOther  = &Error{501, "the server supports no transfer coding other than chunked"}
 	ErrBodyLong     = &Error{413, "the body is longer than 1 MiB"}
 	ErrChunkExts    = &Error{413, "the chunk extensions are longer than 1 MiB in total"}

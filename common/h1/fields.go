@@ -119,58 +119,99 @@ func (p *Parser) lengthField(value []byte) error {
 	return nil
 }
 
-// codingField reads a Transfer-Encoding (RFC 9112 §6.1). The only value that it accepts is
-// "chunked". A single well-formed coding of another name is not implemented here: 501.
-// Everything else is refused with 400, because two implementations may interpret it in
-// different ways.
-func (p *Parser) codingField(value []byte) error {
+// codingField reads a Transfer-Encoding: a list of codings (RFC 9112 §6.1), which may
+// continue in further field lines. It refuses a malformed list, and "chunked" with a
+// parameter, twice, or before another coding. endHead decides about the complete list.
+//
+// An empty element is refused, although a recipient may ignore it (RFC 9110 §5.6.1.2). Two
+// implementations that read such a list in different ways would disagree about where the
+// body ends.
+func (p *Parser) codingField(list []byte) error {
 	switch {
 	case p.length >= 0:
 		return ErrLengthCoding
-	case p.coding != codingNone:
-		return ErrCoding
 	case p.req.Minor == 0:
 		return ErrCoding10
-	case EqualFold(value, "chunked"):
-		p.coding = codingChunked
-		return nil
-	case !unknownCoding(value):
-		return ErrCoding
 	}
-	p.coding = codingUnknown
-	return nil
+	for {
+		name, n := codingPrefix(list)
+		if n == 0 || !p.addCoding(name, n > len(name)) {
+			return ErrCoding
+		}
+		list = TrimOWS(list[n:])
+		switch {
+		case len(list) == 0:
+			return nil
+		case list[0] != ',':
+			return ErrCoding
+		}
+		list = TrimOWS(list[1:])
+	}
 }
 
-// unknownCoding reports whether value is one well-formed transfer coding other than
-// chunked. The grammar is in RFC 9110 §10.1.4:
-//
-//	token *( OWS ";" OWS token BWS "=" BWS ( token / quoted-string ) )
-func unknownCoding(value []byte) bool {
-	n := prefix(value, isToken)
-	if n == 0 || EqualFold(value[:n], "chunked") {
+// addCoding adds a coding to the list. It returns false if the coding must not follow the
+// codings so far, or if it is "chunked" with parameters, which chunked does not have
+// (RFC 9112 §7.1).
+func (p *Parser) addCoding(name []byte, parameters bool) bool {
+	switch chunked := EqualFold(name, "chunked"); {
+	case p.coding == codingChunked || p.coding == codingMixed:
+		return false // chunked is the last coding, and occurs once
+	case !chunked:
+		p.coding = codingOther
+	case parameters:
 		return false
-	}
-	for value = TrimOWS(value[n:]); len(value) > 0; value = TrimOWS(value) {
-		if value[0] != ';' {
-			return false
-		}
-		value = TrimOWS(value[1:])
-		if n = prefix(value, isToken); n == 0 {
-			return false
-		}
-		if value = TrimOWS(value[n:]); len(value) == 0 || value[0] != '=' {
-			return false
-		}
-		value = TrimOWS(value[1:])
-		if n = prefix(value, isToken); n == 0 {
-			n = quotedPrefix(value)
-		}
-		if n == 0 {
-			return false
-		}
-		value = value[n:]
+	case p.coding == codingOther:
+		p.coding = codingMixed
+	default:
+		p.coding = codingChunked
 	}
 	return true
+}
+
+// codingPrefix returns the name of the transfer coding at the front of b, and the length n
+// of the coding with its parameters. n is 0 if there is no well-formed coding. It examines
+// no byte after the coding except white space and one more byte. The grammar is in
+// RFC 9110 §10.1.4:
+//
+//	token *( OWS ";" OWS token BWS "=" BWS ( token / quoted-string ) )
+func codingPrefix(b []byte) (name []byte, n int) {
+	name = b[:prefix(b, isToken)]
+	n = len(name)
+	for n > 0 {
+		at := n + spaces(b[n:])
+		if at == len(b) || b[at] != ';' {
+			return name, n
+		}
+		at++
+		size := parameterPrefix(b[at:])
+		if size == 0 {
+			return nil, 0
+		}
+		n = at + size
+	}
+	return nil, 0
+}
+
+// parameterPrefix returns the length of the parameter at the front of b, including the
+// white space before it, or 0 if there is none.
+func parameterPrefix(b []byte) int {
+	at := spaces(b)
+	name := prefix(b[at:], isToken)
+	at += name
+	at += spaces(b[at:])
+	if name == 0 || at == len(b) || b[at] != '=' {
+		return 0
+	}
+	at++
+	at += spaces(b[at:])
+	value := prefix(b[at:], isToken)
+	if value == 0 {
+		value = quotedPrefix(b[at:])
+	}
+	if value == 0 {
+		return 0
+	}
+	return at + value
 }
 
 // quotedPrefix returns the length of the quoted-string at the front of b, or 0 if there

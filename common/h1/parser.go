@@ -67,13 +67,14 @@ const (
 	phaseDone
 )
 
-// A coding is the transfer coding of the body.
+// A coding describes the list of transfer codings of the body so far.
 type coding uint8
 
 const (
 	codingNone    coding = iota // there is no Transfer-Encoding field
 	codingChunked               // chunked, and nothing else
-	codingUnknown               // one well-formed coding that this server does not implement
+	codingOther                 // only codings that this server does not implement
+	codingMixed                 // such codings, and then chunked
 )
 
 // Reset prepares p to read the next request from in into req. It keeps the memory of p and
@@ -376,8 +377,11 @@ func (p *Parser) endHead() error {
 	if !p.host && r.Minor > 0 {
 		return ErrHostMissing
 	}
-	if p.coding == codingUnknown {
-		return ErrCodingOther
+	switch p.coding {
+	case codingOther:
+		return ErrCodingFinal // RFC 9112 §6.3, rule 4
+	case codingMixed:
+		return ErrCodingOther // RFC 9112 §6.1
 	}
 	if p.badExpect && r.Minor > 0 {
 		return ErrExpectation
@@ -385,6 +389,7 @@ func (p *Parser) endHead() error {
 	if p.length > maxBody {
 		return ErrBodyLong
 	}
+	r.Length = p.length
 	if r.Minor == 0 {
 		r.keep10 = p.keepAlive && !r.close
 		r.close = !r.keep10

@@ -59,6 +59,8 @@ type Request struct {
 	// contain dot segments, empty segments, and every byte except 00–1F and 7F. For
 	// "OPTIONS *" it is "*".
 	Path []byte
+	// Length is the Content-Length, or -1 if there is none, as with a chunked body.
+	Length int64
 	// Body is the complete body, without the chunked coding. It is nil if there is none.
 	Body []byte
 
@@ -126,5 +128,5 @@ func (r *Request) bytes(s span) []byte {
 
 // reset prepares r for the next request. It keeps the memory of r for reuse.
 func (r *Request) reset(in *stream.Buffer) {
-	*r = Request{in: in, fields: r.fields[:0], path: r.path[:0]}
+	*r = Request{Length: -1, in: in, fields: r.fields[:0], path: r.path[:0]}
 }

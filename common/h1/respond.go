@@ -3,7 +3,6 @@ package h1
 import (
 	"errors"
 	"runtime/debug"
-	"time"
 
 	"fourways.example/common/sock"
 )
@@ -20,30 +19,64 @@ func (c *Conn) sendContinue() {
 	c.enter(continuing)
 }
 
+// answerExpectation sends 100 Continue, unless the final answer is certain already. A client
+// that gets the final answer instead need not send the body (RFC 9110 §10.1.1).
+func (c *Conn) answerExpectation() {
+	c.ex.res.reset()
+	if !c.certain() {
+		c.ex.res.reset()
+		c.sendContinue()
+		return
+	}
+	// The client may have sent the body before the answer arrives, or omit it. So the bytes
+	// after the head may be a body or a request.
+	c.ex.res.refused = true
+	c.queue()
+}
+
+// certain describes the response if it does not depend on the body of the request.
+func (c *Conn) certain() (certain bool) {
+	ex, cfg := c.ex, c.worker.cfg
+	switch {
+	case ex.req.Method == Unknown:
+		ex.res.unknownMethod()
+		return true
+	case cfg.Early == nil:
+		return false
+	}
+	certain = true // the result if Early panics
+	defer c.recoverPanic()
+	certain = cfg.Early(&ex.res, &ex.req)
+	return certain
+}
+
 // respond runs the handler and queues the response that it described.
 func (c *Conn) respond() {
 	ex := c.ex
 	ex.res.reset()
 	if ex.req.Method == Unknown {
-		ex.res.Error(501, "the server does not implement this method")
+		ex.res.unknownMethod()
 	} else {
 		c.handle()
 	}
 	c.queue()
 }
 
-// handle calls the handler and recovers if it panics: a mistake in a handler costs one
-// response, not the server. Nothing else in the server recovers.
+// handle calls the handler.
 func (c *Conn) handle() {
-	defer func() {
-		if v := recover(); v != nil {
-			if log := c.worker.cfg.Log; log != nil {
-				log.Panic(v, debug.Stack())
-			}
-			c.ex.res.Error(500, "")
-		}
-	}()
+	defer c.recoverPanic()
 	c.worker.cfg.Handler(&c.ex.res, &c.ex.req)
+}
+
+// recoverPanic, as a deferred call, answers with 500 if the function of the site panics: a
+// mistake in it costs one response, not the server. Nothing else in the server recovers.
+func (c *Conn) recoverPanic() {
+	if v := recover(); v != nil {
+		if log := c.worker.cfg.Log; log != nil {
+			log.Panic(v, debug.Stack())
+		}
+		c.ex.res.Error(500, "")
+	}
 }
 
 // refuse queues the answer to a bad or late request. The bytes after the request are not
@@ -53,26 +86,31 @@ func (c *Conn) refuse(e *Error) {
 		c.leave(c.unread())
 		return
 	}
-	c.ex.res.Error(e.Status, e.Reason)
-	c.closing, c.refused = true, true
+	c.ex.res.Refuse(e.Status, e.Reason)
 	c.queue()
 }
 
 // queue turns the described response into bytes: the head, and as many parts of the body
-// as fit into onePiece together with the head.
+// as fit into onePiece together with the head. If responses are queued already, the bytes
+// follow theirs.
 func (c *Conn) queue() {
 	ex, w := c.ex, c.worker
 	res, req := &ex.res, &ex.req
 	if res.Status == 0 {
 		res.Status = 200
 	}
-	c.closing = c.closing || res.close || req.close || w.cfg.stopping()
-	ex.out = res.appendHead(ex.out[:0], w.date(), c.closing, req.keep10)
-	ex.outSent, ex.part, ex.sent = 0, 0, 0
+	c.refused = c.refused || res.refused
+	c.closing = c.closing || c.refused || res.close || req.close || w.cfg.stopping()
+	if c.state != responding {
+		ex.out, ex.texts, ex.kept = ex.out[:0], ex.texts[:0], ex.kept[:0]
+		ex.outSent, ex.sent, ex.answers = 0, 0, 0
+	}
+	ex.queued, ex.part = len(ex.out), 0
+	ex.out = res.appendHead(ex.out, w.date(), c.closing, req.keep10)
 	if req.Method == HEAD || res.Status == 204 || res.Status == 304 {
 		res.dropBody()
 	}
-	for ex.part < len(res.parts) && len(ex.out)+int(res.parts[ex.part].n) <= onePiece {
+	for ex.part < len(res.parts) && len(ex.out)-ex.queued+int(res.parts[ex.part].n) <= onePiece {
 		p := &res.parts[ex.part]
 		if p.file != nil {
 			break
@@ -166,24 +204,36 @@ func (c *Conn) sentAll() {
 		return
 	}
 	c.log(false)
-	ex.res.reset()
+	begun := ex.res.Status == 0 // the parser has read a part of the next request
 	if c.closing || c.worker.cfg.stopping() {
-		c.leave(c.unread())
+		unread := c.unread()
+		if begun {
+			unread++
+		}
+		c.leave(unread)
 		return
 	}
-	ex.in.Discard()
-	ex.parser.Reset(&ex.req, &ex.in)
+	if !begun {
+		ex.nextRequest()
+	}
 	if c.bulky {
 		c.enter(settling) // the idle time begins when the client has the whole response
 	} else {
 		c.enter(idle)
 	}
-	if len(ex.in.Unread()) > 0 {
-		ex.began = now()
+	if begun || len(ex.in.Unread()) > 0 {
 		c.parse()
 		return
 	}
 	c.returnExchange()
+}
+
+// nextRequest forgets the request and its response. The parser then reads the next request.
+func (ex *exchange) nextRequest() {
+	ex.res.reset()
+	ex.in.Discard()
+	ex.parser.Reset(&ex.req, &ex.in)
+	ex.began = 0
 }
 
 // leave ends the connection after its last response. unread is how many bytes have come
@@ -261,22 +311,4 @@ func (c *Conn) closeWhenAcked() {
 		return
 	}
 	c.enter(unheard)
-}
-
-// log writes the response under way to the access log. cut says that it was not sent
-// completely.
-func (c *Conn) log(cut bool) {
-	logger := c.worker.cfg.Log
-	if logger == nil {
-		return
-	}
-	ex := c.ex
-	e := &c.worker.entry
-	*e = Entry{
-		Peer: c.sock.Peer, Time: time.Now(), Took: time.Duration(now() - ex.began),
-		Method: ex.req.bytes(ex.req.method), Target: ex.req.Target(), Version: ex.req.bytes(ex.req.version),
-		Status: ex.res.Status, Bytes: ex.sent, Cut: cut,
-	}
-	logger.Log(e)
-	*e = Entry{} // otherwise the worker would keep the request's memory alive until the next entry
 }

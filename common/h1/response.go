@@ -32,11 +32,12 @@ type Response struct {
 	// Status is the status code. 0 means 200.
 	Status int
 
-	fields []byte // field lines, each with its CRLF
-	arena  []byte // the bytes that handlers appended to Build
-	parts  []part // the body, in order
-	length int64  // the length of the body in bytes
-	close  bool   // close the connection after this response
+	fields  []byte // field lines, each with its CRLF
+	arena   []byte // the bytes that handlers appended to Build
+	parts   []part // the body, in order
+	length  int64  // the length of the body in bytes
+	close   bool   // close the connection after this response
+	refused bool   // the request is refused
 }
 
 // Field adds a header field. The name and the value must not contain control bytes,
@@ -118,6 +119,17 @@ func (w *Response) Error(status int, text string) {
 	}
 	w.Built(append(b, '\n'))
 }
+
+// Refuse is like Error, and refuses the request, as the connection itself refuses a
+// malformed one: the connection closes after the response, and drops the bytes that the
+// client still sends. It is for a client that sends more than it should.
+func (w *Response) Refuse(status int, text string) {
+	w.Error(status, text)
+	w.refused = true
+}
+
+// unknownMethod answers a request with a method that the server does not implement.
+func (w *Response) unknownMethod() { w.Error(501, "the server does not implement this method") }
 
 func (w *Response) add(p part) {
 	w.parts = append(w.parts, p)

@@ -49,12 +49,18 @@ type exchange struct {
 	req    Request
 	res    Response
 
-	out     []byte // the response head, and as much of the body as onePiece allows
-	outSent int    // bytes of out that were sent
-	part    int    // the index of the first part of res that was not sent completely
-	sent    int64  // bytes of this response that the kernel took
-	began   int64  // when the first byte of the request arrived, in the time of now()
-	memory  int64  // the bytes that this exchange has added to Config.memory
+	// out holds the responses that share a send: complete ones to earlier requests, and then
+	// the head of res and as much of its body as onePiece allows.
+	out     []byte
+	outSent int        // bytes of out that were sent
+	queued  int        // where res begins in out
+	answers int        // how many responses are before res
+	kept    []answered // what the log needs of these responses
+	texts   []byte     // the methods, targets and versions of their requests, one after another
+	part    int        // the index of the first part of res that was not sent completely
+	sent    int64      // bytes of the queued responses that the kernel took
+	began   int64      // when the first byte of the request arrived, in the time of now(); 0 before it
+	memory  int64      // the bytes that this exchange has added to Config.memory
 }
 
 // borrow returns the exchange of the connection. If the connection has none, borrow takes
@@ -100,6 +106,9 @@ func (ex *exchange) shrink() {
 	}
 	if cap(ex.out) > keepBuffer {
 		ex.out = nil
+	}
+	if cap(ex.texts) > baseBuffer {
+		ex.texts = nil
 	}
 	if cap(ex.res.arena) > keepBuffer {
 		ex.res.arena = nil

@@ -139,6 +139,7 @@ func hot(tb testing.TB) (s *Site, requests map[string][]byte, want map[string]st
 	want = map[string]string{
 		"range": "206", "multipart": "206", "tag": "304", "date": "304", "private 403": "403", "options": "204", "405": "405",
 	}
+	f.clock.advance(2 * settled)
 	return f.site, requests, want
 }
 

@@ -1,6 +1,7 @@
 package site
 
 import (
+	"bytes"
 	"os"
 	"sync"
 	"sync/atomic"
@@ -22,7 +23,7 @@ const (
 	missing kind = iota // there is no file or folder of this name
 	other               // never served: a FIFO, a device, or a link to a place outside of the root
 	denied              // the server has no permission to read it
-	broken              // the server cannot read the file
+	broken              // the server cannot read the file, or not the whole of it
 	folder
 	regular // a regular file
 )
@@ -43,14 +44,16 @@ type entry struct {
 	content []byte   // the content of a small file, or nil
 	size    int64
 	stamp   stamp // to check whether the file on disk is still the same
-	racy    bool  // the file changed shortly before it was read, so an equal stamp proves nothing
+	racy    bool  // the file changed shortly before it was read, so its next change may not change the stamp
 
 	etag     []byte // with its quotes; a part of fields
 	modified int64  // Last-Modified in Unix seconds
-	lastMod  []byte // Last-Modified as text; a part of fields
+	lastMod  []byte // Last-Modified as text, a part of fields; nil if there is none
 	fields   []byte // all field lines of a 200
 	common   int    // fields[:common] are the lines of a 304
 	untyped  int    // fields[:untyped] are all lines except Content-Type
+
+	strongDate bool // lastMod is a strong validator
 
 	refs    atomic.Int32 // references of the cache and of responses; the last Release closes file
 	checked atomic.Int64 // when the disk was last checked, on the site's clock
@@ -65,6 +68,14 @@ func (e *entry) Release() {
 	if e.refs.Add(-1) == 0 && e.file != nil {
 		_ = e.file.Close()
 	}
+}
+
+// equal reports whether e and other are the same version of the same file. The content of a
+// small file is compared, because a program can change a file without changing its stamp: it
+// can write to a file that it has mapped (mmap(2)), or change the file twice in one tick.
+func (e *entry) equal(other *entry) bool {
+	return e.kind == other.kind && e.private == other.private && e.stamp == other.stamp && e.racy == other.racy &&
+		bytes.Equal(e.content, other.content)
 }
 
 // idle reports whether only the cache has a reference. The result stays true while the
@@ -90,8 +101,9 @@ func (e *entry) send(w *h1.Response, off, n int64) {
 // one worker checks the disk, and the other workers use the old entry until it is done.
 type cache struct {
 	limit int
-	// load opens a path. It is called without the lock. It returns an error only if there
-	// are no descriptors left; every other failure is a kind.
+	// load opens a path. It is called without the lock. It returns an error only if the
+	// failure says nothing about the path, such as a lack of descriptors; every other failure
+	// is a kind.
 	load func(path string) (*entry, error)
 
 	mu      sync.RWMutex
@@ -136,7 +148,7 @@ func (c *cache) find(path []byte) *entry {
 // the path now leads to /private.
 func (c *cache) refresh(path string, old *entry, now int64) (*entry, error) {
 	e, err := c.load(path)
-	if err != nil {
+	if exhausted(err) {
 		c.drop(func(e *entry) bool { return e.file != nil && e.idle() })
 		e, err = c.load(path)
 	}
@@ -145,7 +157,7 @@ func (c *cache) refresh(path string, old *entry, now int64) (*entry, error) {
 		return old, nil // serve the old entry; after maxAge the disk is checked again
 	case err != nil:
 		return nil, err
-	case old != nil && !old.racy && old.kind == e.kind && old.private == e.private && old.stamp == e.stamp:
+	case old != nil && old.equal(e):
 		e.Release()
 		return old, nil
 	case e.kind != regular:

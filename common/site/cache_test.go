@@ -60,8 +60,8 @@ func TestReadAgain(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if kind := e.read(f); kind != regular || string(e.content) != want || e.size != int64(len(want)) {
-			t.Errorf("kind %v with %q, %d bytes, want %q", kind, e.content, e.size, want)
+		if kind, err := e.read(f); kind != regular || err != nil || string(e.content) != want || e.size != int64(len(want)) {
+			t.Errorf("kind %v, %v, with %q, %d bytes, want %q", kind, err, e.content, e.size, want)
 		}
 		f.Close()
 	}

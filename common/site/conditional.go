@@ -11,10 +11,11 @@ import (
 // precondition with one file. A list of entity tags may be spread over several field lines.
 // A field with a single date or range that occurs twice is invalid and ignored.
 type conditions struct {
-	etag     []byte    // the entity tag of the file, always a strong one
-	modified int64     // its Last-Modified in Unix seconds
-	lastMod  []byte    // its Last-Modified as text
-	now      time.Time // to find the century of an RFC 850 date
+	etag       []byte    // the entity tag of the file, always a strong one
+	modified   int64     // its Last-Modified in Unix seconds
+	lastMod    []byte    // its Last-Modified as text; nil if it has none
+	strongDate bool      // its Last-Modified is a strong validator
+	now        time.Time // to find the century of an RFC 850 date
 
 	ifMatch, ifNoneMatch               list
 	ifModifiedSince, ifUnmodifiedSince date
@@ -74,7 +75,11 @@ func (c *conditions) add(name, value []byte) {
 	}
 }
 
+// addDate ignores the date if the file has no Last-Modified (RFC 9110 §13.1.3, §13.1.4).
 func (c *conditions) addDate(d *date, value []byte) {
+	if c.lastMod == nil {
+		return
+	}
 	d.lines++
 	if bytes.Equal(value, c.lastMod) { // the usual case: a client sends back our own Last-Modified
 		d.unix, d.valid = c.modified, d.lines == 1
@@ -108,8 +113,7 @@ func (c *conditions) evaluate() int {
 // server must ignore it.
 //
 // If-Range contains an entity tag, which must match in the strong comparison, or a date,
-// which must match exactly (RFC 9110 §13.1.5). A date may be a weak validator. Only the
-// client can find that out, and §13.1.5 forbids it to send a weak one.
+// which must match exactly and be a strong validator (RFC 9110 §13.1.5).
 func (c *conditions) rangeField() (value []byte, ok bool) {
 	if c.ranges.lines != 1 {
 		return nil, false
@@ -120,7 +124,7 @@ func (c *conditions) rangeField() (value []byte, ok bool) {
 	case 1:
 		if v := c.ifRange.value; bytes.Equal(v, c.etag) {
 			return c.ranges.value, true
-		} else if t, ok := parseDate(v, c.now); ok && t == c.modified {
+		} else if t, ok := parseDate(v, c.now); ok && c.strongDate && t == c.modified {
 			return c.ranges.value, true
 		}
 	}
@@ -166,14 +170,16 @@ const (
 // seems to be more than 50 years in the future is in the past (RFC 9110 §5.6.7).
 func parseDate(b []byte, now time.Time) (unix int64, ok bool) {
 	switch {
-	case bytes.IndexByte(b, '.') >= 0: // time.Parse accepts fractions of a second, HTTP does not
-		return 0, false
-	case len(b) == len(h1.IMFFixdate) && b[3] == ',':
+	case shaped(b, h1.IMFFixdate):
 		t, err := time.Parse(h1.IMFFixdate, string(b))
 		return t.Unix(), err == nil
-	case len(b) == len(asctime) && b[3] == ' ':
+	case shaped(b, asctime):
 		t, err := time.Parse(asctime, string(b))
 		return t.Unix(), err == nil
+	}
+	_, rest, _ := bytes.Cut(b, []byte(","))
+	if !shaped(rest, rfc850[len("Monday,"):]) {
+		return 0, false
 	}
 	t, err := time.Parse(rfc850, string(b))
 	if err != nil {
@@ -186,4 +192,25 @@ func parseDate(b []byte, now time.Time) (unix int64, ok bool) {
 		t = t.AddDate(100, 0, 0)
 	}
 	return t.Unix(), true
+}
+
+// shaped reports whether b has its digits and spaces at the same places as layout. time.Parse
+// also accepts fractions of a second, an hour of one digit, and other numbers of spaces; HTTP
+// does not. In place of an underscore, b may have a digit or a space.
+func shaped(b []byte, layout string) bool {
+	if len(b) != len(layout) {
+		return false
+	}
+	for i, c := range b {
+		digit, space := '0' <= c && c <= '9', c == ' '
+		switch want := layout[i]; {
+		case want == '_':
+			if !digit && !space {
+				return false
+			}
+		case digit != ('0' <= want && want <= '9'), space != (want == ' '):
+			return false
+		}
+	}
+	return true
 }

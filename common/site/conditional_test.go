@@ -153,7 +153,7 @@ func TestConditions(t *testing.T) {
 
 		{"Rango: x\nIf-Watch: " + other + "\nIf-Nine-Match: *", 200, false}, // other names of the same lengths
 	} {
-		c := conditions{etag: []byte(mine), modified: 784111777, lastMod: []byte(same), now: time.Unix(1.7e9, 0)}
+		c := conditions{etag: []byte(mine), modified: 784111777, lastMod: []byte(same), strongDate: true, now: time.Unix(1.7e9, 0)}
 		for line := range strings.SplitSeq(tt.fields, "\n") {
 			name, value, _ := strings.Cut(line, ":")
 			c.add([]byte(name), []byte(strings.TrimSpace(value)))

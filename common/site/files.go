@@ -15,11 +15,10 @@ func (s *Site) files(w *h1.Response, r *h1.Request) {
 		return
 	}
 	now := s.clock()
+	s.followRoot(now)
 	e, err := s.cache.get(r.Path, now)
 	if err != nil {
-		w.Error(503, "too many open files")
-		w.Field("Retry-After", "1")
-		w.Close() // to free the descriptor of this connection
+		unavailable(w, err)
 		return
 	}
 	absent := e.kind == missing || e.kind == folder
@@ -41,6 +40,18 @@ func (s *Site) files(w *h1.Response, r *h1.Request) {
 	default:
 		w.Error(404, "")
 	}
+}
+
+// unavailable answers a request for a file that cannot be opened now, for a reason that says
+// nothing about the file.
+func unavailable(w *h1.Response, err error) {
+	if exhausted(err) {
+		w.Error(503, "too many open files")
+		w.Close() // to free the descriptor of this connection
+	} else {
+		w.Error(503, "the server cannot read this file now")
+	}
+	w.Field("Retry-After", "1")
 }
 
 // mayRead reports whether the request may read e. A private entry needs a valid token.
@@ -83,7 +94,7 @@ func redirect(w *h1.Response, r *h1.Request) {
 // serve answers a GET or HEAD request with the file e, with a part of it, or with the
 // status of a precondition.
 func (s *Site) serve(w *h1.Response, r *h1.Request, e *entry) {
-	c := conditions{etag: e.etag, modified: e.modified, lastMod: e.lastMod, now: s.now()}
+	c := conditions{etag: e.etag, modified: e.modified, lastMod: e.lastMod, strongDate: e.strongDate, now: s.now()}
 	for name, value := range r.Fields() {
 		c.add(name, value)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -129,7 +130,7 @@ func (f *fixture) listen() {
 	}
 	f.addr = l.Addr()
 	cfg := &h1.Config{
-		Handler: f.site.Handle, Log: panicLog{f.t},
+		Handler: f.site.Handle, Early: f.site.Early, Log: panicLog{f.t},
 		IdleTimeout: 10 * time.Second, HeaderTimeout: 10 * time.Second,
 		BodyTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
 	}
@@ -211,6 +212,12 @@ func (r reply) get(name string) string {
 	return strings.Join(values, " | ")
 }
 
+// undated returns the reply without its Date, which may change between two requests.
+func (r reply) undated() reply {
+	r.Fields = slices.DeleteFunc(slices.Clone(r.Fields), func(line string) bool { return strings.HasPrefix(line, "Date: ") })
+	return r
+}
+
 // do sends a request on the connection of f and reads the response. lines are field lines.
 // If one of them is empty, the lines after it are the body.
 func (f *fixture) do(method, target string, lines ...string) reply {
@@ -262,7 +269,7 @@ func readReply(in *bufio.Reader, method string) (r reply, err error) {
 		}
 		r.Fields = append(r.Fields, line)
 	}
-	if method == "HEAD" || r.Status == 204 || r.Status == 304 {
+	if method == "HEAD" || r.Status < 200 || r.Status == 204 || r.Status == 304 {
 		return r, nil
 	}
 	n, err := strconv.Atoi(r.get("Content-Length"))

@@ -285,6 +285,27 @@ func TestLogin(t *testing.T) {
 	}
 }
 
+// A login with a body over 4 KiB is refused before the body is parsed.
+func TestLoginSize(t *testing.T) {
+	body := func(n int) string { // a correct login of n bytes
+		login := credentials(testUser, testPass)
+		return login + strings.Repeat(" ", n-len(login))
+	}
+	for name, c := range map[string]Config{"an account": withAccount(Config{}), "no account": {}} {
+		f := serveSite(t, c, nil)
+		want := 200
+		if !f.site.account.exists {
+			want = 403
+		}
+		if r := f.do("POST", "/api/login", "", body(maxLogin)); r.Status != want || r.get("Connection") != "" {
+			t.Errorf("%s, 4096 bytes: %+v, want %d on a connection that is kept alive", name, r, want)
+		}
+		if r := f.do("POST", "/api/login", "", body(maxLogin+1)); r.Status != 413 || r.get("Connection") != "close" || r.get("Set-Cookie") != "" {
+			t.Errorf("%s, 4097 bytes: %+v, want 413 and Connection: close", name, r)
+		}
+	}
+}
+
 func TestNoAccount(t *testing.T) {
 	for name, c := range map[string]Config{
 		"all empty":   {},

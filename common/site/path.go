@@ -4,36 +4,24 @@ import "bytes"
 
 // classify examines the spelling of a percent-decoded path, without resolving it.
 //
+// private reports that the path is /private or begins with /private/. No other spelling
+// leads there: every path that would, if a server resolved it, is bad.
+//
 // bad reports that the path cannot name a file of the site: it has a dot segment, an empty
 // segment, or a name that begins with a dot. The server never resolves such a path. A
 // server that resolves paths must do it exactly as the kernel does; otherwise an attacker
 // finds a path on which the two differ.
-//
-// private reports that the path is /private or in /private, in any interpretation: without
-// changes, without its empty and dot segments, or after resolving "..". In the last two
-// cases the path is also bad. It still counts as private, so that a client without a token
-// gets the same answer for every spelling.
 func classify(path []byte) (private, bad bool) {
-	depth := 0 // segments that are left after dot segments are resolved
+	private = within(path, "/private")
 	for rest, first := path[1:], true; ; first = false {
 		segment, after, more := bytes.Cut(rest, slash)
 		switch {
-		case len(segment) == 0:
-			bad = bad || more // only the last segment may be empty, after the slash of a folder
-		case string(segment) == ".":
-			bad = true
-		case string(segment) == "..":
-			bad = true
-			depth = max(0, depth-1)
-		default:
-			if segment[0] == '.' && !(first && string(segment) == ".well-known") {
-				bad = true // the only exception is /.well-known (RFC 8615)
-			}
-			private = private || depth == 0 && string(segment) == "private"
-			depth++
-		}
-		if !more {
-			return private, bad
+		case len(segment) == 0 && more: // only the last segment may be empty, after the slash of a folder
+			return private, true
+		case len(segment) > 0 && segment[0] == '.' && !(first && string(segment) == ".well-known"):
+			return private, true // the only exception is /.well-known (RFC 8615)
+		case !more:
+			return private, false
 		}
 		rest = after
 	}

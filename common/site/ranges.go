@@ -87,25 +87,33 @@ func parseRange(spec []byte, size int64) (r byteRange, ok bool) {
 		return r, true
 	}
 	r.last, ok = parseDigits(after)
-	if !ok || r.last < r.first {
+	if !ok || smaller(after, before) {
 		return r, false
 	}
 	r.last = min(r.last, size-1)
 	return r, true
 }
 
+// smaller reports whether the decimal number a is smaller than b. It compares the digits,
+// because both numbers may be too large for an int64.
+func smaller(a, b []byte) bool {
+	a, b = bytes.TrimLeft(a, "0"), bytes.TrimLeft(b, "0")
+	return len(a) < len(b) || len(a) == len(b) && bytes.Compare(a, b) < 0
+}
+
 // parseDigits parses a decimal number. If the number is too large for an int64, it returns
-// the largest int64. No file has that size, so comparisons with the size are still right.
+// the largest int64. No position in a file is that large, so comparisons with the size are
+// still right.
 func parseDigits(b []byte) (n int64, ok bool) {
 	for _, c := range b {
 		if c < '0' || c > '9' {
 			return 0, false
 		}
-		if n > (math.MaxInt64-9)/10 {
+		if d := int64(c - '0'); n > (math.MaxInt64-d)/10 {
 			n = math.MaxInt64
-			continue
+		} else {
+			n = n*10 + d
 		}
-		n = n*10 + int64(c-'0')
 	}
 	return n, len(b) > 0
 }

@@ -4,7 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
+	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -26,16 +29,20 @@ type Config struct {
 	// Stage and Version name the server in the answer of /api/server.
 	Stage, Version string
 
+	// Warn is called for a problem that no client sees, with arguments as for fmt.Printf. nil
+	// means that nobody reads the message.
+	Warn func(format string, args ...any)
+
 	now func() time.Time // for tests; nil means time.Now
 }
 
 // A Site serves one folder. Several threads may call its methods at the same time, except
 // Close.
 type Site struct {
-	root     *os.Root
-	dir      *os.File // the folder of root, to find its real path
+	name     string // the name of the root, absolute
 	fallback bool
 	now      func() time.Time
+	warn     func(format string, args ...any)
 	start    time.Time // the zero of the site's clock, on the monotonic clock
 	cache    *cache
 	account  account
@@ -43,27 +50,36 @@ type Site struct {
 	meminfo  *os.File // /proc/meminfo, kept open; nil if it cannot be opened
 	video    videoList
 	server   []byte // the answer of /api/server
+
+	mu   sync.Mutex // guards root and root.holders; never held during a system call
+	root *root      // the folder that has the name now
+
+	rootChecked atomic.Int64 // when followRoot last checked the name, on the site's clock
 }
 
 // New opens the folder that c names.
 func New(c Config) (*Site, error) {
-	root, err := os.OpenRoot(c.Root)
+	name := absolute(c.Root)
+	root, err := openRoot(name)
+	if errors.Is(err, fs.ErrPermission) {
+		return nil, fmt.Errorf("site: cannot read %q: %w; give a folder that this user may read with --root", c.Root, reason(err))
+	}
 	if err != nil {
 		return nil, fmt.Errorf("site: cannot serve %q: %w; give an existing folder with --root", c.Root, reason(err))
 	}
-	s := &Site{root: root, fallback: c.Fallback, now: c.now}
+	s := &Site{root: root, name: name, fallback: c.Fallback, now: c.now, warn: c.Warn}
 	if s.now == nil {
 		s.now = time.Now
 	}
+	if s.warn == nil {
+		s.warn = func(string, ...any) {}
+	}
 	s.start = s.now()
+	s.video.limit = maxWalk
 	s.cache = newCache(maxOpen, s.load)
 	s.account = newAccount(c)
 	s.server = serverJSON(c.Stage, c.Version)
-	if s.dir, err = root.Open("."); err != nil {
-		_ = s.Close()
-		return nil, fmt.Errorf("site: cannot read %q: %w; give a folder that this user may read with --root", c.Root, reason(err))
-	}
-	if _, err := realPath(s.dir); err != nil {
+	if _, err := realPath(root.dir); err != nil {
 		_ = s.Close()
 		return nil, fmt.Errorf("site: cannot find the real path of %q: %w; mount /proc, which the check for /private needs", c.Root, reason(err))
 	}
@@ -73,12 +89,12 @@ func New(c Config) (*Site, error) {
 	return s, nil
 }
 
-// reason returns the cause of a path error without the path, which the caller's message
-// already contains.
+// reason returns the cause of an error of a call, without the call and the path. The caller's
+// message already contains the path.
 func reason(err error) error {
-	var p *os.PathError
-	if errors.As(err, &p) {
-		return p.Err
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
 	}
 	return err
 }
@@ -87,12 +103,13 @@ func reason(err error) error {
 // closed after that response. No call of Handle may be running.
 func (s *Site) Close() error {
 	s.cache.drop(func(*entry) bool { return true })
-	for _, f := range []*os.File{s.dir, s.loadavg, s.meminfo} {
+	for _, f := range []*os.File{s.loadavg, s.meminfo} {
 		if f != nil {
 			_ = f.Close()
 		}
 	}
-	return s.root.Close()
+	s.release(s.root)
+	return nil
 }
 
 const (

@@ -15,35 +15,46 @@ import (
 // serveLoadavg answers with the load of the machine as JSON.
 func (s *Site) serveLoadavg(w *h1.Response) {
 	var memory [256]byte
-	b, ok := appendLoadavg(w.Build(), readProc(s.loadavg, memory[:]))
-	answerJSON(w, b, ok)
+	if text, ok := readProc(w, s.loadavg, memory[:]); ok {
+		b, ok := appendLoadavg(w.Build(), text)
+		answerJSON(w, b, ok)
+	}
 }
 
 // serveMeminfo answers with the memory statistics of the machine as JSON.
 func (s *Site) serveMeminfo(w *h1.Response) {
 	var memory [8 << 10]byte
-	b, ok := appendMeminfo(w.Build(), readProc(s.meminfo, memory[:]))
-	answerJSON(w, b, ok)
+	if text, ok := readProc(w, s.meminfo, memory[:]); ok {
+		b, ok := appendMeminfo(w.Build(), text)
+		answerJSON(w, b, ok)
+	}
 }
 
 // answerJSON sends b, which was appended to w.Build(). If ok is false, it answers 404.
 func answerJSON(w *h1.Response, b []byte, ok bool) {
 	if !ok {
-		w.Error(404, "this system does not provide these statistics")
+		w.Error(404, noStatistics)
 		return
 	}
 	w.RawFields(jsonLines)
 	w.Built(b)
 }
 
-// readProc reads a file of /proc into memory, which is much larger than these files. It
-// returns nil if f is nil or cannot be read.
-func readProc(f *os.File, memory []byte) []byte {
-	n, err := f.ReadAt(memory, 0) // if f is nil, this is an error, not a panic
-	if err != nil && err != io.EOF {
-		return nil
+const noStatistics = "this system does not provide these statistics"
+
+// readProc reads a file of /proc into memory, which is much larger than these files. If f is
+// nil or cannot be read, it answers the request and returns false.
+func readProc(w *h1.Response, f *os.File, memory []byte) (text []byte, ok bool) {
+	if f == nil {
+		w.Error(404, noStatistics)
+		return nil, false
 	}
-	return memory[:n]
+	n, err := f.ReadAt(memory, 0)
+	if err != nil && err != io.EOF {
+		unavailable(w, err)
+		return nil, false
+	}
+	return memory[:n], true
 }
 
 // appendLoadavg appends the content of /proc/loadavg, such as "0.10 0.20 0.30 1/99 4321", as

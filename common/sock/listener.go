@@ -1,10 +1,12 @@
 package sock
 
 import (
+	"encoding/binary"
 	"errors"
 	"net/netip"
 	"os"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -110,17 +112,21 @@ func (l *Listener) Wait() {
 
 // Accept is accept4(2). It waits for a connection and returns it. flags is 0 or
 // unix.SOCK_NONBLOCK. See [ClassifyAcceptError] for its errors.
+//
+// It makes the system call itself, because unix.Accept4 makes a second one: it asks for the
+// protocol of each new socket, and allocates memory for the address.
 func (l *Listener) Accept(flags int) (Conn, error) {
-	var fd int
-	var sa unix.Sockaddr
-	err := retryErr(func() (err error) {
-		fd, sa, err = unix.Accept4(l.fd, flags|unix.SOCK_CLOEXEC)
-		return err
+	var sa unix.RawSockaddrAny
+	fd, errno := retry(func() (uintptr, unix.Errno) {
+		size := uint32(unix.SizeofSockaddrAny)
+		fd, _, errno := unix.Syscall6(unix.SYS_ACCEPT4, uintptr(l.fd), uintptr(unsafe.Pointer(&sa)),
+			uintptr(unsafe.Pointer(&size)), uintptr(flags|unix.SOCK_CLOEXEC), 0, 0)
+		return fd, errno
 	})
-	if err != nil {
-		return Conn{}, os.NewSyscallError("accept4", err)
+	if errno != 0 {
+		return Conn{}, callError("accept4", errno)
 	}
-	return Conn{Peer: addrPort(sa), fd: int32(fd), nonblocking: flags&unix.SOCK_NONBLOCK != 0}, nil
+	return Conn{Peer: rawAddrPort(&sa), fd: int32(fd), nonblocking: flags&unix.SOCK_NONBLOCK != 0}, nil
 }
 
 // Shutdown is shutdown(2) on a listening socket. The kernel then refuses new connections,
@@ -140,6 +146,24 @@ func addrPort(sa unix.Sockaddr) netip.AddrPort {
 		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), uint16(sa.Port))
 	}
 	return netip.AddrPort{}
+}
+
+// rawAddrPort returns an address that the kernel has written, see ip(7) and ipv6(7).
+func rawAddrPort(sa *unix.RawSockaddrAny) netip.AddrPort {
+	switch sa.Addr.Family {
+	case unix.AF_INET:
+		sa := (*unix.RawSockaddrInet4)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom4(sa.Addr), hostOrder(sa.Port))
+	case unix.AF_INET6:
+		sa := (*unix.RawSockaddrInet6)(unsafe.Pointer(sa))
+		return netip.AddrPortFrom(netip.AddrFrom16(sa.Addr), hostOrder(sa.Port))
+	}
+	return netip.AddrPort{}
+}
+
+// hostOrder converts a port in network byte order.
+func hostOrder(port uint16) uint16 {
+	return binary.BigEndian.Uint16(binary.NativeEndian.AppendUint16(nil, port))
 }
 
 // AcceptError is a class of errors of accept(2). It says what the server must do.

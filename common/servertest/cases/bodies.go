@@ -159,21 +159,42 @@ func bodyCases() []Case {
 		}},
 		{Name: "body-te-bad", IDs: []string{"body-te-bad"}, Run: func(t *T) {
 			for _, te := range []string{
-				"chunked, chunked", "chunked,chunked", "chunked, gzip", "gzip, chunked", "chunked\r\nTransfer-Encoding: chunked",
-				"gzip\r\nTransfer-Encoding: chunked", "chunked\r\nTransfer-Encoding: gzip", "identity, chunked", "chunked, identity", "chunked chunked",
-				"ch@nked", "\"chunked\"", "chunked;", "gzip, chunked, chunked", "chunked\tx",
+				"chunked, chunked", "chunked,chunked", "chunked, gzip", "chunked\r\nTransfer-Encoding: chunked",
+				"chunked\r\nTransfer-Encoding: gzip", "chunked, identity", "chunked chunked", "gzip, chunked\r\nTransfer-Encoding: gzip",
+				"ch@nked", "\"chunked\"", "chunked;", "gzip, chunked, chunked", "chunked\tx", "chunked;a=b", "gzip, chunked; a=b", "gzip;a, chunked",
+				"gzip;a=, chunked", "gzip;a=\"b, chunked", "gzip;a=\"b\"c, chunked", ";a=b, chunked",
+			} {
+				exchange(t, bad(fmt.Sprintf("%q", te), coding(te, five)))
+			}
+		}},
+		{Name: "body-te-empty", IDs: []string{"body-te-empty"}, Run: func(t *T) {
+			for _, te := range []string{
+				"", ",", ",chunked", "chunked,", "chunked, ", ", ,chunked", "gzip,,chunked", "gzip, \t, chunked", "\r\nTransfer-Encoding: chunked",
+				"gzip\r\nTransfer-Encoding:\r\nTransfer-Encoding: chunked", "chunked\r\nTransfer-Encoding: ",
+			} {
+				exchange(t, bad(fmt.Sprintf("%q", te), coding(te, five)))
+			}
+		}},
+		{Name: "body-te-not-last", IDs: []string{"body-te-not-last"}, Run: func(t *T) {
+			for _, te := range []string{
+				"gzip", "identity", "xchunked", "chunkedx", "chunk", "foo", "gzip, deflate", "gzip\r\nTransfer-Encoding: br", "gzip;a=\"b, chunked\"",
+				"gzip ; a = b", "gzip;chunked=chunked",
 			} {
 				exchange(t, bad(fmt.Sprintf("%q", te), coding(te, five)))
 			}
 		}},
 		{Name: "body-te-unknown", IDs: []string{"body-te-unknown"}, Run: func(t *T) {
-			for _, te := range []string{"gzip", "identity", "xchunked", "chunkedx", "chunk", "foo"} {
-				exchange(t, row{name: te, send: coding(te, five), want: 501})
+			for _, te := range []string{
+				"gzip, chunked", "gzip,chunked", "identity, chunked", "gzip, deflate, CHUNKED", "xchunked\t,\tchunked", "gzip\r\nTransfer-Encoding: chunked",
+				"gzip\r\nX: y\r\nTransfer-Encoding: br\r\ntransfer-encoding: chunked", "gzip;a=b;c=\"d\", chunked", "gzip;a=\"b, \\\"c\", chunked",
+			} {
+				exchange(t, row{name: fmt.Sprintf("%q", te), send: coding(te, five), want: 501})
 			}
 		}},
 		{Name: "body-te-10", IDs: []string{"body-te-10"}, Run: func(t *T) {
 			exchange(t,
 				bad("chunked", "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
+				bad("an unknown coding", "POST /echo HTTP/1.0\r\nTransfer-Encoding: gzip, chunked\r\n\r\n"+five),
 				bad("with keep-alive", "POST /echo HTTP/1.0\r\nConnection: keep-alive\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 			)
 		}},
@@ -184,6 +205,7 @@ func bodyCases() []Case {
 				bad("Content-Length: 0", post+"Transfer-Encoding: chunked\r\nContent-Length: 0\r\n\r\n"+five),
 				bad("Content-Length: 0 first", post+"Content-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n"+five),
 				bad("an unknown coding", post+"Transfer-Encoding: gzip\r\nContent-Length: 15\r\n\r\n"+five),
+				bad("an unknown coding and chunked", post+"Transfer-Encoding: gzip, chunked\r\nContent-Length: 15\r\n\r\n"+five),
 			)
 		}},
 		{Name: "body-dropped", IDs: []string{"body-dropped"}, Run: func(t *T) {
@@ -479,13 +501,19 @@ func expectCases() []Case {
 			}
 			exchange(t, row{name: "without a body", send: get + "Expect: miracles\r\n\r\n", want: 417})
 		}},
+		{Name: "expect-certain", IDs: []string{"expect-certain"}, Env: account, Run: certainAnswers},
+		{Name: "expect-certain-no-account", IDs: []string{"expect-certain", "env-no-account"}, Run: func(t *T) {
+			_ = wantCertain(t, "POST", "/api/login", "Content-Length: 5", 403) && wantCertain(t, "POST", "/api/login", "Transfer-Encoding: chunked", 403)
+		}},
+		{Name: "expect-uncertain", IDs: []string{"expect-certain", "expect-100"}, Env: account, Run: uncertainAnswers},
 		{Name: "expect-refused", IDs: []string{"expect-refused"}, Run: func(t *T) {
 			for raw, want := range map[string]int{
 				post + expect + "Content-Length: 2000000\r\n\r\n":                                     413,
 				post + expect + "Content-Length: x\r\n\r\n":                                           400,
 				post + expect + "Host: h\r\nContent-Length: 5\r\n\r\n":                                400,
 				post + expect + "Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n":             400,
-				post + expect + "Transfer-Encoding: gzip\r\n\r\n":                                     501,
+				post + expect + "Transfer-Encoding: gzip\r\n\r\n":                                     400,
+				post + expect + "Transfer-Encoding: gzip, chunked\r\n\r\n":                            501,
 				"POST /\x01 HTTP/1.1\r\nHost: h\r\n" + expect + "Content-Length: 5\r\n\r\n":           400,
 				"POST /echo HTTP/2.0\r\nHost: h\r\n" + expect + "Content-Length: 5\r\n\r\n":           505,
 				"POST /echo HTTP/1.1\r\n" + expect + "Content-Length: 5\r\n\r\n":                      400,
@@ -498,5 +526,120 @@ func expectCases() []Case {
 				})
 			}
 		}},
+	}
+}
+
+// waiting returns the head of a request that waits for 100 Continue. length is the field line that says how
+// long its body is.
+func waiting(method, target, length string) string {
+	return method + " " + target + " HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\n" + length + "\r\n\r\n"
+}
+
+// wantCertain sends the head of a request that waits for 100 Continue. The final answer must come instead,
+// and the client must be able to read it even if it sends the body anyway. wantCertain returns false after a
+// failure: each further one would take as long as the client waits.
+func wantCertain(t *T, method, target, length string, want int) bool {
+	t.Helper()
+	check := func(t *T, c *Client) {
+		t.Helper()
+		resp := c.WantTo(method, want)
+		if len(resp.Interim) > 0 {
+			t.Errorf("the server sends 100 before the %d", want)
+		}
+		if !resp.Has("Connection", "close") {
+			t.Errorf("the %d comes instead of 100 without Connection: close", want)
+		}
+		c.WantEnd()
+	}
+	name := fmt.Sprintf("%s %s, %s", method, target, length)
+	return t.Sub(name, func(t *T) { check(t, t.Dial().Send(waiting(method, target, length))) }) &&
+		t.Sub(name+", byte by byte", func(t *T) { check(t, t.Dial().Drip(waiting(method, target, length))) }) &&
+		t.Sub(name+", and the body comes later", func(t *T) {
+			c := t.Dial()
+			c.Send(waiting(method, target, length)).AwaitFIN()
+			c.Send("5\r\nhello\r\n0\r\n\r\n" + follow + strings.Repeat("x", 100_000)).AwaitRead()
+			check(t, c)
+		})
+}
+
+// certainAnswers has an answer of each status that is certain from the head alone.
+func certainAnswers(t *T) {
+	for _, length := range []string{"Content-Length: 5", "Transfer-Encoding: chunked"} {
+		for _, r := range []struct {
+			method, target string
+			want           int
+		}{
+			{"POST", "/private/secret.txt", 403},
+			{"GET", "/private/nothing-there", 403},
+			{"GET", "/nothing-there", 404},
+			{"HEAD", "/nothing-there", 404},
+			{"POST", "/api/nothing-there", 404},
+			{"POST", "/.dot", 404},
+			{"PUT", "/plain.txt", 405},
+			{"PUT", "/echo", 405},
+			{"PUT", "/api/login", 405},
+			{"BREW", "/plain.txt", 501},
+		} {
+			if !wantCertain(t, r.method, r.target, length, r.want) {
+				return
+			}
+		}
+	}
+	wantCertain(t, "POST", "/api/login", "Content-Length: 4097", 413)
+	before := t.Server.Stdout.Len()
+	t.Dial().Send(waiting("PUT", "/plain.txt?certain-in-the-log", "Content-Length: 5")).WantRefused(405)
+	t.Eventually("the access log has the answer", func() bool {
+		for line := range strings.Lines(t.Server.Stdout.Since(before)) {
+			if strings.Contains(line, "/plain.txt?certain-in-the-log") && strings.Contains(line, " 405 ") {
+				return true
+			}
+		}
+		return false
+	})
+}
+
+// uncertainAnswers has requests whose answer depends on the body, and requests that do not wait for it.
+func uncertainAnswers(t *T) {
+	for _, r := range []struct {
+		method, target, body string
+		want                 int
+	}{
+		{"POST", "/echo", "hello", 200},
+		{"POST", "/api/login", credentials, 200},
+		{"POST", "/api/login", "hello", 400},
+		{"POST", "/api/login", `{"username": "user0", "password": "wrong"}`, 403},
+		{"POST", "/api/logout", "hello", 200},
+		{"GET", "/plain.txt", "hello", 200},
+		{"GET", "/sub", "hello", 301},
+		{"OPTIONS", "/plain.txt", "hello", 204},
+	} {
+		t.Sub(r.method+" "+r.target, func(t *T) {
+			c := t.Dial()
+			c.Send(waiting(r.method, r.target, fmt.Sprintf("Content-Length: %d", len(r.body)))).WantContinue()
+			c.Send(r.body).WantTo(r.method, r.want)
+			c.WantKept()
+			c.Close()
+			c = t.Dial()
+			c.Send(waiting(r.method, r.target, "Transfer-Encoding: chunked")).WantContinue()
+			c.Send(chunk(fmt.Sprintf("%x", len(r.body)), r.body)+last).WantTo(r.method, r.want)
+			c.WantKept()
+		})
+	}
+	for _, r := range []struct {
+		name, first, rest string
+		end               func(*Client)
+	}{
+		{"the body has begun", waiting("PUT", "/plain.txt", "Content-Length: 5") + "h", "ello", (*Client).WantKept},
+		{"no Expect", "PUT /plain.txt HTTP/1.1\r\nHost: h\r\nContent-Length: 5\r\n\r\n", "hello", (*Client).WantKept},
+		{"HTTP/1.0", "PUT /plain.txt HTTP/1.0\r\nExpect: 100-continue\r\nContent-Length: 5\r\n\r\n", "hello", (*Client).WantEnd},
+	} {
+		t.Sub(r.name, func(t *T) {
+			c := t.Dial()
+			c.Send(r.first)
+			c.AwaitRead()
+			c.WantSilence(20 * time.Millisecond)
+			c.Send(r.rest).Want(405)
+			r.end(c)
+		})
 	}
 }

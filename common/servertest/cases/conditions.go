@@ -3,11 +3,13 @@ package cases
 import (
 	"fmt"
 	"net/http"
+	"os"
 	"regexp"
 	"strings"
 	"time"
 
 	"fourways.example/common/servertest/docroot"
+	"fourways.example/common/servertest/kernel"
 )
 
 // All files in the root have the modification time modified. The other times are before and after it.
@@ -38,6 +40,7 @@ func conditionCases() []Case {
 	// conditions sends each condition with GET and with HEAD.
 	conditions := func(want int, conditions ...string) func(*T) {
 		return func(t *T) {
+			awaitDate(t, target)
 			var asks []ask
 			for _, fields := range conditions {
 				for _, method := range []string{"GET", "HEAD"} {
@@ -62,6 +65,7 @@ func conditionCases() []Case {
 	// ifRange sends each value with GET: like Range, If-Range applies to GET only.
 	ifRange := func(want int, body string, values ...string) func(*T) {
 		return func(t *T) {
+			awaitDate(t, target)
 			for _, v := range values {
 				askAll(t, ask{target: target, fields: []string{"Range: bytes=2-6", "If-Range: " + v}, want: want, body: body})
 			}
@@ -87,10 +91,13 @@ func conditionCases() []Case {
 		}},
 		{Name: "cond-last-modified", IDs: []string{"cond-last-modified"}, Run: func(t *T) {
 			for _, target := range []string{"/plain.txt", "/", "/sub/", "/empty.txt", "/link-in.txt"} {
+				awaitDate(t, target)
 				askAll(t, ask{target: target, want: 200, has: []string{"Last-Modified: " + modified}})
 			}
+			awaitDate(t, "/big.bin")
 			askAll(t, ask{method: "HEAD", target: "/big.bin", want: 200, has: []string{"Last-Modified: " + modified}})
 		}},
+		{Name: "cond-last-modified-fresh", IDs: []string{"cond-last-modified", "cond-if-range-date"}, Run: freshDates},
 		{Name: "cond-if-none-match", IDs: []string{"cond-if-none-match"}, Run: func(t *T) {
 			conditions(
 				304,
@@ -240,4 +247,64 @@ func conditionCases() []Case {
 			)
 		}},
 	}
+}
+
+// awaitDate waits until the server sends a Last-Modified for target. It may leave it out for 2 s after a change, and
+// the files of the root are made when the suite starts. A server that has sent none after 4 s sends none at all.
+func awaitDate(t *T, target string) {
+	t.Helper()
+	c := t.Dial()
+	defer c.Close()
+	kernel.Eventually(4*time.Second-time.Since(t.Root.Made), func() bool {
+		return c.Request("HEAD", target).WantTo("HEAD", 200).Get("Last-Modified") != ""
+	})
+}
+
+// freshDates changes a file twice in one second, so that a date does not tell the two versions apart
+// (RFC 9110 §8.8.2.2). A client that has the first half of the old bytes must not get the second half of the new ones.
+func freshDates(t *T) {
+	old, changed := strings.Repeat("A", 100), strings.Repeat("B", 100)
+	when := time.Now().Truncate(time.Second)
+	for what, size := range map[string]int{"a small file": 1, "a large file": 1000} {
+		t.Sub(what, func(t *T) {
+			name := t.File(".txt", strings.Repeat(old, size))
+			path := t.Root.Path(name)
+			t.Must(os.Chtimes(path, when, when))
+			c := t.Dial()
+			resp := c.Request("GET", "/"+name).Want(200)
+			date := resp.Get("Last-Modified")
+			if date != "" {
+				t.Errorf("a file that has just changed has the Last-Modified %s", date)
+			}
+			t.Must(os.WriteFile(path, []byte(strings.Repeat(changed, size)), 0o644))
+			t.Must(os.Chtimes(path, when, when))
+			fields := []string{"Range: bytes=50-99", "If-Range: " + when.UTC().Format(http.TimeFormat)}
+			t.Eventually("the new bytes are served", func() bool {
+				resp := c.Request("GET", "/"+name, fields...).Read()
+				if resp.Status != 200 {
+					t.Fatalf("If-Range with a date that does not tell the versions apart is %d", resp.Status)
+				}
+				return strings.HasPrefix(string(resp.Body), changed)
+			})
+		})
+	}
+	t.Sub("a file from the future", func(t *T) {
+		name := t.File(".txt", old)
+		future := time.Now().Add(24 * time.Hour)
+		t.Must(os.Chtimes(t.Root.Path(name), future, future))
+		c := t.Dial()
+		var resp *Response
+		t.Eventually("the file has a Last-Modified", func() bool {
+			resp = c.Request("GET", "/"+name).Want(200)
+			return resp.Get("Last-Modified") != ""
+		})
+		date, err := http.ParseTime(resp.Get("Last-Modified"))
+		t.Must(err)
+		now, err := http.ParseTime(resp.Get("Date"))
+		t.Must(err)
+		if date.After(now) {
+			t.Errorf("Last-Modified %v is after Date %v", date, now)
+		}
+		c.Request("GET", "/"+name, "Range: bytes=0-0", "If-Range: "+resp.Get("Last-Modified")).WantBody(200, old)
+	})
 }

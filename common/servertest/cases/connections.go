@@ -73,6 +73,8 @@ func connectionCases() []Case {
 			c.Send("\n").WantBody(200, "ok")
 		}},
 		{Name: "conn-early-refusal", IDs: []string{"conn-early-refusal"}, Run: earlyRefusals},
+		{Name: "conn-refusal-line", IDs: []string{"conn-refusal-line"}, Run: refusalsAtLineEnd},
+		{Name: "conn-refusal-head", IDs: []string{"conn-refusal-head"}, Run: refusalsAtHeadEnd},
 		{Name: "conn-split-anywhere", IDs: []string{"conn-pipeline", "body-length", "body-chunked"}, Run: func(t *T) {
 			for _, raw := range []string{
 				"GET /healthz HTTP/1.1\r\nHost: h\r\nUser-Agent: splitter\r\n\r\n",
@@ -248,6 +250,17 @@ func earlyRefusals(t *T) {
 		bad("DEL in the target", "GET /\x7f"),
 		bad("a high byte in the target", "GET /\xc3"),
 		bad("a fragment", "GET /a#"),
+		bad("a quote in the path", "GET /\""),
+		bad("an escape that is not hex", "GET /%g"),
+		bad("an escape of a control byte", "GET /%0"),
+		bad("a third empty line", "\r\n\r\n\r"),
+		bad("a bare CR before the request line", "\rG"),
+		bad("two spaces before the target", "GET  "),
+		bad("two spaces before the version", "GET /  "),
+		bad("a version in lower case", "GET / h"),
+		bad("a version without a digit", "GET / HTTP/x"),
+		bad("a version with two digits", "GET / HTTP/11"),
+		bad("a space after the version", "GET / HTTP/2.0 "),
 		bad("a bare LF after the request line", "GET / HTTP/1.1\n"),
 		bad("a bare CR in the request line", "GET / HTTP/1.1\rX"),
 		bad("a field name that is not a token", get+"X("),
@@ -265,14 +278,81 @@ func earlyRefusals(t *T) {
 		bad("a method over 8 KiB", strings.Repeat("A", 8<<10+1)),
 		{name: "a target over 8 KiB", send: "GET /" + strings.Repeat("a", 8<<10), want: 414},
 		{name: "a head over 64 KiB", send: get + "X: " + strings.Repeat("a", 64<<10), want: 431},
-		{name: "201 fields", send: get + strings.Repeat("X: y\r\n", 200), want: 431},
-		{name: "a Content-Length over 1 MiB", send: post + "Content-Length: 1048577\r\n\r\n", want: 413},
-		{name: "a chunk over 1 MiB", send: chunked + "100001\r\n", want: 413},
+		{name: "201 fields", send: get + strings.Repeat("X: y\r\n", 199) + "X", want: 431},
+		bad("a bare CR at the end of the head", get+"\rX"),
+		bad("a chunk extension without a name", chunked+"1;="),
+		bad("a space at the beginning of a trailer", chunked+"0\r\n "),
+		bad("a trailer name that is not a token", chunked+"0\r\nX("),
+		bad("a control byte in a trailer", chunked+"0\r\nX: \x01"),
+		{name: "trailers over 64 KiB", send: chunked + "0\r\nX: " + strings.Repeat("a", 64<<10), want: 431},
+		{name: "201 trailers", send: chunked + "0\r\n" + strings.Repeat("X: y\r\n", 200) + "X", want: 431},
+		{name: "chunk extensions over 1 MiB", send: chunked + strings.Repeat("1;"+strings.Repeat("a", 4094)+"\r\nx\r\n", 256) + "1;" + strings.Repeat("a", 256), want: 413},
 	}
 	for _, r := range rows {
 		t.Sub(r.name, func(t *T) {
 			t.Dial().Send(r.send).WantRefused(r.want)
 		})
+	}
+}
+
+// A lateRefusal is an invalid request in two parts. The server must not answer the first part, and must
+// refuse the request at the second part.
+type lateRefusal struct {
+	name, first, second string
+	want                int
+}
+
+func (r lateRefusal) run(t *T) {
+	t.Sub(r.name, func(t *T) {
+		c := t.Dial()
+		c.Send(r.first)
+		c.AwaitRead()
+		c.WantSilence(20 * time.Millisecond)
+		c.Send(r.second).WantRefused(r.want)
+	})
+}
+
+// refusalsAtLineEnd has errors that the server finds at the end of a target, a field line or a chunk line.
+func refusalsAtLineEnd(t *T) {
+	lateRefusal{"a target of another form", "GET healthz", " ", 400}.run(t)
+	lateRefusal{"an asterisk with GET", "GET *", " ", 400}.run(t)
+	lateRefusal{"userinfo in the target", "GET http://u@h/", " ", 400}.run(t)
+	for _, r := range []struct {
+		name, line string // the line without its line feed
+		want       int
+	}{
+		{"another major version", "GET / HTTP/2.0\r", 505},
+		{"a malformed Host", "GET / HTTP/1.1\r\nHost: a b\r", 400},
+		{"an empty Host", "GET / HTTP/1.1\r\nHost:\r", 400},
+		{"a second Host", get + "Host: h\r", 400},
+		{"a second Content-Type", get + "Content-Type: a/b\r\nContent-Type: a/b\r", 400},
+		{"a malformed Content-Length", post + "Content-Length: x\r", 400},
+		{"a Content-Length of 64 bits", post + "Content-Length: 18446744073709551616\r", 400},
+		{"a second Content-Length", post + "Content-Length: 5\r\nContent-Length: 6\r", 400},
+		{"a malformed Transfer-Encoding", post + "Transfer-Encoding: ,chunked\r", 400},
+		{"a coding after chunked", post + "Transfer-Encoding: chunked, gzip\r", 400},
+		{"Transfer-Encoding after Content-Length", post + "Content-Length: 5\r\nTransfer-Encoding: chunked\r", 400},
+		{"Content-Length after Transfer-Encoding", post + "Transfer-Encoding: chunked\r\nContent-Length: 5\r", 400},
+		{"Transfer-Encoding in HTTP/1.0", "POST /echo HTTP/1.0\r\nTransfer-Encoding: chunked\r", 400},
+		{"a chunk over 1 MiB", post + "Transfer-Encoding: chunked\r\n\r\n100001\r", 413},
+	} {
+		lateRefusal{r.name, r.line, "\n", r.want}.run(t)
+	}
+}
+
+// refusalsAtHeadEnd has errors that the server finds when the head is complete.
+func refusalsAtHeadEnd(t *T) {
+	for _, r := range []struct {
+		name, fields string
+		want         int
+	}{
+		{"no Host", "", 400},
+		{"another expectation", "Host: h\r\nExpect: miracles\r\n", 417},
+		{"a list of codings without chunked", "Host: h\r\nTransfer-Encoding: gzip\r\n", 400},
+		{"a coding before chunked", "Host: h\r\nTransfer-Encoding: gzip, chunked\r\n", 501},
+		{"a Content-Length over 1 MiB", "Host: h\r\nContent-Length: 1048577\r\n", 413},
+	} {
+		lateRefusal{r.name, "POST /echo HTTP/1.1\r\n" + r.fields + "\r", "\n", r.want}.run(t)
 	}
 }
 

@@ -9,6 +9,8 @@ import (
 	"strings"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"fourways.example/common/servertest/docroot"
 	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/wire"
@@ -109,6 +111,22 @@ func contentCases() []Case {
 				})
 			}
 		}},
+		{Name: "content-same-stamp", IDs: []string{"content-changed"}, Run: sameStamp},
+		{Name: "content-unsized", IDs: []string{"content-unsized"}, Run: func(t *T) {
+			s := t.Begin(Config{Root: "/proc/self", Flags: []string{"-s"}})
+			c := t.DialTo(s, DialOptions{})
+			want, err := os.ReadFile(fmt.Sprintf("/proc/%d/limits", s.PID()))
+			t.Must(err)
+			c.Request("GET", "/limits").WantBody(200, string(want))
+			long, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps", s.PID()))
+			t.Must(err)
+			if len(long) <= 16<<10 {
+				t.Fatalf("smaps has only %d bytes", len(long))
+			}
+			c.Request("GET", "/smaps").Want(500)
+			c.WantKept()
+		}},
+		{Name: "content-root-replaced", IDs: []string{"content-root-replaced"}, Run: rootReplaced},
 		{Name: "content-shrinks", IDs: []string{"content-shrinks"}, Run: func(t *T) {
 			for _, fields := range [][]string{nil, {"Range: bytes=1-"}, {"Range: bytes=0-9,100-24000000"}} {
 				t.Sub(fmt.Sprint(fields), func(t *T) {
@@ -284,4 +302,65 @@ func changes(t *T) {
 	if c != nil {
 		c.WantKept()
 	}
+}
+
+// sameStamp changes a file through mapped memory (mmap(2)). The kernel sets the times of the file only when a page
+// becomes dirty, so the second change leaves them as they are.
+func sameStamp(t *T) {
+	name := t.File(".txt", "before")
+	f, err := os.OpenFile(t.Root.Path(name), os.O_RDWR, 0)
+	t.Must(err)
+	defer f.Close()
+	memory, err := unix.Mmap(int(f.Fd()), 0, len("before"), unix.PROT_READ|unix.PROT_WRITE, unix.MAP_SHARED)
+	t.Must(err)
+	defer func() { _ = unix.Munmap(memory) }()
+	c := t.Dial()
+	for _, text := range []string{"second", "third!"} {
+		copy(memory, text)
+		if !kernel.Eventually(changeLimit, func() bool { return string(c.Request("GET", "/"+name).Want(200).Body) == text }) {
+			t.Errorf("%q is not served after %v", text, changeLimit)
+		}
+		if text == "third!" {
+			break
+		}
+		var st unix.Stat_t
+		t.Must(unix.Stat(f.Name(), &st))
+		// A server may compare the contents only while the times are fresh.
+		for time.Since(time.Unix(st.Ctim.Unix())) < 2600*time.Millisecond {
+			c.Request("GET", "/"+name).WantBody(200, text)
+			time.Sleep(50 * time.Millisecond)
+		}
+	}
+}
+
+// rootReplaced gives the name of the root to another folder.
+func rootReplaced(t *T) {
+	top := t.Folder(map[string]string{
+		"one/a.txt": "one", "one/sub/index.html": "one", "two/a.txt": "two", "three/a.txt": "three", "four/a.txt": "four", "www": "->one",
+	})
+	www := top.Path("www")
+	s := t.Begin(Config{Root: www})
+	c := t.DialTo(s, DialOptions{})
+	want := func(when, text string) {
+		t.Helper()
+		start := time.Now()
+		if !kernel.Eventually(changeLimit, func() bool { return string(c.Request("GET", "/a.txt").Want(200).Body) == text }) {
+			t.Errorf("%s: /a.txt is not %q after %v", when, text, time.Since(start))
+		}
+	}
+	want("at first", "one")
+	c.Request("GET", "/sub/").WantBody(200, "one")
+	t.Must(os.Symlink("two", top.Path("next")))
+	t.Must(os.Rename(top.Path("next"), www))
+	want("after the link was switched", "two")
+	c.Request("GET", "/sub/").Want(404)
+	t.Must(os.Remove(www))
+	for end := time.Now().Add(changeLimit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		c.Request("GET", "/a.txt").WantBody(200, "two") // nothing has the name
+	}
+	t.Must(os.Rename(top.Path("three"), www))
+	want("after a folder got the name", "three")
+	t.Must(os.Rename(www, top.Path("old")))
+	t.Must(os.Rename(top.Path("four"), www))
+	want("after the folder was moved and another one got the name", "four")
 }

@@ -17,6 +17,7 @@ import (
 
 	"fourways.example/common/servertest/docroot"
 	"fourways.example/common/servertest/kernel"
+	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/wire"
 )
 
@@ -90,6 +91,31 @@ func dataCases() []Case {
 				t.Errorf("3 s after one video grew and another was removed the list is still the old one")
 			}
 			c.WantKept()
+		}},
+		{Name: "api-video-bounded", IDs: []string{"api-video-bounded"}, NoServer: true, Stderr: "/api/video", Run: func(t *T) {
+			// The folder has one file more than a walk visits.
+			const limit = 20_000
+			r := t.Folder(map[string]string{"first.mp4": "first"})
+			t.Must(os.Mkdir(r.Path("many"), 0o755))
+			for i := range limit + 1 {
+				t.Must(unix.Mknod(r.Path(fmt.Sprintf("many/%d.mp4", i)), unix.S_IFREG|0o644, 0))
+			}
+			s := t.Begin(Config{Root: r.Dir})
+			c := t.DialTo(s, DialOptions{})
+			get := func() map[string]int64 { return videos(t, c.Request("GET", "/api/video").Want(200)) }
+			if all := get(); all["first.mp4"] != 5 || len(all) >= limit {
+				t.Errorf("the list has %d videos, want the one in the root and less than %d in all", len(all), limit)
+			}
+			// A second walk finds a new video in the root. It adds no second line.
+			t.Must(r.Put("second.mp4", nil))
+			if !kernel.Eventually(3*time.Second, func() bool { _, ok := get()["second.mp4"]; return ok }) {
+				t.Errorf("a new video in the root is not in the list after 3 s")
+			}
+			c.WantKept()
+			t.Must(s.Stop())
+			if stderr := s.Stderr.String(); strings.Count(stderr, "\n") != 1 || !strings.Contains(stderr, "/api/video") {
+				t.Errorf("want one line on stderr that names /api/video, got:%s", process.Indent(stderr))
+			}
 		}},
 		{Name: "api-loadavg", IDs: []string{"api-loadavg", "api-aliases", "api-head"}, Run: func(t *T) {
 			for _, target := range []string{"/loadavg", "/api/loadavg"} {

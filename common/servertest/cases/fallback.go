@@ -47,6 +47,7 @@ func fallbackCases() []Case {
 	return []Case{
 		{Name: "fallback-shared", IDs: []string{"fallback-html", "fallback-index", "fallback-status"}, Flags: []string{a}, Run: func(t *T) {
 			index := docroot.Texts["index.html"]
+			awaitDate(t, "/page")
 			askAll(t,
 				is("/page", docroot.Texts["page.html"]),
 				is("/sub/page", docroot.Texts["sub/page.html"]),
@@ -160,6 +161,7 @@ func fallbackCases() []Case {
 				missing("/.dot"), missing("/.nothing-there"), missing("/.git/config"), missing("/sub/.dot"), missing("/sub/.nothing"), missing("/.git/"),
 				missing("/../plain.txt"), missing("/nothing/../plain.txt"), missing("/nothing/../there"), missing("/%2e%2e/x"), missing("/..%2fx"), missing("/."),
 				missing("//"), missing("//nothing-there"), missing("/nothing//there"), missing("/nothing-there//"), missing("/./nothing-there"), missing("/..."),
+				missing("/sub/../private/secret.txt"), missing("//private/nothing-there"), missing("/./private"),
 			)
 		}},
 	}

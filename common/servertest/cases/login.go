@@ -106,7 +106,7 @@ func loginCases() []Case {
 				post(credentials, 200, "Content-Type: text/plain"),
 				post(credentials, 200, form),
 				post(credentials, 200, "Content-Type: x"),
-				post(`{"x": "`+strings.Repeat("y", 100_000)+`", "username": "user0", "password": "thepassword"}`, 200),
+				post(`{"x": "`+strings.Repeat("y", 3000)+`", "username": "user0", "password": "thepassword"}`, 200),
 				post(`{"x": `+strings.Repeat("[", 100)+strings.Repeat("]", 100)+`, "username": "user0", "password": "thepassword"}`, 200),
 				// A bad cookie does not prevent a login.
 				post(credentials, 200, "Cookie: auth_jwt=nonsense"),
@@ -133,7 +133,7 @@ func loginCases() []Case {
 				login("user0", "wrong"), login("user0", ""), login("", "thepassword"), login("", ""), login("user0", "thepasswor"), login("user0", "thepassword "),
 				login("user0", "Thepassword"), login("User0", "thepassword"), login("user", "thepassword"), login("user00", "thepassword"),
 				login("thepassword", "user0"), login("user0\x00", "thepassword"), login("user0", "thepassword\x00"), login("user0thepassword", ""),
-				login("user0", strings.Repeat("thepassword", 1000)), login(" user0", "thepassword"), login("*", "*"), login("admin", "admin"),
+				login("user0", strings.Repeat("thepassword", 300)), login(" user0", "thepassword"), login("*", "*"), login("admin", "admin"),
 			)
 			// A valid token does not help a login with a wrong password.
 			askAll(t, post(`{"username": "user0", "password": "wrong"}`, 403, "Cookie: "+loggedIn(t, t.Server)))
@@ -152,7 +152,7 @@ func loginCases() []Case {
 				`{"username": "user0", "password": "thepass` + "\n" + `word"}`, `{"username": "user0", "password": "thepassword\x"}`, `{"username": "user0", "password": "\u12"}`,
 				"username=user0&password=thepassword", "user0:thepassword", `{"username": "user0", "password": "thepassword", "x": 01}`,
 				`{"username": "user0", "password": "thepassword", "x": }`, `{"username": "user0", "password": "thepassword", "x": tru}`,
-				strings.Repeat("[", 100_000), strings.Repeat(`{"a":`, 100_000), strings.Repeat("x", mib),
+				strings.Repeat("[", 4096), strings.Repeat(`{"a":`, 800), strings.Repeat("x", 4096),
 			} {
 				asks = append(asks, post(body, 400))
 			}
@@ -163,6 +163,32 @@ func loginCases() []Case {
 			c.Send("POST /api/login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + last).Want(400)
 			c.Send("POST /api/login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk("3", "{\"u") + last).Want(400)
 			c.WantKept()
+		}},
+		{Name: "api-login-413", IDs: []string{"api-login-413", "refuse-413"}, Env: account, Run: func(t *T) {
+			login := func(n int) string { return credentials + strings.Repeat(" ", n-len(credentials)) }
+			send := func(body string) string { return wire.Request("POST", "/api/login", body) }
+			inChunks := func(body string) string {
+				return "POST /api/login HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n" + chunk(fmt.Sprintf("%x", len(body)), body) + last
+			}
+			keys := "{" + strings.Repeat(`"a":0,`, 99_000) + credentials[1:]
+			exchange(t,
+				ok("4096 bytes", send(login(4096))),
+				ok("4096 bytes, chunked", inChunks(login(4096))),
+				row{name: "4097 bytes", send: send(login(4097)), want: 413},
+				row{name: "4097 bytes, chunked", send: inChunks(login(4097)), want: 413},
+				row{name: "4097 bytes that are not JSON", send: send(strings.Repeat("x", 4097)), want: 413},
+				row{name: "99,000 keys", send: send(keys), want: 413},
+				row{name: "1 MiB", send: send(login(mib)), want: 413},
+			)
+			c := t.Dial()
+			c.Send(send(login(4097))).AwaitFIN()
+			c.Send(strings.Repeat("x", 100_000)).AwaitRead()
+			if resp := c.WantRefused(413); resp.Get("Set-Cookie") != "" {
+				t.Errorf("a login of 4097 bytes is refused, but sets a cookie")
+			}
+		}},
+		{Name: "api-login-413-no-account", IDs: []string{"api-login-413"}, Run: func(t *T) {
+			exchange(t, row{name: "4097 bytes", send: wire.Request("POST", "/api/login", strings.Repeat("x", 4097)), want: 413})
 		}},
 		{Name: "api-login-account", IDs: []string{"env-account", "api-login-post", "env-secret"}, NoServer: true, Run: func(t *T) {
 			// Names, passwords and secrets may hold any bytes that an environment variable can hold.

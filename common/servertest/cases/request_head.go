@@ -125,6 +125,20 @@ func targetCases() []Case {
 		}},
 		{Name: "target-fragment", IDs: []string{"target-fragment"}, Run: each(bad, "/a#b", "/#", "/healthz?a#b", "#")},
 		{Name: "target-backslash", IDs: []string{"target-backslash"}, Run: each(bad, "/a\\b", "/\\", "\\", "/..\\plain.txt", "\\\\h\\x")},
+		{Name: "target-path-byte", IDs: []string{"target-path-byte"}, Run: func(t *T) {
+			for _, b := range "\"<>{}`" {
+				each(bad, fmt.Sprintf("/a%cb", b), fmt.Sprintf("/%c", b), fmt.Sprintf("/healthz%c?x", b), fmt.Sprintf("http://h/a%cb", b))(t)
+			}
+		}},
+		{Name: "target-path-lenient", IDs: []string{"target-path-lenient"}, Run: func(t *T) {
+			each(missing, "/a[b", "/a]b", "/a|b", "/a^b", "/[]|^", "http://h/a[b]|^c")(t)
+			// The escapes of the bytes that must not occur raw are accepted.
+			each(missing, "/a%22b", "/a%3Cb", "/a%3Eb", "/a%7Bb", "/a%7Db", "/a%60b", "/a%5Cb")(t)
+			marks := docroot.FileTexts["marks\"<>\\`{}[]|^.txt"]
+			for _, target := range []string{"/marks%22%3C%3E%5C%60%7B%7D[]|^.txt", "/marks%22%3c%3e%5c%60%7b%7d%5b%5d%7c%5e.txt"} {
+				exchange(t, row{name: target, send: line("GET " + target + " HTTP/1.1"), want: 200, kept: true, body: marks})
+			}
+		}},
 		{Name: "target-query-lenient", IDs: []string{"target-query-lenient"}, Run: each(ok,
 			"/healthz?a\\b", "/healthz?a\"b", "/healthz?a<b", "/healthz?a>b", "/healthz?a^b", "/healthz?{a|b}", "/healthz?a`b",
 			"/healthz?100%", "/healthz?%zz", "/healthz?%0A", "/healthz?%00", "/healthz?a/../b",
@@ -154,13 +168,16 @@ func targetCases() []Case {
 		{Name: "target-dotdot", IDs: []string{"target-dotdot"}, Run: each(missing,
 			"/..", "/../", "/../plain.txt", "/sub/../plain.txt", "/sub/..", "/sub/../", "/../../../../../../etc/passwd", "/../outside/outside.txt",
 			"/sub/../../outside/outside.txt", "/nothing/../plain.txt", "/api/../plain.txt", "/healthz/..",
+			"/sub/../private/secret.txt", "/sub/../private/nothing-there", "/nothing/../private/", "/../private", "/sub/../../root/private/secret.txt",
 		)},
 		{Name: "target-dotdot-encoded", IDs: []string{"target-dotdot-encoded", "name-encoded-slash"}, Run: each(missing,
 			"/%2e%2e/plain.txt", "/.%2e/plain.txt", "/%2E./plain.txt", "/sub/%2e%2e/plain.txt", "/sub/..%2fplain.txt", "/..%2foutside%2foutside.txt",
 			"/%2e%2e%2fplain.txt", "/sub%2f..%2fplain.txt", "/sub/%2e%2e%2f%2e%2e%2foutside%2foutside.txt",
+			"/sub/%2e%2e/private/secret.txt", "/sub%2f%2e%2e%2fprivate%2fsecret.txt",
 		)},
 		{Name: "target-empty-segment", IDs: []string{"target-empty-segment"}, Run: each(missing,
 			"//", "//plain.txt", "//healthz", "/sub//index.html", "/sub//", "/sub//page.html", "///", "//other.example/", "//sub", "/api//login",
+			"//private/secret.txt", "//private/nothing-there", "//private", "/sub//private/open.txt",
 		)},
 		{Name: "target-empty-segment-private", IDs: []string{"target-empty-segment-private", "private-spelling"}, Run: each(
 			func(name, send string) row { return row{name: name, send: send, want: 403, kept: true} },

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/signal"
 	"regexp"
 	"strconv"
 	"strings"
@@ -62,6 +63,39 @@ func stopCases() []Case {
 					exits(t, s, atOnce)
 				}
 			}
+		}},
+		{Name: "stop-hup", IDs: []string{"stop-hup"}, NoServer: true, Run: func(t *T) {
+			// A process inherits ignored signals, so a server that this process starts under nohup(1) would
+			// ignore SIGHUP. It does not inherit signals that are delivered to a channel.
+			hangups := make(chan os.Signal, 1)
+			signal.Notify(hangups, syscall.SIGHUP)
+			defer signal.Stop(hangups)
+			s := t.Begin(Config{})
+			s.Signal(syscall.SIGHUP)
+			exits(t, s, atOnce)
+			s = t.Begin(Config{})
+			c := underWay(t, s)
+			s.Signal(syscall.SIGHUP)
+			stopsListening(t, s)
+			if _, err := c.Stream(wire.Digest(t.Root.BigSum)); err != nil {
+				t.Errorf("the response under way: %v", err)
+			}
+			c.WantEnd()
+			exits(t, s, process.StopPatience)
+			if out := s.Stdout.String(); !strings.HasSuffix(out, ": stopped\n") {
+				t.Errorf("want the stop as the last line on stdout, got:%s", process.Indent(out))
+			}
+		}},
+		{Name: "stop-hup-ignored", IDs: []string{"stop-hup-ignored"}, NoServer: true, Run: func(t *T) {
+			s := t.Begin(Config{Wrap: []string{"sh", "-c", `trap "" HUP; exec "$@"`, "sh"}})
+			c := t.DialTo(s, DialOptions{})
+			for range 2 {
+				s.Signal(syscall.SIGHUP)
+				c.WantSilence(50 * time.Millisecond)
+				c.WantKept()
+			}
+			s.Signal(syscall.SIGTERM)
+			exits(t, s, atOnce)
 		}},
 		{Name: "stop-line", IDs: []string{"stop-line"}, NoServer: true, Run: func(t *T) {
 			for _, flags := range [][]string{nil, {"-s"}} {

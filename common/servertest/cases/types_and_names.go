@@ -205,6 +205,8 @@ func nameCases() []Case {
 		{Name: "name-link-dir-outside", IDs: []string{"name-link-dir-outside"}, Run: missing(
 			"/link-out-dir/outside.txt", "/link-out-dir/", "/link-out-dir/nothing-there", "/link-out-dir/../root/plain.txt",
 		)},
+		{Name: "name-link-many", IDs: []string{"name-link-inside"}, Run: linkMany},
+		{Name: "name-transient", IDs: []string{"name-transient"}, Run: leased},
 		{Name: "name-fifo", IDs: []string{"name-fifo"}, Run: func(t *T) {
 			var targets []string
 			for name := range docroot.Specials {
@@ -299,4 +301,49 @@ func withoutPrivileges(t *T) (wrap []string, ok bool) {
 	wrap = []string{"setpriv", "--bounding-set=-dac_override,-dac_read_search"}
 	_, status := try(t, wrap, "true")
 	return wrap, status == 0
+}
+
+// linkMany makes a chain of links. The server follows eight links, and as many as the kernel if that has openat2(2).
+func linkMany(t *T) {
+	files := map[string]string{"plain.txt": "plain", "1": "->plain.txt"}
+	for i := 2; i <= 41; i++ {
+		files[fmt.Sprint(i)] = fmt.Sprintf("->%d", i-1)
+	}
+	s := t.Begin(Config{Root: t.Folder(files).Dir})
+	c := t.DialTo(s, DialOptions{})
+	longest := 40
+	fd, err := unix.Openat2(unix.AT_FDCWD, ".", &unix.OpenHow{Flags: unix.O_PATH})
+	if err != nil {
+		longest = 8
+	} else {
+		_ = unix.Close(fd)
+	}
+	for i := 1; i <= longest; i++ {
+		c.Request("GET", fmt.Sprintf("/%d", i)).WantBody(200, "plain")
+	}
+	c.Request("GET", "/41").Want(404)
+}
+
+// leased takes a write lease on two files (fcntl(2), F_SETLEASE), so that no other process can open them without a
+// wait. That says nothing about the files.
+func leased(t *T) {
+	cached, other := t.File(".txt", "cached"), t.File(".txt", "other")
+	c := t.Dial()
+	c.Request("GET", "/"+cached).WantBody(200, "cached")
+	for _, name := range []string{cached, other} {
+		f, err := os.OpenFile(t.Root.Path(name), os.O_RDWR, 0)
+		t.Must(err)
+		defer f.Close()
+		if _, err := unix.FcntlInt(f.Fd(), unix.F_SETLEASE, unix.F_WRLCK); err != nil {
+			t.Logf("this file system has no leases: %v", err)
+			return
+		}
+	}
+	resp := c.Request("GET", "/"+other).Want(503)
+	if resp.Get("Retry-After") == "" {
+		t.Errorf("a 503 without Retry-After")
+	}
+	for end := time.Now().Add(changeLimit); time.Now().Before(end); time.Sleep(50 * time.Millisecond) {
+		c.Request("GET", "/"+cached).WantBody(200, "cached")
+	}
 }

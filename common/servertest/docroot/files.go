@@ -28,6 +28,7 @@ var FileTexts = map[string]string{
 	"healthz.txt":                  "not the resource of that name\n",
 	"api.txt":                      "not below api\n",
 	"quote\"and'apostrophe<&>.txt": "marks in a name\n",
+	"marks\"<>\\`{}[]|^.txt":       "marks that browsers escape, and marks that they do not\n",
 }
 
 // fileLinks has more symbolic links. See links.

@@ -24,6 +24,8 @@ type Root struct {
 	Dir string
 	// BigSum is the SHA-256 of big.bin.
 	BigSum [sha256.Size]byte
+	// Made is when New had made the last file.
+	Made time.Time
 
 	outside string       // a folder next to the root, the target of links that leave it
 	names   atomic.Int64 // how many files Write has made
@@ -139,7 +141,9 @@ func New(top string) (*Root, error) {
 	}
 	big := r.Big()
 	r.BigSum = sha256.Sum256(big)
-	return r, r.Put("big.bin", big)
+	err := r.Put("big.bin", big)
+	r.Made = time.Now()
+	return r, err
 }
 
 // Put writes a file with the modification time Modified.

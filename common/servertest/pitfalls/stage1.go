@@ -61,7 +61,7 @@ func stage1Scenarios() []Scenario {
 			Answer:   1, Assertion: "all-100-answered",
 			Usually: "that the server empties the buffer for each request: one read may also return the beginning of the next request",
 			Where: []Place{
-				{Dir: "common/h1", Func: "Conn.sentAll", Has: "ex.in.Discard()"},
+				{Dir: "common/h1", Func: "exchange.nextRequest", Has: "ex.in.Discard()"},
 				{Dir: "common/stream", Func: "Buffer.Discard"},
 			},
 			Run: func(s *S) {
@@ -206,7 +206,7 @@ func stage1Scenarios() []Scenario {
 			Answer:   1, Assertion: "memory-flat",
 			Usually: "that the server only appends to its buffer: it also has to drop the bytes at the front that it no longer needs",
 			Where: []Place{
-				{Dir: "common/h1", Func: "Conn.sentAll", Has: "ex.in.Discard()"},
+				{Dir: "common/h1", Func: "exchange.nextRequest", Has: "ex.in.Discard()"},
 				{Dir: "common/stream", Func: "Buffer.Fill"},
 			},
 			Flags: []string{"-s"},
@@ -609,7 +609,7 @@ func stage1Scenarios() []Scenario {
 			Answer:   2, Assertion: "answered-without-more-bytes",
 			Usually: "that the server reads until the end of the stream: a persistent connection does not end after a request, so only the syntax tells when to stop reading",
 			Where: []Place{
-				{Dir: "common/h1", Func: "Conn.parse", Has: "if done"},
+				{Dir: "common/h1", Func: "Conn.parse", Has: "if !done"},
 				{Dir: "common/h1", Func: "Conn.receive"},
 			},
 			Run: func(s *S) {

@@ -13,6 +13,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strconv"
@@ -43,6 +44,18 @@ type Program struct {
 
 	mu     sync.Mutex
 	silent bool // the start line names no port, so Begin chooses one
+}
+
+// Executable returns the absolute path of a server's executable, for [Program.Path].
+func Executable(name string) (string, error) {
+	path, err := filepath.Abs(name)
+	if err != nil {
+		return "", err
+	}
+	if _, err := exec.LookPath(path); err != nil {
+		return "", fmt.Errorf("--exec: %w (`make build` puts the servers into bin/)", err)
+	}
+	return path, nil
 }
 
 // Config says how to start a server. The zero value starts it on port 0, without -R.
@@ -91,13 +104,13 @@ func (p *Program) Begin(c Config) (*Server, error) {
 		}
 		c.Port = port
 	}
-	s, err := p.begin(c)
+	s, err := p.begin(c, silent)
 	chosen := c.Port != 0
 	if !chosen && (errors.Is(err, errNoPort) || p.Guest != nil && errors.Is(err, errAtStart)) {
 		if c.Port, err = FreePort(); err != nil {
 			return nil, err
 		}
-		if s, err = p.begin(c); err == nil {
+		if s, err = p.begin(c, true); err == nil {
 			p.mu.Lock()
 			p.silent = true
 			p.mu.Unlock()
@@ -111,7 +124,7 @@ var (
 	errAtStart = errors.New("it exits at start")
 )
 
-func (p *Program) begin(c Config) (*Server, error) {
+func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	args := []string{"-p", strconv.Itoa(c.Port)}
 	if c.Root != "" {
 		args = append(args, "-R", c.Root)
@@ -142,7 +155,7 @@ func (p *Program) begin(c Config) (*Server, error) {
 	s.Guest.announce(s)
 	err := s.Guest.started(s)
 	if err == nil {
-		err = s.await()
+		err = s.await(silent)
 	}
 	if errors.Is(err, errAtStart) && s.Cmd.ProcessState != nil {
 		err = fmt.Errorf("%w: %v", err, s.Cmd.ProcessState)
@@ -157,8 +170,8 @@ func (p *Program) begin(c Config) (*Server, error) {
 }
 
 // await waits until the server listens. It makes no connection to find out: an iterative server
-// could serve no other client meanwhile.
-func (s *Server) await() error {
+// could serve no other client meanwhile. silent says that the start line is not expected to name the port.
+func (s *Server) await(silent bool) error {
 	if s.Port == 0 {
 		if !s.Stdout.Await(2*time.Second, func(out string) bool { return strings.Contains(out, "\n") }) {
 			if s.Exited() {
@@ -187,9 +200,13 @@ func (s *Server) await() error {
 	}
 	// The start line goes through a queue, so it may come after the socket listens. A guest need
 	// not print one, and neither does a server whose stdout is somewhere else.
-	bound = 100 * time.Millisecond
-	if s.Guest == nil && s.Cmd.Stdout == s.Stdout {
-		bound = Patience
+	bound = Patience
+	switch {
+	case s.Guest == nil && s.Cmd.Stdout == s.Stdout:
+	case s.Guest != nil && !silent:
+		bound = 2 * time.Second // as above, where the line must name the port
+	default:
+		bound = 100 * time.Millisecond
 	}
 	s.Stdout.Await(bound, func(out string) bool { return strings.Contains(out, "\n") })
 	s.Start, _, _ = strings.Cut(s.Stdout.String(), "\n")
@@ -251,22 +268,20 @@ type DialOptions struct {
 	// RecvBuf, if it is not 0, is the value of SO_RCVBUF in bytes. It is set before the connection is made,
 	// so that the window is small from the first byte.
 	RecvBuf int
+	// From, if it is not nil, is the client's IPv4 address. One address has ports for only some thousands of
+	// connections.
+	From net.IP
 }
 
 // Dial connects to the server.
 func (s *Server) Dial(o DialOptions) (*net.TCPConn, error) {
-	d := net.Dialer{Timeout: Patience}
-	if o.RecvBuf > 0 {
-		d.Control = func(_, _ string, raw syscall.RawConn) error {
-			var failed error
-			err := raw.Control(func(fd uintptr) {
-				failed = unix.SetsockoptInt(int(fd), unix.SOL_SOCKET, unix.SO_RCVBUF, o.RecvBuf)
-			})
-			if err != nil {
-				return err
-			}
-			return failed
-		}
+	d := net.Dialer{Timeout: Patience, Control: func(_, _ string, raw syscall.RawConn) error {
+		var failed error
+		err := raw.Control(func(fd uintptr) { failed = o.set(int(fd)) })
+		return cmp.Or(err, failed)
+	}}
+	if o.From != nil {
+		d.LocalAddr = &net.TCPAddr{IP: o.From}
 	}
 	network, addr := "tcp4", s.Addr()
 	if o.IPv6 {
@@ -277,6 +292,21 @@ func (s *Server) Dial(o DialOptions) (*net.TCPConn, error) {
 		return nil, err
 	}
 	return conn.(*net.TCPConn), nil // Go sets TCP_NODELAY, so each write is sent at once
+}
+
+// set sets the options of a socket that is not connected yet.
+func (o DialOptions) set(fd int) error {
+	if o.RecvBuf > 0 {
+		if err := unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, o.RecvBuf); err != nil {
+			return err
+		}
+	}
+	if o.From != nil {
+		// With this option connect(2) chooses the port instead of bind(2). It may choose a port that is in use for a
+		// connection to another server.
+		return unix.SetsockoptInt(fd, unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
+	}
+	return nil
 }
 
 // PID returns the process ID of the server, even if a wrapper has started it.

@@ -167,8 +167,8 @@ func (s *S) thread(task string) (what string, rank int) {
 		return name + ": reads from " + fd(0), 1
 	case "sendto", "sendmsg", "write", "writev", "sendfile":
 		return name + ": waits until " + fd(0) + " takes more", 1
-	case "open", "openat":
-		return name + ": waits to open " + s.text(args[len(name)/6]), 1 // the path is argument 0 of open, 1 of openat
+	case "open", "openat", "openat2":
+		return name + ": waits to open " + s.text(args[len(name)/6]), 1 // the path is argument 0 of open, 1 of the others
 	}
 	return name, 2
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -477,27 +476,11 @@ func newCrowd(t *T, s *Server, n int, ask bool) []*member {
 // joinCrowd makes connection i of a crowd. It uses another local address for every 4,000 connections, because an
 // address has ports for only some thousands.
 func joinCrowd(s *Server, i int) (*member, error) {
-	d := net.Dialer{
-		Timeout:   process.Patience,
-		LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 0, byte(2+i/4000))},
-		Control: func(_, _ string, raw syscall.RawConn) error {
-			// With this option connect(2) chooses the port instead of bind(2). It may choose a port that
-			// is in use for a connection to another server.
-			var failed error
-			err := raw.Control(func(fd uintptr) {
-				failed = unix.SetsockoptInt(int(fd), unix.IPPROTO_IP, unix.IP_BIND_ADDRESS_NO_PORT, 1)
-			})
-			if err != nil {
-				return err
-			}
-			return failed
-		},
-	}
-	conn, err := d.Dial("tcp4", s.Addr())
+	conn, err := s.Dial(DialOptions{From: net.IPv4(127, 0, 0, byte(2+i/4000))})
 	if err != nil {
 		return nil, err
 	}
-	return &member{conn.(*net.TCPConn), conn.LocalAddr().(*net.TCPAddr).Port}, nil
+	return &member{conn, conn.LocalAddr().(*net.TCPAddr).Port}, nil
 }
 
 // ask sends a request and reads the response.

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -30,12 +29,9 @@ type Command struct {
 
 // Run runs the cases and prints the table. It returns an error if a case fails.
 func (c *Command) Run(ctx context.Context) error {
-	path, err := filepath.Abs(c.Exec)
+	path, err := process.Executable(c.Exec)
 	if err != nil {
 		return err
-	}
-	if _, err := exec.LookPath(path); err != nil {
-		return fmt.Errorf("--exec: %w (`make build` puts the servers into bin/)", err)
 	}
 	prog := &process.Program{Path: path, Stage: c.stage()}
 	keep, err := c.filter()
