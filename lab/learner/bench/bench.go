@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -27,7 +28,7 @@ type Command struct {
 	Quick     bool          `help:"Measure less, in two minutes: to see whether something works, not how fast it is."`
 	Workload  []string      `short:"w" placeholder:"NAME" help:"Measure only this workload. The flag may be repeated."`
 	Server    []string      `short:"s" placeholder:"NAME" help:"Measure only this server. The flag may be repeated."`
-	Only      []string      `placeholder:"SECTION" enum:"workloads,sweep,memory,open,stall" help:"Measure only this section: workloads, sweep, memory, open or stall. The flag may be repeated."`
+	Only      []string      `placeholder:"SECTION" enum:"workloads,sweep,memory,calls,open,stall" help:"Measure only this section: workloads, sweep, memory, calls, open or stall. The flag may be repeated."`
 	Base      string        `default:"stage4" placeholder:"NAME" help:"The server to which the others are compared."`
 	Generator string        `default:"auto" enum:"auto,own,wrk" help:"What makes the requests of the workloads: own, wrk, or auto, which takes wrk for the throughput if it is installed."`
 	Budget    time.Duration `default:"24m" help:"Begin no further round after this time."`
@@ -35,6 +36,7 @@ type Command struct {
 	Conns     int           `placeholder:"N" help:"Use this number of connections in each workload instead of its own."`
 	Output    string        `short:"o" default:"docs/bench" placeholder:"DIR" help:"The folder for the figures, the page and the pictures."`
 	Page      string        `placeholder:"FILE" help:"Only draw the page and the pictures of these figures again."`
+	Goals     []string      `placeholder:"FILE" help:"Only compare these figures with the goals. The flag may be repeated: a goal should hold in each of several runs."`
 
 	out, log io.Writer // for tests; nil is stdout and stderr
 }
@@ -65,6 +67,8 @@ func (c *Command) Run(ctx context.Context) error {
 	switch {
 	case c.List:
 		return list(c.out)
+	case len(c.Goals) > 0:
+		return readGoals(c.out, c.Goals)
 	case c.Page != "":
 		r, err := result.Read(c.Page)
 		if err != nil {
@@ -93,6 +97,9 @@ func (c *Command) Run(ctx context.Context) error {
 		return err
 	}
 	if err := show(c.out, r); err != nil {
+		return err
+	}
+	if err := showGoals(c.out, r); err != nil {
 		return err
 	}
 	_, err = fmt.Fprintf(c.out, "\nThe figures are in %s, the page is %s.\n", path, filepath.Join(c.Output, "README.md"))
@@ -142,6 +149,53 @@ func show(out io.Writer, r *result.Report) error {
 		fmt.Fprintf(w, "server\trequests/s\tCPU µs\t%s ÷ it\tp50\tp99\tserved\terrors\t\n", r.Label(r.Base))
 		for _, row := range r.Table(info.Name) {
 			fmt.Fprintf(w, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t\n", row.Label, row.Rate, row.CPU, row.Ratio, row.P50, row.P99, row.Served, row.Errors)
+		}
+	}
+	return w.Flush()
+}
+
+// readGoals prints the goals of several reports side by side.
+func readGoals(out io.Writer, files []string) error {
+	var reports []*result.Report
+	for _, f := range files {
+		r, err := result.Read(f)
+		if err != nil {
+			return err
+		}
+		reports = append(reports, r)
+	}
+	return showGoals(out, reports...)
+}
+
+// showGoals prints each goal, the figure of each report, and in how many of them the goal holds.
+func showGoals(out io.Writer, reports ...*result.Report) error {
+	var runs [][]result.Goal
+	for _, r := range reports {
+		runs = append(runs, r.Goals())
+	}
+	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintf(w, "\nGOAL\t\tMEASURED%s\tHOLDS\t\n", strings.Repeat("\t", len(runs)-1))
+	for i, g := range runs[0] {
+		fmt.Fprintf(w, "%s\t%s", g.Text, g.Want())
+		holds, measured := 0, 0
+		for _, run := range runs {
+			fmt.Fprintf(w, "\t%s", run[i].Got())
+			if run[i].Measured.N > 0 {
+				measured++
+			}
+			if run[i].Holds() {
+				holds++
+			}
+		}
+		answer := g.Answer()
+		if len(runs) > 1 && measured > 0 {
+			answer = fmt.Sprintf("%d of %d", holds, measured)
+		}
+		fmt.Fprintf(w, "\t%s\t%s\n", answer, g.Note)
+	}
+	for _, r := range reports[:1] {
+		if s := r.Limited(); s != "" {
+			fmt.Fprintln(w, s)
 		}
 	}
 	return w.Flush()

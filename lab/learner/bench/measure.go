@@ -52,7 +52,7 @@ func check(ctx context.Context, r *servers.Running, w *workload) error {
 func (m *meter) byWrk(ctx context.Context, r *servers.Running, w *workload) (result.Sample, error) {
 	r.Settle(ctx, 3*time.Second)
 	pids := r.Pids()
-	before := servers.CPU(pids)
+	sleeps, before := servers.Sleeps(pids), servers.CPU(pids)
 	seconds := int(max(m.run, time.Second) / time.Second)
 	run, err := m.wrk.Run(ctx, r.URL(w.path), w.conns, seconds, max(1, w.batch), w.perConn == 1)
 	if err != nil {
@@ -60,6 +60,7 @@ func (m *meter) byWrk(ctx context.Context, r *servers.Running, w *workload) (res
 	}
 	used := servers.CPU(pids) - before
 	s := sample("wrk", run.Responses, run.Bytes, run.Elapsed, used, run.CPU)
+	s.Sleeps = each(servers.Sleeps(pids)-sleeps, run.Responses)
 	s.Errors = run.Errors
 	if run.Responses > 0 {
 		s.P50, s.P90, s.P99, s.Max = us(run.P50), us(run.P90), us(run.P99), us(run.Max)
@@ -80,11 +81,19 @@ func sample(by string, responses, bytes int64, elapsed, server, generator time.D
 	return s
 }
 
+// each divides a count by the number of responses.
+func each(n, responses int64) float64 { return result.Round(float64(n) / float64(max(responses, 1))) }
+
 // us converts to microseconds.
 func us(d time.Duration) float64 { return result.Round(float64(d) / 1e3) }
 
 // byOwn measures with our own closed loop.
 func (m *meter) byOwn(ctx context.Context, r *servers.Running, w *workload) (result.Sample, error) {
+	return m.own(ctx, r, w, func(_ []int, run func() error) error { return run() })
+}
+
+// own is byOwn; around calls run, which measures the processes, once all clients are connected.
+func (m *meter) own(ctx context.Context, r *servers.Running, w *workload, around func(pids []int, run func() error) error) (result.Sample, error) {
 	r.Settle(ctx, 3*time.Second)
 	pids := r.Pids()
 	e, err := load.New()
@@ -104,20 +113,49 @@ func (m *meter) byOwn(ctx context.Context, r *servers.Running, w *workload) (res
 	if err := m.warm(ctx, e, busy, w.conns); err != nil {
 		return result.Sample{}, err
 	}
-	threads := servers.Threads(pids)
-	e.Reset()
-	start, before, cpu := time.Now(), servers.CPU(pids), selfCPU()
-	if err := e.Run(ctx, m.run, nil); err != nil {
-		return result.Sample{}, err
-	}
-	elapsed, used, own := time.Since(start), servers.CPU(pids)-before, selfCPU()-cpu
-	c := e.Counts(busy)
-	s := sample("own", c.Responses, c.Bytes, elapsed, used, own)
-	s.Served, s.Errors, s.LastError = c.Served+served, c.Errors, c.LastError
-	s.Threads = threads
-	latency(&s, c)
-	return s, nil
+	var s result.Sample
+	err = around(pids, func() error {
+		e.Reset()
+		sleeps, start, before, cpu := servers.Sleeps(pids), time.Now(), servers.CPU(pids), selfCPU()
+		if err := e.Run(ctx, m.run, nil); err != nil {
+			return err
+		}
+		elapsed, used, own := time.Since(start), servers.CPU(pids)-before, selfCPU()-cpu
+		c := e.Counts(busy)
+		s = sample("own", c.Responses, c.Bytes, elapsed, used, own)
+		s.Sleeps = each(servers.Sleeps(pids)-sleeps, c.Responses)
+		s.Served, s.Errors, s.LastError = c.Served+served, c.Errors, c.LastError
+		s.Threads = servers.Threads(pids)
+		latency(&s, c)
+		return nil
+	})
+	return s, err
 }
+
+// calls counts the system calls for each response.
+func (m *meter) calls(ctx context.Context, t *servers.Tracer, r *servers.Running, w *workload) (result.Calls, error) {
+	c := result.Calls{Server: r.Name, Workload: w.name, By: t.Name, Each: map[string]float64{}}
+	var counted map[string]int64
+	s, err := m.own(ctx, r, w, func(pids []int, run func() error) (err error) {
+		counted, err = t.Count(ctx, pids, run)
+		return err
+	})
+	if err != nil || s.Responses == 0 {
+		return c, err
+	}
+	for name, n := range counted {
+		switch x := each(n, s.Responses); {
+		case name == "":
+			c.Total = x
+		case x >= rare:
+			c.Each[name] = x
+		}
+	}
+	return c, nil
+}
+
+// rare is the number of calls for each response below which a table does not name the call.
+const rare = 0.01
 
 // warm runs until every client of the group was served once, or none was for longer than the kernel waits before it
 // repeats a SYN.

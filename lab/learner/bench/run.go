@@ -58,9 +58,13 @@ func (b *bench) start(ctx context.Context) error {
 // measure runs all sections. Each has its share of the time, and begins no round after it.
 func (b *bench) measure(ctx context.Context) error {
 	b.progress.note("%d servers run. At most %s from now, the page is written.", len(b.running), clock(time.Until(b.until(1))))
-	rounds, sweepRounds := 12, 3
+	rounds, sweepRounds := 24, 3
 	if b.cmd.Quick {
 		rounds, sweepRounds = 1, 1
+	}
+	workloadsEnd, sweepEnd := 0.66, 0.90
+	if !b.wanted("sweep") {
+		workloadsEnd = sweepEnd
 	}
 	for _, section := range []struct {
 		name string
@@ -68,12 +72,13 @@ func (b *bench) measure(ctx context.Context) error {
 	}{
 		{"workloads", b.calibrate},
 		{"memory", b.memories},
-		{"workloads", func(ctx context.Context) error { return b.workloads(ctx, rounds, b.until(0.60)) }},
-		{"sweep", func(ctx context.Context) error { return b.sweep(ctx, sweepRounds, b.until(0.92)) }},
+		{"workloads", func(ctx context.Context) error { return b.workloads(ctx, rounds, b.until(workloadsEnd)) }},
+		{"sweep", func(ctx context.Context) error { return b.sweep(ctx, sweepRounds, b.until(sweepEnd)) }},
+		{"calls", b.calls},
 		{"open", b.open},
 		{"stall", b.stall},
 	} {
-		if len(b.cmd.Only) > 0 && !slices.Contains(b.cmd.Only, section.name) {
+		if !b.wanted(section.name) {
 			continue
 		}
 		if err := section.run(ctx); err != nil {
@@ -82,6 +87,11 @@ func (b *bench) measure(ctx context.Context) error {
 	}
 	b.progress.end()
 	return nil
+}
+
+// wanted reports whether a section is to be measured.
+func (b *bench) wanted(section string) bool {
+	return len(b.cmd.Only) == 0 || slices.Contains(b.cmd.Only, section)
 }
 
 // until returns when a share of the time is over.
@@ -144,19 +154,20 @@ func (b *bench) workloads(ctx context.Context, rounds int, until time.Time) erro
 		}
 	}
 	for round := 1; round <= rounds && (round == 1 || time.Now().Before(until)); round++ {
-		for i := range b.chosen {
-			w := &b.chosen[i]
+		for _, turn := range turns(b.chosen) {
 			for _, r := range rotation(b.running, round) {
-				cell := cells[w.name+" "+r.Name]
-				if cell == nil || cell.Problem != "" {
-					continue
-				}
-				if round > 1 && time.Now().After(until) {
-					return nil
-				}
-				b.progress.step("round %d: %s, %s", round, w.name, r.Label)
-				if err := b.cell(ctx, cell, r, w, round); err != nil {
-					return err
+				for _, w := range turn {
+					cell := cells[w.name+" "+r.Name]
+					if cell == nil || cell.Problem != "" {
+						continue
+					}
+					if round > 1 && time.Now().After(until) {
+						return nil
+					}
+					b.progress.step("round %d: %s, %s", round, w.name, r.Label)
+					if err := b.cell(ctx, cell, r, w, round); err != nil {
+						return err
+					}
 				}
 			}
 		}
@@ -164,9 +175,15 @@ func (b *bench) workloads(ctx context.Context, rounds int, until time.Time) erro
 	return nil
 }
 
-// cell measures a workload once. In every second round the runs are left out that are not about throughput.
+// cell measures a workload once. Not every round has every measurement: a server that does not serve all connections has
+// a turn in every third round, and our own generator measures in every third round where a goal does not need more.
 func (b *bench) cell(ctx context.Context, cell *result.Cell, r *servers.Running, w *workload, round int) error {
 	wrk := b.meter.wrk != nil && !w.own
+	third := round%3 == 1
+	all := cell.ServedAll()
+	if !all && !third {
+		return nil
+	}
 	if wrk {
 		s, err := b.meter.byWrk(ctx, r, w)
 		if err != nil {
@@ -174,14 +191,53 @@ func (b *bench) cell(ctx context.Context, cell *result.Cell, r *servers.Running,
 		}
 		s.Round = round
 		cell.Samples = append(cell.Samples, s)
+		if b.cmd.Generator == "wrk" {
+			return nil
+		}
 	}
-	if b.cmd.Generator == "wrk" && wrk || round%2 == 0 && (wrk || w.own) {
+	if !all || !third && (wrk || w.own) && !result.NeedsOwn(w.name, r.Name) {
 		return nil
 	}
 	s, err := b.meter.byOwn(ctx, r, w)
 	s.Round = round
 	cell.Samples = append(cell.Samples, s)
 	return err
+}
+
+// countedWorkloads are the workloads whose system calls are counted.
+var countedWorkloads = []string{"small1k", "login40", "wwwcsvt100", "doom100", "churn", "pipelined16"}
+
+// calls counts system calls.
+func (b *bench) calls(ctx context.Context) error {
+	tracer, err := servers.FindTracer(ctx)
+	if missing, ok := errors.AsType[*servers.ErrMissing](err); ok {
+		b.progress.note("%v", missing)
+		return nil
+	} else if err != nil {
+		return err
+	}
+	m := b.meter
+	m.run = min(m.run, 500*time.Millisecond)
+	for i := range b.chosen {
+		w := &b.chosen[i]
+		if !slices.Contains(countedWorkloads, w.name) || b.cmd.Quick && i > 0 {
+			continue
+		}
+		for _, r := range b.running {
+			if !r.Runs(w.name) {
+				continue
+			}
+			b.progress.step("system calls: %s, %s", w.name, r.Label)
+			c, err := m.calls(ctx, tracer, r, w)
+			if err != nil {
+				return err
+			}
+			if c.Total > 0 {
+				b.report.Calls = append(b.report.Calls, c)
+			}
+		}
+	}
+	return nil
 }
 
 // sweepAt are the numbers of connections of the sweep.
@@ -265,7 +321,7 @@ func (b *bench) memories(ctx context.Context) error {
 
 // open measures latency at a constant rate.
 func (b *bench) open(ctx context.Context) error {
-	o := load.OpenLoop{Rate: 1000, For: 5 * time.Second, Timeout: 2 * time.Second}
+	o := load.OpenLoop{Rate: 1000, For: 4 * time.Second, Timeout: 2 * time.Second}
 	if b.cmd.Quick {
 		o.Rate, o.For, o.Timeout = 500, time.Second, time.Second
 	}

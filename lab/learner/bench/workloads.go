@@ -19,6 +19,7 @@ type workload struct {
 	batch   int // requests that a client sends at once; 0 means 1
 	perConn int // requests for each connection; 0 means any number
 	own     bool
+	pair    bool // each server runs it right after the workload before, so that the two can be compared
 }
 
 // workloads are all workloads. Those with 10,000 connections need our own generator (own): wrk does not tell how many
@@ -32,7 +33,8 @@ var workloads = []workload{
 	file("doom100", "2250k.wad", 40, "a file of 2,250 KB, 40 connections"),
 	{name: "churn", help: "a new connection for each request, 1 KB, 100 at a time", path: "/1k.txt", size: 1 << 10, conns: 100, perConn: 1},
 	{name: "pipelined16", help: "16 requests are sent at once, 1 KB each, 100 connections", path: "/1k.txt", size: 1 << 10, conns: 100, batch: 16},
-	{name: "active10k", help: "a file of 1 KB, 10,000 connections that all send requests", path: "/1k.txt", size: 1 << 10, conns: 10_000, own: true},
+	{name: "active100", help: "as small1k, by our own generator, right before active10k", path: "/1k.txt", size: 1 << 10, conns: 100, own: true},
+	{name: "active10k", help: "a file of 1 KB, 10,000 connections that all send requests", path: "/1k.txt", size: 1 << 10, conns: 10_000, own: true, pair: true},
 	{
 		name: "idle10k", help: "10,000 connections that are idle after one request, and 100 that ask for 1 KB",
 		path: "/1k.txt", size: 1 << 10, conns: 100, idle: 10_000, own: true,
@@ -72,6 +74,18 @@ func (w *workload) fit(files int) (reduced bool) {
 	}
 	w.conns = min(w.conns, most)
 	return true
+}
+
+// turns returns the workloads in groups. In a round each server runs the workloads of a group one after the other.
+func turns(all []workload) (groups [][]*workload) {
+	for i := range all {
+		if n := len(groups); n > 0 && all[i].pair {
+			groups[n-1] = append(groups[n-1], &all[i])
+		} else {
+			groups = append(groups, []*workload{&all[i]})
+		}
+	}
+	return groups
 }
 
 // selectWorkloads returns the workloads with these names, or all.

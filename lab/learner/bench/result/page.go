@@ -1,7 +1,10 @@
 package result
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 )
 
@@ -21,6 +24,7 @@ func (r *Report) Page(pictures []Picture) string {
 		picture(p, pictures[0])
 	}
 	r.about(p)
+	r.goals(p)
 	r.losses(p)
 	if len(pictures) > 1 {
 		p("## Pictures")
@@ -33,6 +37,7 @@ func (r *Report) Page(pictures []Picture) string {
 	r.workloads(p)
 	r.growth(p)
 	r.memory(p)
+	r.calls(p)
 	p("%s", limits)
 	return strings.TrimRight(b.String(), "\n") + "\n"
 }
@@ -114,7 +119,7 @@ func (r *Report) losses(p func(string, ...any)) {
 	p("| workload | server | figure | ratio |")
 	p("|---|---|---|---|")
 	for _, l := range all {
-		p("| %s | %s | %s | %s |", l.Workload, l.Server, l.What, spread(l.Ratio, func(x float64) string { return fmt.Sprintf("%.2f", x) }))
+		p("| %s | %s | %s | %s |", l.Workload, l.Server, l.What, spread(l.Ratio, ratio))
 	}
 	p("")
 }
@@ -192,26 +197,107 @@ func (r *Report) workloads(p func(string, ...any)) {
 func (r *Report) growth(p func(string, ...any)) {
 	var rows []string
 	for _, s := range r.Servers {
-		if g := r.Growth(s.Name, "active10k", "small1k"); g.N > 0 {
-			note := ""
-			if c := r.Cell("active10k", s.Name); !c.servedAll() {
-				n, _ := c.Served()
-				note = fmt.Sprintf("served only %s", Count(float64(n)))
-			}
-			rows = append(rows, fmt.Sprintf("| %s | %s | %s |", s.Label, spread(g, func(x float64) string { return fmt.Sprintf("%.2f", x) }), note))
+		g := r.Growth(s.Name)
+		if g.N == 0 {
+			continue
 		}
+		c := r.Cell(growthTo, s.Name)
+		if !c.ServedAll() {
+			n, _ := c.Served()
+			rows = append(rows, fmt.Sprintf("| %s | – | served only %s connections, as many as it has threads |", s.Label, Count(float64(n))))
+			continue
+		}
+		rows = append(rows, fmt.Sprintf("| %s | %s | |", s.Label, spread(g, ratio)))
 	}
 	if len(rows) == 0 {
 		return
 	}
 	p("## From 100 to 10,000 active connections")
 	p("")
-	p("The CPU time for each request in active10k, divided by that in small1k, in pairs of runs from the same round.")
+	p("The CPU time for each request in active10k, divided by that in active100. The two runs of a pair follow each other.")
 	p("")
 	p("| server | times its own cost | |")
 	p("|---|---|---|")
 	p("%s", strings.Join(rows, "\n"))
 	p("")
+}
+
+// goals shows which goals hold.
+func (r *Report) goals(p func(string, ...any)) {
+	all := r.Goals()
+	if !slices.ContainsFunc(all, func(g Goal) bool { return g.Measured.N > 0 }) {
+		return
+	}
+	p("## The goals")
+	p("")
+	p("A goal is a bound on the median of the ratios, in pairs of runs from the same round.")
+	p("")
+	p("| figure | goal | measured | holds | |")
+	p("|---|---|---|---|---|")
+	for _, g := range all {
+		p("| %s | %s | %s | %s | %s |", g.Text, g.Want(), g.Got(), g.Answer(), g.Note)
+	}
+	p("")
+	if s := r.Limited(); s != "" {
+		p("%s", s)
+		p("")
+	}
+}
+
+func ratio(x float64) string { return fmt.Sprintf("%.2f", x) }
+
+// calls shows system calls and sleeps for each request.
+func (r *Report) calls(p func(string, ...any)) {
+	if len(r.Calls) == 0 {
+		return
+	}
+	p("## System calls and sleeps for each request")
+	p("")
+	p("The system calls were counted with %s in runs of their own, with our own generator. A sleep is a thread that gives up its", r.Calls[0].By)
+	p("CPU to wait (a voluntary context switch). Sleeps were counted in the runs of the workloads, which nothing slows down.")
+	p("")
+	for _, w := range r.Workloads {
+		var rows []string
+		for _, c := range r.Calls {
+			if c.Workload != w.Name {
+				continue
+			}
+			sleeps := none
+			if cell := r.Cell(w.Name, c.Server); cell != nil {
+				sleeps = spread(Sleeps.Summary(cell.Throughput()), few)
+			}
+			rows = append(rows, fmt.Sprintf("| %s | %s | %s | %s |", r.Label(c.Server), few(c.Total), sleeps, c.names()))
+		}
+		if rows == nil {
+			continue
+		}
+		p("### %s: system calls", w.Name)
+		p("")
+		p("| server | calls | sleeps | most of the calls |")
+		p("|---|---|---|---|")
+		p("%s", strings.Join(rows, "\n"))
+		p("")
+	}
+}
+
+// few formats a small number.
+func few(x float64) string {
+	if x < 0.1 {
+		return fmt.Sprintf("%.3f", x)
+	}
+	return fmt.Sprintf("%.2f", x)
+}
+
+// names lists the calls, the most frequent ones first.
+func (c *Calls) names() string {
+	names := slices.SortedFunc(maps.Keys(c.Each), func(a, b string) int {
+		return cmp.Or(cmp.Compare(c.Each[b], c.Each[a]), strings.Compare(a, b))
+	})
+	var all []string
+	for _, name := range names {
+		all = append(all, name+" "+few(c.Each[name]))
+	}
+	return strings.Join(all, ", ")
 }
 
 func (r *Report) memory(p func(string, ...any)) {

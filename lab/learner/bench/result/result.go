@@ -24,6 +24,7 @@ type Report struct {
 	Servers   []Server  `json:"servers"`
 	Workloads []Info    `json:"workloads"`
 	Cells     []*Cell   `json:"cells"`           // a cell for each workload and server
+	Calls     []Calls   `json:"calls,omitempty"` // system calls for each request
 	Sweep     []*Cell   `json:"sweep"`           // small1k with more and more connections
 	Memory    []Memory  `json:"memory"`          // of connections that are idle
 	Open      []Open    `json:"open"`            // at a constant rate
@@ -88,6 +89,8 @@ type Sample struct {
 	Bytes     float64 `json:"bytes,omitempty"` // per second
 	CPU       float64 `json:"cpu,omitempty"`   // of the server for each response, in µs
 	GenCPU    float64 `json:"gen,omitempty"`   // of the generator for each response, in µs
+	// Sleeps is how often a thread of the server gave up its CPU to wait, for each response: voluntary context switches.
+	Sleeps float64 `json:"sleeps,omitempty"`
 	P50       float64 `json:"p50,omitempty"`   // the latency in µs
 	P90       float64 `json:"p90,omitempty"`
 	P99       float64 `json:"p99,omitempty"`
@@ -99,6 +102,16 @@ type Sample struct {
 	Errors    int64   `json:"errors,omitempty"`
 	LastError string  `json:"error,omitempty"`
 	Threads   int     `json:"threads,omitempty"`
+}
+
+// Calls is how many system calls a server makes for each response of a workload. They are counted in a run of their own,
+// because counting costs time.
+type Calls struct {
+	Server   string             `json:"server"`
+	Workload string             `json:"workload"`
+	By       string             `json:"by"` // the program that counted: perf or strace
+	Total    float64            `json:"total"`
+	Each     map[string]float64 `json:"each"` // by the name of the call; without the rare ones
 }
 
 // A Memory is how much a fresh server has grown when its clients are idle after one request each.
@@ -162,7 +175,7 @@ func (r *Report) Write(path string) error {
 	}
 	b = bytes.ReplaceAll(b, []byte(`{"workload":`), []byte("\n"+`{"workload":`))
 	b = bytes.ReplaceAll(b, []byte(`{"server":`), []byte("\n"+`{"server":`))
-	for _, key := range []string{"machine", "generator", "servers", "workloads", "cells", "sweep", "memory", "open", "stall"} {
+	for _, key := range []string{"machine", "generator", "servers", "workloads", "cells", "calls", "sweep", "memory", "open", "stall"} {
 		b = bytes.Replace(b, []byte(`,"`+key+`":`), []byte(",\n"+`"`+key+`":`), 1)
 	}
 	return os.WriteFile(path, append(b, '\n'), 0o644)

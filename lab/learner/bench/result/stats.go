@@ -1,6 +1,7 @@
 package result
 
 import (
+	"maps"
 	"math"
 	"slices"
 )
@@ -40,6 +41,8 @@ var (
 	P90   Figure = func(s Sample) float64 { return s.P90 }
 	P99   Figure = func(s Sample) float64 { return s.P99 }
 	Max   Figure = func(s Sample) float64 { return s.Max }
+	// Sleeps is never exactly 0 for a server that answers more than a few requests.
+	Sleeps Figure = func(s Sample) float64 { return s.Sleeps }
 )
 
 // by selects the samples of one generator. Throughput and CPU time come from wrk where it was used, because it takes
@@ -105,14 +108,10 @@ func (f Figure) ratio(samples, others []Sample) Summary {
 	return Summarize(ratios)
 }
 
-// Growth summarizes the CPU time for each request of one workload divided by that of another one, for the same server
-// and with our own generator in both, pair by pair.
-func (r *Report) Growth(server, workload, from string) Summary {
-	c, few := r.Cell(workload, server), r.Cell(from, server)
-	if c == nil || few == nil {
-		return Summary{}
-	}
-	return CPU.ratio(c.by("own", "own"), few.by("own", "own"))
+// Growth summarizes, for one server, the CPU time for each request with 10,000 active connections divided by that with
+// 100, in pairs of runs that followed each other.
+func (r *Report) Growth(server string) Summary {
+	return Summarize(slices.Collect(maps.Values(r.growths(server))))
 }
 
 // Served returns how many connections were served at all, in the median, and false if no generator counted them.

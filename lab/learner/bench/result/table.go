@@ -41,7 +41,7 @@ func (r *Report) row(s Server, c, base *Cell) Row {
 	row.CPU = spread(CPU.Summary(c.Throughput()), Digits)
 	row.Ratio = none
 	if s.Name != r.Base {
-		row.Ratio = spread(CPU.Ratio(base, c), func(x float64) string { return fmt.Sprintf("%.2f", x) })
+		row.Ratio = spread(CPU.Ratio(base, c), ratio)
 	}
 	for to, f := range map[*string]struct {
 		figure Figure
@@ -130,12 +130,12 @@ func (r *Report) Losses() []Loss {
 	var all []Loss
 	for _, w := range r.Workloads {
 		base := r.Cell(w.Name, r.Base)
-		if base == nil || !base.servedAll() {
+		if base == nil || !base.ServedAll() {
 			continue
 		}
 		for _, s := range r.Servers {
 			c := r.Cell(w.Name, s.Name)
-			if c == nil || s.Name == r.Base || s.Name == "floor" || !c.servedAll() {
+			if c == nil || s.Name == r.Base || s.Name == "floor" || !c.ServedAll() {
 				continue
 			}
 			rate := Rate.Ratio(base, c)
@@ -161,8 +161,8 @@ func worse(s Summary) bool {
 	return s.Q1 > 1
 }
 
-// servedAll reports whether every connection was served. It is true if nobody counted them.
-func (c *Cell) servedAll() bool {
+// ServedAll reports whether every connection was served, as far as anybody has counted them.
+func (c *Cell) ServedAll() bool {
 	n, counted := c.Served()
 	return c.Problem == "" && (!counted || n >= c.Conns*99/100)
 }

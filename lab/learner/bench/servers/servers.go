@@ -63,7 +63,7 @@ var Kinds = []Kind{
 	{Name: "h2o", Label: "h2o", Note: "one thread for each CPU, no access log; the login is a static file", start: startH2O},
 	{
 		Name: "floor", Label: "C floor", Note: "gcc -O2; one loop for each CPU and a fixed answer, no file", start: startFloor,
-		Only: []string{"small1k", "login40", "login500", "login10k", "pipelined16", "active10k", "idle10k"},
+		Only: []string{"small1k", "login40", "login500", "login10k", "pipelined16", "active100", "active10k", "idle10k"},
 	},
 }
 
@@ -107,6 +107,9 @@ func NewWorld() (*World, error) {
 	if err != nil {
 		w.Close()
 		return nil, err
+	}
+	for _, name := range []string{"GOMAXPROCS", "GOGC", "GOMEMLIMIT", "GODEBUG"} {
+		_ = os.Unsetenv(name) // the servers in Go run as they do without settings
 	}
 	var l unix.Rlimit
 	if err := unix.Getrlimit(unix.RLIMIT_NOFILE, &l); err == nil {
