@@ -42,7 +42,7 @@ type Command struct {
 }
 
 // quickWorkloads are what --quick measures.
-var quickWorkloads = []string{"small1k", "login40", "wwwcsvt100", "churn", "pipelined16", "idle10k"}
+var quickWorkloads = []string{"small1k", "login40", "wwwcsvt100", "churn", "pipelined16"}
 
 // AfterApply is called by kong. It is the place for defaults that depend on other flags.
 func (c *Command) AfterApply() error {

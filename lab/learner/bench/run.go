@@ -220,7 +220,7 @@ func (b *bench) calls(ctx context.Context) error {
 	m.run = min(m.run, 500*time.Millisecond)
 	for i := range b.chosen {
 		w := &b.chosen[i]
-		if !slices.Contains(countedWorkloads, w.name) || b.cmd.Quick && i > 0 {
+		if !slices.Contains(countedWorkloads, w.name) || b.cmd.Quick && w.name != "login40" {
 			continue
 		}
 		for _, r := range b.running {
@@ -247,7 +247,7 @@ var sweepAt = []int{1, 4, 16, 64, 256, 1000, 4000, 10_000}
 func (b *bench) sweep(ctx context.Context, rounds int, until time.Time) error {
 	points := sweepAt
 	if b.cmd.Quick {
-		points = []int{1, 100, 10_000}
+		points = []int{1, 64, 10_000}
 	}
 	cells := map[string]*result.Cell{}
 	for round := 1; round <= rounds && (round == 1 || time.Now().Before(until)); round++ {
@@ -257,7 +257,7 @@ func (b *bench) sweep(ctx context.Context, rounds int, until time.Time) error {
 				continue
 			}
 			for _, r := range rotation(b.running, round) {
-				if !r.Runs("small1k") || round > 1 && time.Now().After(until) {
+				if !r.Runs("sweep") || round > 1 && time.Now().After(until) {
 					continue
 				}
 				b.progress.step("sweep %d: %d connections, %s", round, conns, r.Label)
@@ -291,7 +291,7 @@ func (b *bench) memories(ctx context.Context) error {
 		runs = 1
 	}
 	for _, r := range b.running {
-		if r.Name == servers.Deferred {
+		if !r.Runs("memory") {
 			continue
 		}
 		m := result.Memory{Server: r.Name, Of: w.idle}
@@ -323,10 +323,10 @@ func (b *bench) memories(ctx context.Context) error {
 func (b *bench) open(ctx context.Context) error {
 	o := load.OpenLoop{Rate: 1000, For: 4 * time.Second, Timeout: 2 * time.Second}
 	if b.cmd.Quick {
-		o.Rate, o.For, o.Timeout = 500, time.Second, time.Second
+		o.Rate, o.For, o.Timeout = 500, 600*time.Millisecond, 600*time.Millisecond
 	}
 	for _, r := range b.running {
-		if !r.Runs("small1k") {
+		if !r.Runs("open") {
 			continue
 		}
 		b.progress.step("%d requests/s at a constant rate, %s", o.Rate, r.Label)

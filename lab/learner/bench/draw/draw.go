@@ -45,6 +45,7 @@ var styles = map[string]style{
 	"nethttp":      {rgb(0x009E73), []vg.Length{6, 3}, draw.BoxGlyph{}, false},
 	"fasthttp":     {rgb(0x6A3D9A), []vg.Length{6, 3}, draw.PyramidGlyph{}, false},
 	"nginx":        {rgb(0xD55E00), []vg.Length{6, 3}, draw.CircleGlyph{}, false},
+	"nginx-copy":   {rgb(0xF0A070), []vg.Length{2, 2}, draw.CircleGlyph{}, false},
 	"h2o":          {rgb(0x777777), []vg.Length{6, 3}, draw.BoxGlyph{}, false},
 	"floor":        {rgb(0x000000), []vg.Length{2, 3}, draw.CircleGlyph{}, false},
 }

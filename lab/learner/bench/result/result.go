@@ -91,10 +91,10 @@ type Sample struct {
 	GenCPU    float64 `json:"gen,omitempty"`   // of the generator for each response, in µs
 	// Sleeps is how often a thread of the server gave up its CPU to wait, for each response: voluntary context switches.
 	Sleeps float64 `json:"sleeps,omitempty"`
-	P50       float64 `json:"p50,omitempty"`   // the latency in µs
-	P90       float64 `json:"p90,omitempty"`
-	P99       float64 `json:"p99,omitempty"`
-	Max       float64 `json:"max,omitempty"`
+	P50    float64 `json:"p50,omitempty"` // the latency in µs
+	P90    float64 `json:"p90,omitempty"`
+	P99    float64 `json:"p99,omitempty"`
+	Max    float64 `json:"max,omitempty"`
 	// Late is the share of the requests that waited during the whole run and had no response at its end. If it is more
 	// than 0.01, P99 is only a lower bound: such a request counts with its age. wrk does not know the share.
 	Late      float64 `json:"late,omitempty"`

@@ -7,13 +7,14 @@ import (
 
 // settings are what the configurations of nginx and h2o need to know.
 type settings struct {
-	Dir     string // of the configuration, for files that the server writes
-	Root    string
-	Port    int
-	Workers int // one for each CPU, as in stage 4
-	Conns   int // the largest number of connections, of all workers
-	Files   int // RLIMIT_NOFILE
-	User    string
+	Dir      string // of the configuration, for files that the server writes
+	Sendfile bool   // sendfile and tcp_nopush, as in the configuration that Debian installs
+	Root     string
+	Port     int
+	Workers  int // one for each CPU, as in stage 4
+	Conns    int // the largest number of connections, of all workers
+	Files    int // RLIMIT_NOFILE
+	User     string
 }
 
 // In both configurations the access log is off, as it is in the stages with -s; the limits that end a connection
@@ -32,8 +33,10 @@ events {
 }
 http {
   access_log off;
+{{- if .Sendfile}}
   sendfile on;
   tcp_nopush on;
+{{- end}}
   keepalive_timeout 75s;
   keepalive_requests 1000000000;
   open_file_cache max=100 inactive=600s;

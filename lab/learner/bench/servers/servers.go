@@ -29,7 +29,7 @@ import (
 type Kind struct {
 	Name  string // for the command line
 	Label string // for tables and pictures
-	// Only lists the workloads that it is for; nil stands for all of them.
+	// Only lists the workloads and sections that it is for; nil stands for all of them.
 	Only []string
 	// Note says how it is configured, for the reader of a table.
 	Note  string
@@ -47,28 +47,26 @@ func (e *ErrMissing) Error() string {
 	return e.What + " is not installed; " + e.Help
 }
 
-// Deferred is stage 4 with a flag that lets the kernel wait for the first request before a connection is accepted.
-const Deferred = "stage4-defer"
-
 // Kinds lists all servers, the stages first.
 var Kinds = []Kind{
 	stage(1, "stage 1", "-s"),
 	stage(2, "stage 2", "-s"),
 	stage(3, "stage 3", "-s"),
 	stage(4, "stage 4", "-s"),
-	{Name: Deferred, Label: "stage 4 --defer-accept", Only: []string{"churn"}, Note: "-s --defer-accept", start: startDeferred},
+	{Name: "stage4-defer", Label: "stage 4 --defer-accept", Only: []string{"churn"}, Note: "-s --defer-accept", start: startDeferred},
 	{Name: "nethttp", Label: "net/http", Note: "http.FileServer", start: goPeer("nethttp")},
 	{Name: "fasthttp", Label: "fasthttp", Note: "fasthttp.FS", start: goPeer("fasthttp")},
-	{Name: "nginx", Label: "nginx", Note: "one worker for each CPU, no access log, open_file_cache; the login is `return 200`", start: startNginx},
+	{Name: "nginx", Label: "nginx", Note: "one worker for each CPU, no access log, sendfile, tcp_nopush, open_file_cache; the login is `return 200`", start: startNginx},
+	{Name: "nginx-copy", Label: "nginx, sendfile off", Only: []string{"small1k"}, Note: "as nginx, but it reads and writes files: cheaper for 1 KB, dearer for large ones", start: startNginxCopy},
 	{Name: "h2o", Label: "h2o", Note: "one thread for each CPU, no access log; the login is a static file", start: startH2O},
 	{
 		Name: "floor", Label: "C floor", Note: "gcc -O2; one loop for each CPU and a fixed answer, no file", start: startFloor,
-		Only: []string{"small1k", "login40", "login500", "login10k", "pipelined16", "active100", "active10k", "idle10k"},
+		Only: []string{"small1k", "login40", "login500", "login10k", "pipelined16", "active100", "active10k", "idle10k", "sweep", "memory", "open"},
 	},
 }
 
-// Runs reports whether the server is for a workload.
-func (k *Kind) Runs(workload string) bool { return k.Only == nil || slices.Contains(k.Only, workload) }
+// Runs reports whether the server is for a workload or a section.
+func (k *Kind) Runs(name string) bool { return k.Only == nil || slices.Contains(k.Only, name) }
 
 // A World has what all servers share. The caller must close it.
 type World struct {
@@ -237,6 +235,14 @@ func startFloor(w *World, ctx context.Context) (*process.Server, string, error) 
 }
 
 func startNginx(w *World, ctx context.Context) (*process.Server, string, error) {
+	return w.nginx(ctx, settings{Sendfile: true})
+}
+
+func startNginxCopy(w *World, ctx context.Context) (*process.Server, string, error) {
+	return w.nginx(ctx, settings{})
+}
+
+func (w *World) nginx(ctx context.Context, s settings) (*process.Server, string, error) {
 	path, err := find("nginx", "/usr/sbin/nginx", "/usr/local/sbin/nginx", "/usr/local/nginx/sbin/nginx")
 	if err != nil {
 		return nil, "", &ErrMissing{"nginx", "apt-get install nginx-light"}
@@ -247,9 +253,9 @@ func startNginx(w *World, ctx context.Context) (*process.Server, string, error) 
 		// pass on to its workers.
 		command = setpriv + " --pdeathsig TERM " + command
 	}
-	s, err := w.configured("nginx.conf", command)
+	server, err := w.configured("nginx", s, command)
 	version, _, _ := strings.Cut(output(ctx, path, "-v"), "\n")
-	return s, strings.TrimPrefix(version, "nginx version: "), err
+	return server, strings.TrimPrefix(version, "nginx version: "), err
 }
 
 func startH2O(w *World, ctx context.Context) (*process.Server, string, error) {
@@ -257,34 +263,34 @@ func startH2O(w *World, ctx context.Context) (*process.Server, string, error) {
 	if err != nil {
 		return nil, "", &ErrMissing{"h2o", "apt-get install h2o"}
 	}
-	s, err := w.configured("h2o.conf", path)
+	s, err := w.configured("h2o", settings{}, path)
 	version, _, _ := strings.Cut(output(ctx, path, "--version"), "\n")
 	return s, version, err
 }
 
 // configured writes a configuration and starts a server with it, in the foreground. A shell drops the flags -p and
-// -R, and is replaced by the server.
-func (w *World) configured(name, command string) (*process.Server, error) {
+// -R, and is replaced by the server. The server has a folder of its own, because the same program may run twice.
+func (w *World) configured(name string, s settings, command string) (*process.Server, error) {
 	port, err := process.FreePort()
 	if err != nil {
 		return nil, err
 	}
-	s := settings{
-		Dir: w.dir, Root: w.Root, Port: port, Workers: runtime.NumCPU(),
-		Conns: max(512, w.Files-1000), Files: w.Files,
+	if s.Dir, err = os.MkdirTemp(w.dir, name+"-"); err != nil {
+		return nil, err
 	}
+	s.Root, s.Port, s.Workers, s.Conns, s.Files = w.Root, port, runtime.NumCPU(), max(512, w.Files-1000), w.Files
 	if os.Geteuid() == 0 {
 		s.User = "root" // otherwise both take a user that need not exist
 	}
 	t := nginxConf
-	if name == "h2o.conf" {
+	if name == "h2o" {
 		t = h2oConf
 	}
 	text, err := render(t, s)
 	if err != nil {
 		return nil, err
 	}
-	conf := filepath.Join(w.dir, name)
+	conf := filepath.Join(s.Dir, name+".conf")
 	if err := os.WriteFile(conf, text, 0o644); err != nil {
 		return nil, err
 	}
