@@ -180,6 +180,38 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// TestTurns checks that a server runs active10k right after active100.
+func TestTurns(t *testing.T) {
+	seen := 0
+	for _, turn := range turns(workloads) {
+		seen += len(turn)
+		if turn[0].name == "active100" && (len(turn) != 2 || turn[1].name != "active10k") || turn[0].name != "active100" && len(turn) != 1 {
+			t.Errorf("%s begins a turn of %d workloads", turn[0].name, len(turn))
+		}
+	}
+	if seen != len(workloads) {
+		t.Errorf("%d workloads have a turn, want %d", seen, len(workloads))
+	}
+	alone, err := selectWorkloads([]string{"active10k"})
+	if err != nil || len(turns(alone)) != 1 {
+		t.Errorf("%v: active10k has no turn without active100", err)
+	}
+}
+
+// TestReadGoals checks that a goal says in how many of several reports it holds.
+func TestReadGoals(t *testing.T) {
+	var out bytes.Buffer
+	c := Command{Goals: []string{"testdata/small.json", "testdata/small.json"}, out: &out, log: io.Discard}
+	if err := c.Run(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, want := range []string{"small1k, CPU: stage 4 ÷ C floor", "≤ 1.12", "0 of 2", "2 of 2", "not measured"} {
+		if !strings.Contains(out.String(), want) {
+			t.Errorf("the table does not contain %q:\n%s", want, &out)
+		}
+	}
+}
+
 // TestList checks that -l describes every workload and every server.
 func TestList(t *testing.T) {
 	var out bytes.Buffer

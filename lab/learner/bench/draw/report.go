@@ -34,12 +34,20 @@ func sweepLines(r *result.Report, value func(c *result.Cell) float64, hollow fun
 	return lines
 }
 
-// powers returns a tick with a label at each power of ten.
+// powers returns a tick with a label at each power of ten, and also at 2 and 5 if there are few.
 func powers(format func(float64) string) func(low, high float64) []plot.Tick {
 	return func(low, high float64) []plot.Tick {
 		var ticks []plot.Tick
-		for x := math.Pow(10, math.Ceil(math.Log10(low)-1e-9)); x <= high*1.0001; x *= 10 {
-			ticks = append(ticks, plot.Tick{Value: x, Label: format(x)})
+		steps := []float64{1}
+		if high < 200*low {
+			steps = []float64{1, 2, 5} // fewer than three powers of ten would show no scale
+		}
+		for x := math.Pow(10, math.Floor(math.Log10(low))); x <= high; x *= 10 {
+			for _, step := range steps {
+				if v := x * step; v >= low*0.9999 && v <= high*1.0001 {
+					ticks = append(ticks, plot.Tick{Value: v, Label: format(v)})
+				}
+			}
 		}
 		return ticks
 	}
@@ -171,6 +179,17 @@ func stall(r *result.Report) (*canvas, string) {
 	return c, about
 }
 
+// shortNames are labels that fit beside a bar.
+var shortNames = map[string]string{"stage4-defer": "stage 4, deferring", "nginx-copy": "nginx, copying"}
+
+// short returns the label beside a bar.
+func short(s result.Server) string {
+	if name, ok := shortNames[s.Name]; ok {
+		return name
+	}
+	return s.Label
+}
+
 // fill is the colour of a bar.
 func fill(server string) color.Color { return styleOf(server).color }
 
@@ -181,7 +200,12 @@ func cpu(r *result.Report) (*canvas, string) {
 		most float64
 	}
 	var panels []panel
-	rows := 0
+	rows, shortened := 0, ""
+	for _, s := range r.Servers {
+		if name, ok := shortNames[s.Name]; ok && s.Missing == "" {
+			shortened += fmt.Sprintf(" %s: %s.", name, s.Label)
+		}
+	}
 	for _, w := range r.Workloads {
 		p := panel{name: w.Name}
 		for _, s := range r.Servers {
@@ -190,7 +214,7 @@ func cpu(r *result.Report) (*canvas, string) {
 				continue
 			}
 			v := result.CPU.Summary(c.Throughput())
-			b := bar{label: s.Label, color: fill(s.Name), value: v.Median, highlighted: s.Name == r.Base, text: "no response"}
+			b := bar{label: short(s), color: fill(s.Name), value: v.Median, highlighted: s.Name == r.Base, text: "no response"}
 			if c.Problem != "" {
 				b.text = "not measured"
 			}
@@ -214,14 +238,14 @@ func cpu(r *result.Report) (*canvas, string) {
 	if len(panels) == 0 {
 		return nil, ""
 	}
-	const about = "Microseconds of CPU time that the whole server uses for a request; the medians, and the quartiles as thin lines. * The server has not served all of its connections."
+	about := "Microseconds of CPU time that the whole server uses for a request; the medians, and the quartiles as thin lines. * The server has not served all of its connections." + shortened
 	each := rows*barHeight + 34
 	height := 100 + each*((len(panels)+1)/2)
 	c, inner := newCanvas(height, "CPU time for each request, in µs", caption(r.Machine, about))
 	for i, p := range panels {
 		x := vg.Length(i%2) * 336
 		y := vg.Length(i / 2 * each)
-		bars(draw.Crop(inner, x, x-332, 0, -y), p.name, p.bars, p.most, 92)
+		bars(draw.Crop(inner, x, x-332, 0, -y), p.name, p.bars, p.most, 106)
 	}
 	return c, about
 }

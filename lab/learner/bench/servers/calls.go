@@ -46,29 +46,35 @@ type Tracer struct {
 
 // FindTracer returns a tracer that works here. The error is an *ErrMissing without one.
 func FindTracer(ctx context.Context) (*Tracer, error) {
-	for _, t := range []*Tracer{{Name: "perf"}, {Name: "strace"}} {
-		var err error
-		if t.path, err = exec.LookPath(t.Name); err != nil {
-			continue
-		}
-		for _, name := range named {
-			if _, err := os.Stat("/sys/kernel/tracing/events/syscalls/sys_enter_" + name); err == nil {
-				t.events = append(t.events, name)
-			}
-		}
-		if err = t.try(ctx); err == nil {
+	for _, name := range []string{"perf", "strace"} {
+		if t := newTracer(name); t != nil && t.try(ctx) == nil {
 			return t, nil
 		}
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
 	}
 	return nil, &ErrMissing{"", "system calls are not counted: neither perf nor strace can be used here; apt-get install strace"}
 }
 
-// try counts the system calls of a shell that reads a line and writes one.
+// newTracer returns the tracer with this name, or nil if it is not installed.
+func newTracer(name string) *Tracer {
+	path, err := exec.LookPath(name)
+	if err != nil {
+		return nil
+	}
+	t := &Tracer{Name: name, path: path}
+	for _, call := range named {
+		if _, err := os.Stat("/sys/kernel/tracing/events/syscalls/sys_enter_" + call); err == nil {
+			t.events = append(t.events, call)
+		}
+	}
+	return t
+}
+
+// try counts the system calls of a shell that answers lines. The last answer arrives before strace has counted it.
 func (t *Tracer) try(ctx context.Context) error {
-	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "read line; echo; read line")
+	cmd := exec.CommandContext(ctx, "/bin/sh", "-c", "while read line; do echo; done")
 	in, err := cmd.StdinPipe()
 	if err != nil {
 		return err
@@ -81,9 +87,14 @@ func (t *Tracer) try(ctx context.Context) error {
 		return err
 	}
 	_, err = t.Count(ctx, []int{cmd.Process.Pid}, func() error {
-		_, err := io.WriteString(in, "\n")
-		_, err2 := out.Read(make([]byte, 1))
-		return errors.Join(err, err2)
+		for range 3 {
+			_, err := io.WriteString(in, "\n")
+			_, err2 := out.Read(make([]byte, 1))
+			if err := errors.Join(err, err2); err != nil {
+				return err
+			}
+		}
+		return nil
 	})
 	_ = in.Close()
 	_ = cmd.Wait()

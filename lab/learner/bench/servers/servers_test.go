@@ -2,17 +2,21 @@ package servers
 
 import (
 	"errors"
+	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
 	"time"
+
+	"fourways.example/common/servertest/kernel"
 )
 
 // TestConfig checks what the configurations of nginx and h2o say.
 func TestConfig(t *testing.T) {
-	s := settings{Dir: "/d", Root: "/d/root", Port: 8081, Workers: 3, Conns: 9000, Files: 10000}
+	s := settings{Sendfile: true, Dir: "/d", Root: "/d/root", Port: 8081, Workers: 3, Conns: 9000, Files: 10000}
 	for _, tt := range []struct {
 		name         string
 		template     func(settings) ([]byte, error)
@@ -22,7 +26,7 @@ func TestConfig(t *testing.T) {
 			"nginx", func(s settings) ([]byte, error) { return render(nginxConf, s) },
 			[]string{
 				"daemon off;", "worker_processes 3;", "worker_connections 9000;", "worker_rlimit_nofile 10000;", "access_log off;",
-				"listen 127.0.0.1:8081 ", "root /d/root;", "return 200 '{}';", "keepalive_requests 1000000000;",
+				"listen 127.0.0.1:8081 ", "root /d/root;", "return 200 '{}';", "sendfile on;", "tcp_nopush on;", "keepalive_requests 1000000000;",
 			},
 			[]string{"user "},
 		},
@@ -108,5 +112,123 @@ func TestCost(t *testing.T) {
 	}
 	if gone := []int{cmd.Process.Pid}; CPU(gone) != 0 || RSS(gone) != 0 {
 		t.Error("a process that has ended uses CPU time or memory")
+	}
+}
+
+// TestNginxCopy checks that the second nginx differs from the first one in sendfile alone.
+func TestNginxCopy(t *testing.T) {
+	with, err := render(nginxConf, settings{Sendfile: true, Port: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	without, err := render(nginxConf, settings{Port: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := strings.Replace(string(with), "\n  sendfile on;\n  tcp_nopush on;", "", 1); got != string(without) || got == string(with) {
+		t.Errorf("with sendfile:\n%s\nwithout:\n%s", with, without)
+	}
+}
+
+// echoing starts a shell that answers each line with a line.
+func echoing(t *testing.T) (pid int, exchange func() error) {
+	t.Helper()
+	cmd := exec.Command("/bin/sh", "-c", "while read line; do echo; done")
+	in, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Skipf("needs a shell: %v", err)
+	}
+	t.Cleanup(func() { _, _ = in.Close(), cmd.Wait() })
+	return cmd.Process.Pid, func() error {
+		if _, err := in.Write([]byte("\n")); err != nil {
+			return err
+		}
+		_, err := out.Read(make([]byte, 1))
+		return err
+	}
+}
+
+// TestSleeps counts the sleeps of a shell that waits for each line.
+func TestSleeps(t *testing.T) {
+	pid, exchange := echoing(t)
+	const n = 20
+	before := Sleeps([]int{pid})
+	for range n {
+		kernel.Eventually(10*time.Second, func() bool { // the shell waits for the line
+			return kernel.Stat(fmt.Sprintf("/proc/%d/stat", pid))[0] == "S"
+		})
+		if err := exchange(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got := Sleeps([]int{pid}) - before; got < n-1 || got > 10*n {
+		t.Errorf("%d sleeps for %d lines", got, n)
+	}
+}
+
+// probes are arguments with which perf and strace succeed if they may trace.
+var probes = map[string][]string{
+	"perf":   {"stat", "-o", "/dev/null", "-e", "raw_syscalls:sys_enter", "true"},
+	"strace": {"-o", "/dev/null", "true"},
+}
+
+// TestTracers counts the system calls of a shell with perf and with strace, where they can be used.
+func TestTracers(t *testing.T) {
+	pid, exchange := echoing(t)
+	if err := exchange(); err != nil { // it has read its first line, so nothing of its start is counted
+		t.Fatal(err)
+	}
+	const n = 20
+	for _, name := range []string{"perf", "strace"} {
+		tracer := newTracer(name)
+		if tracer == nil || exec.Command(tracer.path, probes[name]...).Run() != nil {
+			t.Logf("%s cannot be used here", name)
+			continue
+		}
+		if err := tracer.try(t.Context()); err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		counted, err := tracer.Count(t.Context(), []int{pid}, func() error {
+			for range n {
+				if err := exchange(); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		// A shell reads byte by byte. Writes that are being made when the counting ends are not in the table of strace.
+		if counted["write"] < n-1 || counted["write"] > n+1 || counted["read"] < n-1 || counted[""] < counted["read"]+counted["write"] {
+			t.Errorf("%s: %v, want %d writes", name, counted, n)
+		}
+	}
+}
+
+// TestParseCalls reads what perf and strace print.
+func TestParseCalls(t *testing.T) {
+	got, err := parsePerf("547,,raw_syscalls:sys_enter,5474383,100.00,,\n40,,syscalls:sys_enter_read,5474383,100.00,,\n0,,syscalls:sys_enter_futex,1,100.00,,\n<not counted>,,syscalls:sys_enter_poll,0,100.00,,\n")
+	if want := map[string]int64{"": 547, "read": 40}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("perf: %v, %v, want %v", got, err, want)
+	}
+	got, err = parseStrace("% time     seconds  usecs/call     calls    errors syscall\n------ ----------- ----------- --------- --------- ----------------\n" +
+		" 60.00    0.000100          10        10         2 read\n 40.00    0.000000           0         3           write\n100.00    0.000100           7        13         2 total\n")
+	if want := map[string]int64{"": 13, "read": 10, "write": 3}; err != nil || !maps.Equal(got, want) {
+		t.Errorf("strace: %v, %v, want %v", got, err, want)
+	}
+	for name, parse := range map[string]func(string) (map[string]int64, error){"perf": parsePerf, "strace": parseStrace} {
+		if got, err := parse("Permission denied\n"); err == nil {
+			t.Errorf("%s: %v for an error message, want an error", name, got)
+		}
 	}
 }
