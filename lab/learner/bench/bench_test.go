@@ -23,6 +23,7 @@ import (
 
 // TestEndToEnd measures stage 4 with two connections, and reads the files that this writes.
 func TestEndToEnd(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	dir := t.TempDir()
 	var out, log bytes.Buffer
 	c := Command{
@@ -85,6 +86,7 @@ func TestCompare(t *testing.T) {
 // TestInterrupt sends SIGINT to the program while it measures with servers of every kind, and checks that none of the
 // processes stays.
 func TestInterrupt(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	lab := filepath.Join(t.TempDir(), "lab")
 	build := exec.Command("go", "build", "-o", lab, "fourways.example/lab")
 	if said, err := build.CombinedOutput(); err != nil {

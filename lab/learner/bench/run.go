@@ -62,7 +62,7 @@ func (b *bench) measure(ctx context.Context) error {
 	if b.cmd.Quick {
 		rounds, sweepRounds = 1, 1
 	}
-	workloadsEnd, sweepEnd := 0.66, 0.90
+	workloadsEnd, sweepEnd := 0.655, 0.89
 	if !b.wanted("sweep") {
 		workloadsEnd = sweepEnd
 	}

@@ -81,11 +81,13 @@ func (r *Report) about(p func(string, ...any)) {
 		}
 		p("%s; one thread of ours makes at most about %s requests/s.", text, Count(r.Generator.OwnRate))
 	}
-	p("- All servers ran all the time, and runs rotated over them. The figures are medians of the rounds, with the quartiles in")
-	p("  parentheses. *%s ÷ it* is the CPU time for each request of %s divided by that of the server in the row,", r.Label(r.Base), r.Label(r.Base))
+	p("- All servers ran all the time, and runs rotated over them. The figures are medians of %s, with the quartiles in", r.rounds())
+	p("  parentheses. A server that did not serve all connections in the first round was measured in every third one only, and so")
+	p("  was latency, except where a goal needs it. *%s ÷ it* is the CPU time for each request of %s divided by that of the server in the row,", r.Label(r.Base), r.Label(r.Base))
 	p("  in pairs of runs from the same round: below 1, %s uses less.", r.Label(r.Base))
 	p("- CPU time is that of the whole server, all processes and threads, as the scheduler counts it (schedstat in /proc).")
-	p("- The access log is off in all servers, and the folder is the same.")
+	p("- The access log is off in all servers, and the folder is the same. The servers in Go run without GOMAXPROCS and GOGC: as")
+	p("  many threads run at the same time as there are CPUs. nginx has a worker for each CPU, and h2o and the floor have a thread.")
 	p("")
 	p("| server | version | how it was started |")
 	p("|---|---|---|")
@@ -97,6 +99,20 @@ func (r *Report) about(p func(string, ...any)) {
 		p("| %s | %s | %s |", s.Label, s.Version, s.Note)
 	}
 	p("")
+}
+
+// rounds says how many rounds there were.
+func (r *Report) rounds() string {
+	n := 0
+	for _, c := range r.Cells {
+		for _, s := range c.Samples {
+			n = max(n, s.Round)
+		}
+	}
+	if n == 1 {
+		return "one round"
+	}
+	return fmt.Sprintf("up to %d rounds", n)
 }
 
 func (r *Report) losses(p func(string, ...any)) {
@@ -329,7 +345,10 @@ const limits = `## What the method cannot show
 - A closed loop asks as fast as the server answers. Its latencies are those of a saturated server, and it makes fewer requests
   while the server is slow; the section about the two ways to measure latency shows by how much that misleads.
 - The peers do less or more than the stages: other checks of a request, other header fields in a response. nginx and h2o have
-  defaults that were changed only where they would end a connection during a run.
+  defaults that were changed only where they would end a connection during a run. A login without a token is a fixed text in
+  nginx and a file of two bytes in h2o, which can make no other response without a script.
+- No configuration of nginx is the best one for every file: with sendfile it makes more system calls for 1 KB, and without sendfile
+  it copies large files. small1k shows both; the goals compare with sendfile on.
 - A thread that ends takes its CPU time with it. None of these servers ends threads under load.
 - The scheduler decides on which CPU a thread runs. With two CPUs the cost of a request has more than one mode, so
   a single run means nothing, and differences within the quartiles mean nothing either.
