@@ -12,6 +12,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -172,6 +173,9 @@ func showGoals(out io.Writer, reports ...*result.Report) error {
 	var runs [][]result.Goal
 	for _, r := range reports {
 		runs = append(runs, r.Goals())
+	}
+	if !slices.ContainsFunc(slices.Concat(runs...), func(g result.Goal) bool { return g.Measured.N > 0 }) {
+		return nil
 	}
 	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintf(w, "\nGOAL\t\tMEASURED%s\tHOLDS\t\n", strings.Repeat("\t", len(runs)-1))

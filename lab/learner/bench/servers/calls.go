@@ -32,9 +32,9 @@ func Sleeps(pids []int) (total int64) {
 
 // named are the system calls that perf counts by name. It opens a descriptor for each name and thread.
 var named = []string{
-	"accept4", "bind", "close", "connect", "epoll_ctl", "epoll_pwait", "epoll_wait", "fcntl", "fstat", "futex", "getsockopt", "ioctl",
-	"lseek", "nanosleep", "newfstat", "newfstatat", "openat", "poll", "pread64", "read", "recvfrom", "recvmsg", "sendfile64", "sendmsg",
-	"sendto", "setsockopt", "shutdown", "write", "writev",
+	"accept4", "bind", "close", "connect", "epoll_ctl", "epoll_pwait", "epoll_wait", "fcntl", "fstat", "futex", "getpeername", "getpid", "getsockname", "getsockopt", "ioctl",
+	"lseek", "nanosleep", "newfstat", "newfstatat", "openat", "poll", "ppoll", "pread64", "read", "recvfrom", "recvmsg", "rt_sigreturn", "sched_yield", "sendfile64", "sendmsg",
+	"sendto", "setsockopt", "shutdown", "tgkill", "write", "writev",
 }
 
 // A Tracer counts system calls with perf, or with strace where perf is not allowed to.
