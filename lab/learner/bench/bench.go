@@ -217,7 +217,7 @@ func (c *Command) begin(ctx context.Context) (*bench, error) {
 	}
 	b := &bench{cmd: c, world: world, chosen: chosen, progress: newProgress(c.log, c.Budget)}
 	b.report = &result.Report{
-		Started: time.Now().Round(time.Second), Quick: c.Quick, Command: commandLine(),
+		Started: time.Now().Round(time.Second), Quick: c.Quick, Command: commandLine(os.Args),
 		Machine: machine(world), Base: c.Base,
 	}
 	for i := range b.chosen {

@@ -214,6 +214,15 @@ func TestReadGoals(t *testing.T) {
 	}
 }
 
+// TestCommandLine checks that the figures do not name a folder of the machine.
+func TestCommandLine(t *testing.T) {
+	for _, args := range []string{"-o /d --quick", "--output /d --quick", "--output=/d --quick", "-o/d --quick", "--quick -o /d", "--quick"} {
+		if got := commandLine(strings.Fields("/home/bin/lab bench " + args)); got != "lab bench --quick" {
+			t.Errorf("%s: %q, want \"lab bench --quick\"", args, got)
+		}
+	}
+}
+
 // TestList checks that -l describes every workload and every server.
 func TestList(t *testing.T) {
 	var out bytes.Buffer

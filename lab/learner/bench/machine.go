@@ -52,9 +52,20 @@ func procLine(path, name string) string {
 	return ""
 }
 
-// commandLine is how the program was called, without the folder of the program.
-func commandLine() string {
-	return strings.Join(append([]string{filepath.Base(os.Args[0])}, os.Args[1:]...), " ")
+// commandLine is how the program was called, without its folder and the one for its output: they say nothing about the
+// figures, and name folders of this machine.
+func commandLine(args []string) string {
+	line := []string{filepath.Base(args[0])}
+	for i := 1; i < len(args); i++ {
+		switch a := args[i]; {
+		case a == "-o" || a == "--output":
+			i++
+		case strings.HasPrefix(a, "-o") || strings.HasPrefix(a, "--output="):
+		default:
+			line = append(line, a)
+		}
+	}
+	return strings.Join(line, " ")
 }
 
 // A progress tells what is being measured, and how much time is left at most. On a terminal it is one line that

@@ -164,7 +164,7 @@ func (r *Report) loops(p func(string, ...any)) {
 	o := r.Open[0]
 	p("## Latency at a constant rate")
 	p("")
-	p("%d requests a second for 1 KB, for %.0f s, in the open loop. A failed request counts with the time until it was given up.", o.Rate, o.Seconds)
+	p("%d requests a second for 1 KB, in one run of %.0f s for each server, in the open loop. A failed request counts with the time until it was given up.", o.Rate, o.Seconds)
 	p("")
 	p("| server | p50 | p90 | p99 | p99.9 | max | failed |")
 	p("|---|---|---|---|---|---|---|")

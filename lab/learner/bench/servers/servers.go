@@ -57,7 +57,7 @@ var Kinds = []Kind{
 	{Name: "nethttp", Label: "net/http", Note: "http.FileServer", start: goPeer("nethttp")},
 	{Name: "fasthttp", Label: "fasthttp", Note: "fasthttp.FS", start: goPeer("fasthttp")},
 	{Name: "nginx", Label: "nginx", Note: "one worker for each CPU, no access log, sendfile, tcp_nopush, open_file_cache; the login is `return 200`", start: startNginx},
-	{Name: "nginx-copy", Label: "nginx, sendfile off", Only: []string{"small1k"}, Note: "as nginx, but it reads and writes files: cheaper for 1 KB, dearer for large ones", start: startNginxCopy},
+	{Name: "nginx-copy", Label: "nginx, sendfile off", Only: []string{"small1k"}, Note: "as nginx, but with sendfile and tcp_nopush off: it reads files and writes what it has read", start: startNginxCopy},
 	{Name: "h2o", Label: "h2o", Note: "one thread for each CPU, no access log; the login is a static file", start: startH2O},
 	{
 		Name: "floor", Label: "C floor", Note: "gcc -O2; one loop for each CPU and a fixed answer, no file", start: startFloor,
