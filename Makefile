@@ -12,7 +12,7 @@ ARGS      ?=
 
 modules := $(patsubst %/go.mod,%,$(sort $(wildcard */go.mod)))
 stages  := $(sort $(wildcard stage[1-9]-*))
-# STAGE selects one stage for run, test, race, bench, spec and grade: 2, 2-threadpool and stage2-threadpool
+# STAGE selects one stage for run, test, race, microbench, spec and grade: 2, 2-threadpool and stage2-threadpool
 # mean the same. Without STAGE, run starts the last stage.
 named   := $(patsubst stage%,%,$(STAGE:/=))
 one     := $(if $(STAGE),$(or $(filter stage$(named) stage$(named)-%,$(stages)),$(error STAGE=$(STAGE): there is no such stage; there are $(stages))))
@@ -81,7 +81,16 @@ fuzz: ## runs every fuzz target for FUZZTIME=1m
 		done) || exit 1; \
 	done
 
-bench: ## runs all benchmarks six times, for benchstat
+# The stages are built by the lab, from this tree.
+bench: ## measures the stages, net/http, fasthttp, nginx, h2o: 25 minutes, or two with QUICK=1; writes docs/bench, or bin/bench; BENCH='-w churn' adds flags
+	@cd lab && $(GO) build -o ../bin/lab .
+	@bin/lab bench $(if $(QUICK),--quick -o bin/bench) $(BENCH)
+
+compare: ## shows the four stages side by side with the same clients: one minute, a table and a picture
+	@cd lab && $(GO) build -o ../bin/lab .
+	@bin/lab compare $(BENCH)
+
+microbench: ## runs all Go benchmarks six times, for benchstat
 	@$(call each,$(tested),$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...)
 
 spec: build ## checks each claim of docs/spec.md against every stage, or STAGE=n
@@ -155,4 +164,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race fuzz bench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race fuzz bench compare microbench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean

@@ -1,6 +1,6 @@
 // Lab examines running servers from outside. The folder learner has the commands for learners, and maintainer has
 // those for people who work on this repository. The folder support has no commands: it has wrapper scripts for a
-// server, and tests that run a browser.
+// server, servers to compare the stages with, and tests that run a browser.
 package main
 
 import (
@@ -12,6 +12,7 @@ import (
 	"github.com/alecthomas/kong"
 
 	"fourways.example/common/servertest/netns"
+	"fourways.example/lab/learner/bench"
 	"fourways.example/lab/learner/doctor"
 	"fourways.example/lab/learner/grade"
 	"fourways.example/lab/learner/pitfall"
@@ -27,7 +28,9 @@ type commands struct {
 	Pitfall pitfall.Command `cmd:"" help:"Show a common mistake: run a server with the bug and one without it, side by side."`
 	Matrix  pitfall.Matrix  `cmd:"" help:"Run every pitfall against the server with its bug and against the four stages, and write docs/pitfalls.md."`
 	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
+	Compare bench.Compare   `cmd:"" help:"Show the four stages side by side in four situations: who is served, how fast, and at what cost. It takes a minute."`
 	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
+	Bench   bench.Command   `cmd:"" help:"Measure the stages and other servers side by side: throughput, CPU time, latency, memory."`
 	Hostile hostile.Command `cmd:"" help:"Put a server under load by clients that are slow, silent or do not read, and see what a normal client notices."`
 	Mutants mutants.Command `cmd:"" help:"Change the sources in one small place at a time, and report the changes that no test notices."`
 	Faults  faults.Command  `cmd:"" help:"Make system calls of the servers fail, and write or check the table in docs/security.md."`
