@@ -194,6 +194,18 @@ func fresh(t *trial) string {
 	return seen(t.victim.get("/plain.txt", 200))
 }
 
+// silent connects the victim during the fault, and has it send a request only when the server has closed the
+// connection, or has not closed it for half a second: an event loop watches only clients that make it wait.
+func silent(t *trial) string {
+	var err error
+	if t.victim, err = t.dial(); err != nil {
+		return err.Error()
+	}
+	_ = t.victim.conn.SetReadDeadline(time.Now().Add(500 * time.Millisecond))
+	_, _ = t.victim.r.Peek(1)
+	return seen(t.victim.get("/plain.txt", 200))
+}
+
 // waits connects the victim during the fault. It must not be accepted.
 func waits(t *trial) string {
 	var err error
