@@ -73,12 +73,11 @@ func flush(loops []*loop) {
 }
 
 const (
-	batch  = 256 // the most events that one epoll_wait reports
-	budget = 16  // system calls for one connection before the loop serves the others
-	slack  = 4   // how many more clients one loop may have than another
-	share  = 64  // the most clients that a loop adopts, or gives away, before it serves the others again
-
-	stopTag = 1 // the tag of the stop's event; the inbox has 0, and each client its key
+	batch   = 256 // the most events that one epoll_wait reports
+	budget  = 16  // system calls for one connection before the loop serves the others
+	slack   = 4   // how many more clients one loop may have than another
+	share   = 64  // the most clients that a loop adopts, or gives away, before it serves the others again
+	stopTag = 1   // the tag of the stop's event; the inbox has 0, and each client its key
 )
 
 // loop is an event loop. Only its own thread uses its fields, unless a comment says otherwise.
@@ -87,7 +86,7 @@ type loop struct {
 	loops    []*loop // all loops; the list is complete before the first loop runs
 	worker   *h1.Worker
 	epoll    *sock.Epoll
-	clients  slotmap.Map[client]
+	clients  slotmap.Map[*client]
 	timeouts *deadline.Set[*client]
 	lost     bool                  // a client has left since the last call of balance
 	open     atomic.Int64          // number of clients, with those in the inbox; any thread may use it
@@ -96,9 +95,9 @@ type loop struct {
 
 // client is a connection in a loop.
 type client struct {
-	// key is the client's key in clients, and the tag of its events. Unlike a descriptor, a key
-	// is never used again: an event may be for a client that was closed earlier in the batch.
-	key     uint64
+	// The key of the slot is the tag of the client's events. Unlike a descriptor, a key is never
+	// used again: an event may be for a client that was closed earlier in the batch.
+	slotmap.Slot
 	conn    h1.Conn
 	watched sock.Watched // what the epoll set watches for this client
 	timeout deadline.Entry[*client]
@@ -175,7 +174,8 @@ func (l *loop) event(tag uint64) {
 func (l *loop) adopt() (last bool) {
 	clients, last := l.inbox.Take(share)
 	for _, c := range clients {
-		c.key, c.timeout.Value = l.clients.Put(c.conn.FD(), c), c
+		l.clients.Put(c.conn.FD(), c)
+		c.timeout.Value = c
 		l.handle(c)
 	}
 	return last
@@ -188,7 +188,7 @@ func (l *loop) watch(c *client) {
 	if c.conn.Want() == h1.Write {
 		events = unix.EPOLLOUT
 	}
-	if err := l.epoll.Watch(&c.watched, c.conn.FD(), events, c.key); err != nil {
+	if err := l.epoll.Watch(&c.watched, c.conn.FD(), events, c.Key()); err != nil {
 		l.cfg.Warn("cannot watch a connection: %v; it is closed", err)
 		l.drop(c)
 		return
@@ -209,7 +209,7 @@ func (l *loop) drop(c *client) {
 // forget takes a client out of the loop, but not out of the epoll set.
 func (l *loop) forget(c *client) {
 	c.timeout.Remove()
-	l.clients.Delete(c.key)
+	l.clients.Delete(c.Key())
 	l.open.Add(-1)
 	l.lost = true
 }

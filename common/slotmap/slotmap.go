@@ -9,79 +9,90 @@ package slotmap
 
 import "iter"
 
-// Map holds a *T in each slot that is in use. The zero Map is empty. A Map is not safe for
+// Slot is embedded in a value that a [Map] keeps. It holds the key of the value.
+type Slot struct{ key uint64 }
+
+// Key returns the key of the value, or 0 if the value was never put into a Map.
+func (s *Slot) Key() uint64 { return s.key }
+
+func (s *Slot) slot() *Slot { return s }
+
+// Value is a pointer to a struct that embeds [Slot].
+type Value interface {
+	comparable
+	slot() *Slot
+}
+
+// Map holds a value in each slot that is in use. The zero Map is empty. A Map is not safe for
 // concurrent use.
-type Map[T any] struct {
-	blocks []*block[T] // the slot with index i is in blocks[i/blockSize]; nil if no such slot was used
-	count  uint32      // how many values were put, modulo 2^32
+type Map[V Value] struct {
+	blocks []*[blockSize]V // the slot with index i is in blocks[i/blockSize]; nil if no such slot was used
+	count  uint32          // how many values were put, modulo 2^32
 }
 
 // blockSize is how many slots are allocated together. A Map that grew as a slice does would
 // copy its slots, and leave the copies to the garbage collector.
 const blockSize = 512
 
-type block[T any] struct {
-	values [blockSize]*T     // nil in a slot that is not in use
-	counts [blockSize]uint32 // the upper half of the key of the last value in the slot
-}
-
-// Put puts v into the slot with this index, which must not be in use, and returns its key.
-// index is at least 0 and less than 2^31. Keys are greater than math.MaxUint32. A key is used
-// again only after 2^32 calls of Put.
-func (m *Map[T]) Put(index int, v *T) (key uint64) {
+// Put puts v into the slot with this index, which must not be in use, and gives v a key. index
+// is at least 0 and less than 2^31. Keys are greater than math.MaxUint32. A key is used again
+// only after 2^32 calls of Put.
+func (m *Map[V]) Put(index int, v V) {
 	for index/blockSize >= len(m.blocks) {
 		m.blocks = append(m.blocks, nil)
 	}
-	b := m.blocks[index/blockSize]
-	if b == nil {
-		b = new(block[T])
-		m.blocks[index/blockSize] = b
+	b := &m.blocks[index/blockSize]
+	if *b == nil {
+		*b = new([blockSize]V)
 	}
 	if m.count++; m.count == 0 {
 		m.count = 1
 	}
-	b.values[index%blockSize], b.counts[index%blockSize] = v, m.count
-	return uint64(m.count)<<32 | uint64(index)
+	v.slot().key = uint64(m.count)<<32 | uint64(index)
+	(*b)[index%blockSize] = v
 }
 
-// slot returns the slot of the value with this key, or nil if there is no such value.
-func (m *Map[T]) slot(key uint64) **T {
-	index, count := uint32(key), uint32(key>>32)
-	if index/blockSize >= uint32(len(m.blocks)) {
+// find returns the slot of the value with this key, or nil if there is no such value.
+func (m *Map[V]) find(key uint64) *V {
+	index := uint32(key)
+	if index/blockSize >= uint32(len(m.blocks)) || m.blocks[index/blockSize] == nil {
 		return nil
 	}
-	b := m.blocks[index/blockSize]
-	if b == nil || b.counts[index%blockSize] != count {
+	var none V
+	v := &m.blocks[index/blockSize][index%blockSize]
+	if *v == none || (*v).slot().key != key {
 		return nil
 	}
-	return &b.values[index%blockSize]
+	return v
 }
 
-// Get returns the value that was put with this key. It returns nil if the value was deleted, or
-// if no value ever had the key.
-func (m *Map[T]) Get(key uint64) *T {
-	if s := m.slot(key); s != nil {
-		return *s
+// Get returns the value with this key. It returns the zero V if the value was deleted, or if no
+// value ever had the key.
+func (m *Map[V]) Get(key uint64) (v V) {
+	if s := m.find(key); s != nil {
+		v = *s
 	}
-	return nil
+	return v
 }
 
 // Delete removes the value with this key, if it is there.
-func (m *Map[T]) Delete(key uint64) {
-	if s := m.slot(key); s != nil {
-		*s = nil
+func (m *Map[V]) Delete(key uint64) {
+	if s := m.find(key); s != nil {
+		var none V
+		*s = none
 	}
 }
 
 // All yields all values. The body of the caller's loop may delete and put values. A value
 // that it puts may be yielded or not.
-func (m *Map[T]) All() iter.Seq[*T] {
-	return func(yield func(*T) bool) {
+func (m *Map[V]) All() iter.Seq[V] {
+	return func(yield func(V) bool) {
+		var none V
 		for i := 0; i < len(m.blocks)*blockSize; i++ {
 			b := m.blocks[i/blockSize]
 			if b == nil {
 				i += blockSize - 1
-			} else if v := b.values[i%blockSize]; v != nil && !yield(v) {
+			} else if v := b[i%blockSize]; v != none && !yield(v) {
 				return
 			}
 		}
