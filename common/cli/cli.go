@@ -90,8 +90,8 @@ type Config struct {
 	// sock.Listener.DeferAccept; 0 without --defer-accept.
 	DeferAccept time.Duration
 	HTTP        *h1.Config
-	Stop    *Stop
-	Conns   *ConnLimit // one slot for each open connection
+	Stop        *Stop
+	Conns       *ConnLimit // one slot for each open connection
 
 	site           *site.Site
 	stdout, stderr *accesslog.Output // the only writers of these streams

@@ -80,8 +80,8 @@ func (p *Parser) Reset(n int) {
 // Values returns the complete replies.
 func (p *Parser) Values() []Value { return p.arrays[0].elems }
 
-// Memory returns how many bytes of texts p holds.
-func (p *Parser) Memory() int { return cap(p.text) }
+// Taken returns how many bytes p has read.
+func (p *Parser) Taken() int { return p.taken }
 
 // Parse reads further bytes. There are three outcomes: all replies are complete, or more bytes
 // are needed, or an error. The outcome does not depend on how the bytes are split. p does not
