@@ -143,6 +143,7 @@ func (l *loop) work() {
 			l.handle(e.Value)
 		}
 		l.shed()
+		l.ask()
 		l.balance()
 	}
 }
@@ -199,8 +200,9 @@ func (l *loop) watch(c *client) {
 
 // drop closes a client. The loop forgets the client first, because the kernel may give
 // the closed descriptor to the next connection at once. The kernel also takes a closed
-// descriptor out of the epoll set.
+// descriptor out of the epoll set, but one of the other tier may stay open.
 func (l *loop) drop(c *client) {
+	l.epoll.Forget(&c.watched, c.conn.FD())
 	l.forget(c)
 	c.conn.Close()
 	l.cfg.Conns.Release()
@@ -231,6 +233,18 @@ func (l *loop) shed() {
 		idle.Value.conn.Expire()
 		l.handle(idle.Value)
 	}
+}
+
+// ask serves clients whose questions have waited for a connection to the other tier.
+func (l *loop) ask() {
+	for range share {
+		fd := l.worker.Next()
+		if fd < 0 {
+			return
+		}
+		l.handle(l.clients.At(fd))
+	}
+	l.inbox.Wake() // so that the next round goes on without a wait
 }
 
 // balance evens out the numbers of clients, because the acceptors cannot foresee which

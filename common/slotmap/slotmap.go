@@ -66,6 +66,14 @@ func (m *Map[T]) Get(key uint64) *T {
 	return nil
 }
 
+// At returns the value in the slot with this index, or nil if the slot is not in use.
+func (m *Map[T]) At(index int) *T {
+	if index < 0 || index/blockSize >= len(m.blocks) || m.blocks[index/blockSize] == nil {
+		return nil
+	}
+	return m.blocks[index/blockSize].values[index%blockSize]
+}
+
 // Delete removes the value with this key, if it is there.
 func (m *Map[T]) Delete(key uint64) {
 	if s := m.slot(key); s != nil {

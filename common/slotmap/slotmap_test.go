@@ -25,6 +25,20 @@ func TestOldKey(t *testing.T) {
 	}
 }
 
+func TestAt(t *testing.T) {
+	var m Map[int]
+	v := 5
+	key := m.Put(blockSize+7, &v)
+	for i, want := range map[int]*int{-1: nil, 0: nil, blockSize: nil, blockSize + 7: &v, 3 * blockSize: nil} {
+		if got := m.At(i); got != want {
+			t.Errorf("slot %d: %v, want %v", i, got, want)
+		}
+	}
+	if m.Delete(key); m.At(blockSize+7) != nil {
+		t.Error("a deleted value is found")
+	}
+}
+
 func TestUnknownKeys(t *testing.T) {
 	var m Map[int]
 	for range 2 {
