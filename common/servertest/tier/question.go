@@ -33,14 +33,14 @@ type Conn struct{ conn *conn }
 // gets a reset.
 func (c *Conn) Close() {
 	_ = c.conn.CloseWrite()
-	c.await(func(s kernel.Socket) bool { return s.State == unix.BPF_TCP_CLOSE_WAIT })
+	c.awaitFIN()
 	_ = c.conn.TCPConn.Close()
 }
 
 // HalfClose sends a FIN, waits until the server's kernel has it, and goes on to read.
 func (c *Conn) HalfClose() {
 	_ = c.conn.CloseWrite()
-	c.await(func(s kernel.Socket) bool { return s.State == unix.BPF_TCP_CLOSE_WAIT })
+	c.awaitFIN()
 }
 
 // Reset ends the connection with a RST.
@@ -49,11 +49,11 @@ func (c *Conn) Reset() {
 	_ = c.conn.TCPConn.Close()
 }
 
-// await waits for a state of the server's socket, or for its end.
-func (c *Conn) await(ok func(kernel.Socket) bool) {
+// awaitFIN waits until the server's socket has got the FIN, or has been closed.
+func (c *Conn) awaitFIN() {
 	kernel.Eventually(process.Patience, func() bool {
 		s, err := kernel.ServerEnd(c.conn)
-		return err != nil || ok(s)
+		return err != nil || s.State != unix.BPF_TCP_ESTABLISHED
 	})
 }
 
