@@ -126,8 +126,8 @@ func (l *loop) push(c *client) {
 	l.inbox.Put(c)
 }
 
-// work runs the event loop: it waits, serves the clients that are ready, adopts new ones,
-// expires time-outs, sheds an idle client for a new one, and balances the loops.
+// work runs the event loop: it waits, serves the clients that are ready, adopts new ones, expires
+// time-outs, sheds an idle client for a new one, asks waiting questions, and balances the loops.
 func (l *loop) work() {
 	runtime.LockOSThread()
 	events := make([]unix.EpollEvent, batch)
@@ -200,16 +200,17 @@ func (l *loop) watch(c *client) {
 
 // drop closes a client. The loop forgets the client first, because the kernel may give
 // the closed descriptor to the next connection at once. The kernel also takes a closed
-// descriptor out of the epoll set, but one of the other tier may stay open.
+// descriptor out of the epoll set.
 func (l *loop) drop(c *client) {
-	l.epoll.Forget(&c.watched, c.conn.FD())
 	l.forget(c)
 	c.conn.Close()
 	l.cfg.Conns.Release()
 }
 
-// forget takes a client out of the loop, but not out of the epoll set.
+// forget takes a client out of the loop, but not out of the epoll set. The set must forget a
+// descriptor of the other tier, which another client may use next.
 func (l *loop) forget(c *client) {
+	l.epoll.Forget(&c.watched, c.conn.FD())
 	c.timeout.Remove()
 	l.clients.Delete(c.key)
 	l.open.Add(-1)

@@ -426,8 +426,49 @@ func TestTierQueue(t *testing.T) {
 	}
 	s.worker.Next()
 	for _, p := range peers {
+		p.question() // of the second client
 		if _, err := p.r.ReadByte(); err == nil {
 			t.Error("a connection to the tier stays open")
+		}
+	}
+}
+
+// TestReplyMemory checks that a response made from a reply counts for maxMemory, until it is sent.
+func TestReplyMemory(t *testing.T) {
+	for _, full := range []bool{false, true} {
+		s := newSetup(t, true)
+		ti := newTier(t, s)
+		s.cfg.Handler = func(w *Response, r *Request) {
+			if reply := r.Reply(); reply == nil {
+				w.Ask(Question{Bytes: []byte("PING\r\n"), Replies: 1})
+			} else {
+				w.Built(append(w.Build(), reply.Values[0].Text...))
+			}
+		}
+		const size = 500_000
+		used := int64(1000)
+		if full {
+			used = maxMemory - 100_000
+		}
+		s.cfg.memory.Store(used)
+		c, cl := s.pair()
+		done := background(c)
+		r := bufio.NewReader(cl)
+		for range 2 {
+			cl.send(get("/ask"))
+			p := ti.accept()
+			p.question()
+			p.say(fmt.Sprintf("$%d\r\n%s\r\n", size, strings.Repeat("x", size)))
+			switch got := cl.next(r); {
+			case full && !strings.HasPrefix(got, "503 "), !full && len(got) != size+len("200 "):
+				t.Errorf("full: %v: %.100q", full, got)
+			}
+			p.say("+late\r\n") // so that the next question uses a new connection
+		}
+		cl.Close()
+		<-done
+		if got := s.cfg.memory.Load(); got != used {
+			t.Errorf("full: %v: %d bytes remain counted", full, got-used)
 		}
 	}
 }

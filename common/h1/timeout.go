@@ -121,12 +121,12 @@ func (c *Conn) Expire() {
 		c.catchUp()
 	case continuing:
 		c.refuse(errTooSlow)
-	case waiting, asking, hearing:
-		c.expireQuestion()
 	case draining:
 		c.closeWhenAcked()
 	case responding, settling, lingering, unheard:
 		c.expectProgress()
+	case waiting, asking, hearing:
+		c.expireQuestion()
 	}
 }
 

@@ -103,10 +103,11 @@ func Connect(to netip.AddrPort) (Conn, error) {
 	if err != nil {
 		return Conn{}, os.NewSyscallError("socket", err)
 	}
-	switch err := unix.Connect(fd, sockaddr(family, to)); err {
-	case nil:
+	sa := sockaddr(family, to)
+	switch err := retryErr(func() error { return unix.Connect(fd, sa) }); err {
+	case nil, unix.EISCONN: // the interrupted call has connected
 		return FromFD(fd, to, true), nil
-	case unix.EINPROGRESS, unix.EINTR: // an interrupted connect(2) goes on, too
+	case unix.EINPROGRESS, unix.EALREADY: // EALREADY after an interrupted call
 		return FromFD(fd, to, true), ErrAgain
 	default:
 		_ = unix.Close(fd)
