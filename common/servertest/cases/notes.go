@@ -144,6 +144,7 @@ func noteCases() []Case {
 			get := c.Request("GET", notesTarget).Want(200)
 			head := c.Request("HEAD", notesTarget).WantTo("HEAD", 200)
 			c.WantKept()
+			c.Close()
 			if !slices.Equal(fieldLines(get), fieldLines(head)) {
 				t.Errorf("GET has %q, HEAD has %q", fieldLines(get), fieldLines(head))
 			}

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"sync"
 
+	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
 )
 
@@ -162,6 +163,18 @@ func (f *Fake) Count() Count {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	return Count{len(f.conns), f.opened, f.most, f.overlaps}
+}
+
+// Holds reports whether the server's end of a connection to the Fake is the socket with this inode.
+func (f *Fake) Holds(inode uint32) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		if s, err := kernel.ServerEnd(c.TCPConn); err == nil && s.Inode == inode {
+			return true
+		}
+	}
+	return false
 }
 
 func (f *Fake) accept(l net.Listener) {
