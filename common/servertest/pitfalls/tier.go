@@ -85,14 +85,14 @@ func tierPool() Scenario {
 			for _, p := range crowd {
 				p.Put(notesGet)
 			}
-			s.Until(func() bool { return f.Count().Open > tierConns })
+			s.Until(func() bool { return f.Count().Open == clients })
 			n := f.Count().Open
 			if n <= tierConns {
 				s.Saw("at most %d connections to the database are open", tierConns)
 			} else {
-				s.Saw("more than %d connections to the database are open", tierConns)
+				s.Saw("%d connections to the database are open", n)
 			}
-			s.Assert(n <= tierConns, "%d clients that wait hold %d or more connections to the database", clients, n)
+			s.Assert(n <= tierConns, "%d clients that wait hold %d connections to the database", clients, n)
 			s.Step("the database answers")
 			f.Release()
 			for _, p := range crowd {
