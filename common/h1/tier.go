@@ -83,7 +83,6 @@ type question struct {
 	dialed     bool          // connect was called
 	connecting bool          // connect(2) is under way
 	blocked    bool          // the last call on tier would have had to wait
-	again      bool          // the question is asked for the second time
 	heard      bool          // a byte of the reply has arrived
 	sent       int           // bytes of Question.Bytes
 	parser     resp.Parser

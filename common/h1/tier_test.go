@@ -256,6 +256,10 @@ func TestTierTimeOut(t *testing.T) {
 			a.want(fmt.Sprintf("200 /ask %d", TimedOut))
 			cl.Close()
 			<-done
+			// An event loop may still watch the descriptor.
+			if dead := len(s.worker.deadTier); nonblocking != (dead == 1) {
+				t.Errorf("%d connections to the tier wait for Next", dead)
+			}
 			s.worker.Next()
 			if _, err := p.r.ReadString('\x00'); err == nil {
 				t.Error("the connection to the tier stays open")

@@ -581,7 +581,7 @@ func TestConnect(t *testing.T) {
 		}
 		mustSend(t, &peer, "x")
 		waitFor(t, &c, unix.POLLIN)
-		if c.Quiet() || c.Quiet() {
+		if c.Quiet() {
 			t.Errorf("%s: quiet, although there is a byte", addr)
 		}
 		if n, err := c.Read(make([]byte, 9)); n != 1 || err != nil {
