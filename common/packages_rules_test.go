@@ -25,9 +25,10 @@ var allowedImports = map[string][]string{
 	"deadline":  {},
 	"slotmap":   {},
 	"inbox":     {"sock"},
-	"h1":        {"stream", "sock"},
+	"resp":      {},
+	"h1":        {"stream", "sock", "resp"},
 	"accesslog": {"h1"},
-	"site":      {"h1", "sock"},
+	"site":      {"h1", "sock", "resp"},
 	"cli":       {"h1", "sock", "site", "accesslog"},
 }
 

@@ -125,8 +125,8 @@ func (l *loop) push(c *client) {
 	l.inbox.Put(c)
 }
 
-// work runs the event loop: it waits, serves the clients that are ready, adopts new ones,
-// expires time-outs, sheds an idle client for a new one, and balances the loops.
+// work runs the event loop: it waits, serves the clients that are ready, adopts new ones, expires
+// time-outs, sheds an idle client for a new one, asks waiting questions, and balances the loops.
 func (l *loop) work() {
 	runtime.LockOSThread()
 	events := make([]unix.EpollEvent, batch)
@@ -142,6 +142,7 @@ func (l *loop) work() {
 			l.handle(e.Value)
 		}
 		l.shed()
+		l.ask()
 		l.balance()
 	}
 }
@@ -206,8 +207,10 @@ func (l *loop) drop(c *client) {
 	l.cfg.Conns.Release()
 }
 
-// forget takes a client out of the loop, but not out of the epoll set.
+// forget takes a client out of the loop, but not out of the epoll set. The set must forget a
+// descriptor of the other tier, which another client may use next.
 func (l *loop) forget(c *client) {
+	l.epoll.Forget(&c.watched, c.conn.FD())
 	c.timeout.Remove()
 	l.clients.Delete(c.Key())
 	l.open.Add(-1)
@@ -231,6 +234,18 @@ func (l *loop) shed() {
 		idle.Value.conn.Expire()
 		l.handle(idle.Value)
 	}
+}
+
+// ask serves clients whose questions have waited for a connection to the other tier.
+func (l *loop) ask() {
+	for range share {
+		fd := l.worker.Next()
+		if fd < 0 {
+			return
+		}
+		l.handle(l.clients.At(fd))
+	}
+	l.inbox.Wake() // so that the next round goes on without a wait
 }
 
 // balance evens out the numbers of clients, because the acceptors cannot foresee which

@@ -68,6 +68,18 @@ func (s Stage) workers() int {
 	return s.Workers
 }
 
+// workerFiles returns the number of descriptors that each worker uses in addition to its clients'
+// connections. A thread that serves one client at a time asks one question at a time.
+func (s Stage) workerFiles(tier bool) int {
+	switch {
+	case !tier:
+		return s.LoopFiles
+	case s.LoopFiles == 0:
+		return 1
+	}
+	return s.LoopFiles + h1.TierConns
+}
+
 const (
 	// exitPatience is how long the process waits at its end for the readers of stdout and
 	// stderr. It is long enough on a busy machine, and bounds the wait for a reader that
@@ -181,6 +193,9 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 		c.noSecret = true
 		conf.Secret = randomSecret()
 	}
+	if !conf.Tier {
+		c.Note("notes are kept in memory")
+	}
 	conf.Warn = c.Warn
 	if c.site, err = site.New(conf); err != nil {
 		return nil, err
@@ -190,7 +205,7 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 		return nil, err
 	}
 	if o.maxConns == 0 {
-		o.maxConns = maxConns(descriptors(), o.workers*stage.LoopFiles)
+		o.maxConns = maxConns(descriptors(), o.workers*stage.workerFiles(o.notes.IsValid()))
 	}
 	c.Conns = NewConnLimit(o.maxConns, c.Stop)
 	c.stdout, c.stderr = accesslog.NewOutput(stdout), accesslog.NewOutput(stderr)
@@ -202,6 +217,7 @@ func New(stage Stage, args []string, getenv func(string) string, stdout, stderr 
 	c.HTTP = &h1.Config{
 		Handler: c.site.Handle, Early: c.site.Early, Log: accesslog.New(lines, c.stderr), Silent: o.silent, Stop: c.Stop,
 		IdleTimeout: o.idle, HeaderTimeout: o.header, BodyTimeout: o.body, WriteTimeout: o.write,
+		Tier: o.notes, TierTimeout: o.tier,
 	}
 	return c, nil
 }
@@ -211,7 +227,7 @@ func content(stage Stage, o options, root string, getenv func(string) string) si
 	conf := site.Config{
 		Root: root, Fallback: o.fallback, TokenLife: o.expire,
 		User: getenv("USER_NAME"), Pass: getenv("USER_PASS"), Secret: []byte(getenv("SECRET")),
-		Stage: stage.Name, Version: version(),
+		Stage: stage.Name, Version: version(), Tier: o.notes.IsValid(),
 	}
 	if conf.User == "" || conf.Pass == "" {
 		conf.User, conf.Pass = "", "" // a name without a password is not an account

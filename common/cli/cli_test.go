@@ -237,6 +237,10 @@ func TestStarted(t *testing.T) {
 			want: fmt.Sprintf("http://[::]:%d with 64 workers; open http://[::1]:%d/\n", port6, port6),
 		},
 		{
+			name: "notes in Redis", stage: stage1, args: []string{"--notes", "redis://[::1]:6379"}, env: account, listeners: []*sock.Listener{four},
+			want: fmt.Sprintf("http://0.0.0.0:%d with 1 worker%s\n", port4, open),
+		},
+		{
 			name: "one address", stage: stage1, env: account, listeners: []*sock.Listener{loopback},
 			want: fmt.Sprintf("http://%v with 1 worker; open http://%v/\n", loopback.Addr(), loopback.Addr()),
 		},
@@ -253,8 +257,12 @@ func TestStarted(t *testing.T) {
 			}
 			c.Started(tt.listeners)
 			flush(c)
-			if got, want := stdout.String(), tt.stage.Name+": serving "+dir+" on "+tt.want; got != want {
+			want := tt.stage.Name + ": serving " + dir + " on " + tt.want
+			if got := strings.Replace(stdout.String(), "; notes are kept in memory", "", 1); got != want {
 				t.Errorf("got  %swant %s", got, want)
+			}
+			if got, memory := stdout.String(), len(tt.args) == 0 || tt.args[0] != "--notes"; strings.Contains(got, "kept in memory") != memory {
+				t.Errorf("got %s, want that notes are in memory: %v", got, memory)
 			}
 			if stderr.Len() > 0 {
 				t.Errorf("on stderr: %s", stderr)
@@ -344,6 +352,9 @@ func TestMaxConnsOfAStage(t *testing.T) {
 		{stage4, []string{"-n", "128"}, maxConns(descriptors(), 256)},
 		{stage4, []string{"-n", "1"}, maxConns(descriptors(), 2)},
 		{stage4, []string{"-n", "128", "--max-conns", "5000"}, 5000},
+		{stage1, []string{"--notes", "redis://localhost:1"}, maxConns(descriptors(), 1)},
+		{stage2, []string{"-n", "128", "--notes", "redis://localhost:1"}, maxConns(descriptors(), 128)},
+		{stage4, []string{"-n", "4", "--notes", "redis://localhost:1"}, maxConns(descriptors(), 40)},
 	} {
 		if c, _, _ := config(t, tt.stage, nil, tt.args...); cap(c.Conns.open) != tt.want {
 			t.Errorf("%s %q: %d connections, want %d", tt.stage.Name, tt.args, cap(c.Conns.open), tt.want)

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"strconv"
 	"strings"
 	"time"
@@ -47,6 +48,9 @@ type options struct {
 
 	idle, header, body, write time.Duration
 	deferAccept               time.Duration // 0 to accept at once
+
+	notes netip.AddrPort // of the Redis server; zero to keep the notes in memory
+	tier  time.Duration
 }
 
 // names returns both forms of the flag for the help: "-p, --port".
@@ -132,6 +136,14 @@ var flags = []flag{
 		set: timeout(func(o *options, d time.Duration) { o.write = d }),
 	},
 	{
+		long: "notes", value: "URL", help: "keep the notes in Redis: redis://ADDRESS:PORT (in memory)",
+		set: func(o *options, v string) (err error) { o.notes, err = redis(v); return err },
+	},
+	{
+		long: "tier-timeout", value: "TIME", help: "time limit for the reply of Redis (2s)",
+		set: timeout(func(o *options, d time.Duration) { o.tier = d }),
+	},
+	{
 		long: "max-conns", value: "N", help: "limit on open connections",
 		set: number(1, 1<<30, "a number", func(o *options, n int) { o.maxConns = n }),
 	},
@@ -180,12 +192,28 @@ func timeout(set func(*options, time.Duration)) func(*options, string) error {
 	}
 }
 
+// redis parses the URL of a Redis server. It does not resolve names, because nobody must wait for a
+// name server. There is no user and no password, because the server speaks without encryption.
+func redis(v string) (addr netip.AddrPort, err error) {
+	rest, ok := strings.CutPrefix(v, "redis://")
+	if port, local := strings.CutPrefix(rest, "localhost:"); local {
+		rest = "127.0.0.1:" + port
+	}
+	if ok {
+		addr, err = netip.ParseAddrPort(rest)
+	}
+	if !ok || err != nil || addr.Port() == 0 || addr.Addr().Zone() != "" {
+		return addr, errors.New("want redis://ADDRESS:PORT with an IPv4 address, an IPv6 address in brackets, or localhost, and a port from 1 to 65535")
+	}
+	return addr, nil
+}
+
 // parse reads the command line like getopt_long(3): -p8080, -p 8080, --port=8080,
 // --port 8080, and -as for -a -s. If a flag is given twice, the last value counts.
 func parse(stage Stage, args []string) (options, error) {
 	o := options{
 		port: 8080, root: ".", expire: 24 * time.Hour, workers: stage.workers(), bind: "auto",
-		idle: stage.Idle, header: 10 * time.Second, body: 30 * time.Second, write: 30 * time.Second,
+		idle: stage.Idle, header: 10 * time.Second, body: 30 * time.Second, write: 30 * time.Second, tier: 2 * time.Second,
 	}
 	for len(args) > 0 {
 		arg := args[0]

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"runtime"
 	"strings"
 	"testing"
@@ -40,7 +41,7 @@ func TestDefaults(t *testing.T) {
 		o, err := parse(tt.stage, nil)
 		want := options{
 			port: 8080, root: ".", expire: 86400 * time.Second, workers: tt.workers, bind: "auto",
-			idle: tt.stage.Idle, header: 10 * time.Second, body: 30 * time.Second, write: 30 * time.Second,
+			idle: tt.stage.Idle, header: 10 * time.Second, body: 30 * time.Second, write: 30 * time.Second, tier: 2 * time.Second,
 		}
 		if err != nil || o != want {
 			t.Errorf("%s: %+v, %v", tt.stage.Name, o, err)
@@ -83,6 +84,10 @@ func TestFlags(t *testing.T) {
 		{"--header-timeout=1m30s", func(o *options) { o.header = 90 * time.Second }},
 		{"--body-timeout=1ms", func(o *options) { o.body = time.Millisecond }},
 		{"--write-timeout=24h", func(o *options) { o.write = 24 * time.Hour }},
+		{"--notes|redis://127.0.0.1:6379", func(o *options) { o.notes = netip.MustParseAddrPort("127.0.0.1:6379") }},
+		{"--notes=redis://[2001:db8::1]:1", func(o *options) { o.notes = netip.MustParseAddrPort("[2001:db8::1]:1") }},
+		{"--notes=redis://localhost:65535", func(o *options) { o.notes = netip.MustParseAddrPort("127.0.0.1:65535") }},
+		{"--tier-timeout=1ms", func(o *options) { o.tier = time.Millisecond }},
 		{"--max-conns=1", func(o *options) { o.maxConns = 1 }},
 		{"-a|--", func(o *options) { o.fallback = true }},
 	} {
@@ -111,10 +116,15 @@ func TestBadFlags(t *testing.T) {
 		pool     = `this stage serves one connection at a time; stage2-threadpool adds the pool`
 		dual     = `this stage listens on IPv4 alone; stage3-dualstack adds IPv6 and this flag`
 	)
-	for _, tt := range []struct {
+	type bad struct {
 		stage      Stage
 		args, want string
-	}{
+	}
+	notes := func(url string) bad {
+		return bad{stage1, "--notes|" + url, `--notes "` + url + `": want redis://ADDRESS:PORT with an IPv4 address, ` +
+			`an IPv6 address in brackets, or localhost, and a port from 1 to 65535`}
+	}
+	for _, tt := range []bad{
 		{stage4, "-x", `"-x": ` + none},
 		{stage4, "-asx", `"-x": ` + none},
 		{stage4, "--prot=80", `"--prot": ` + none},
@@ -148,6 +158,12 @@ func TestBadFlags(t *testing.T) {
 		{stage4, "--body-timeout|-1s", `--body-timeout "-1s": ` + timeouts},
 		{stage4, "--write-timeout|1us", `--write-timeout "1us": ` + timeouts},
 		{stage4, "--write-timeout|25h", `--write-timeout "25h": ` + timeouts},
+		{stage4, "--tier-timeout|0s", `--tier-timeout "0s": ` + timeouts},
+		notes(""), notes("memory"), notes("127.0.0.1:6379"), notes("redis://"), notes("redis://127.0.0.1"), notes("redis://127.0.0.1:"),
+		notes("redis://127.0.0.1:0"), notes("redis://127.0.0.1:65536"), notes("redis://localhost"), notes("redis://localhost:0"),
+		notes("redis://redis:6379"), notes("redis://user@127.0.0.1:6379"), notes("redis://:pass@127.0.0.1:6379"),
+		notes("redis://127.0.0.1:6379/"), notes("redis://127.0.0.1:6379/1"), notes("redis://127.0.0.1:6379?db=1"), notes("redis://::1:6379"),
+		notes("redis://[fe80::1%lo]:6379"), notes("REDIS://127.0.0.1:6379"), notes("rediss://127.0.0.1:6379"), notes("redis://localhost:[::1]:1"),
 		{stage4, "--max-conns|0", `--max-conns "0": ` + conns},
 		{stage1, "-n|8", `-n: ` + pool},
 		{stage1, "--workers=8", `--workers: ` + pool},

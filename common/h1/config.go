@@ -30,6 +30,12 @@ type Config struct {
 	BodyTimeout   time.Duration // from the end of the head to the end of the body
 	WriteTimeout  time.Duration // how long a client may go without acknowledging a byte
 
+	// Tier is the address of the other tier, which a handler may ask. It is the zero AddrPort if
+	// there is none. TierTimeout limits the time from a question to its reply, the wait for a
+	// connection included.
+	Tier        netip.AddrPort
+	TierTimeout time.Duration
+
 	// Stop reports when the server stops. If it is nil, the server never stops.
 	Stop Stop
 

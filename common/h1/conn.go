@@ -38,6 +38,12 @@ const (
 //	                                    100 Continue is sent
 //	readingBody  Read   body            body complete → responding
 //	                                    error, time-out, end of the stream → responding (refused)
+//	waiting      Read   tier            a tier connection is free → asking
+//	                                    time-out → responding
+//	asking       Write  tier            question sent → hearing
+//	                                    error, time-out → responding, or asking on a fresh connection
+//	hearing      Read   tier            reply complete → responding
+//	                                    error, time-out → responding, or asking on a fresh connection
 //	responding   Write  write, probed   last response sent → leave
 //	                                    other response sent → idle, or settling if a response was large;
 //	                                    if bytes of the next request are in the buffer, "request" at once
@@ -57,7 +63,7 @@ const (
 //
 // "Request": the next state depends on how much of the request has been read. A part of the
 // head leads to readingHead, the whole head to readingBody or continuing, the whole request
-// to responding. An error, or an answer that is certain from the head, leads to responding
+// to responding, or to asking or waiting if the handler asks the other tier. An error, or an answer that is certain from the head, leads to responding
 // (refused). Empty lines before a request change nothing.
 //
 // "Time-out" in idle, readingHead and readingBody: the server itself may be late, so
@@ -66,6 +72,9 @@ const (
 // "Probed": no event reports that the client has acknowledged bytes, so the connection asks
 // the kernel at intervals. "No progress" means that for the whole write time-out the client
 // has acknowledged nothing and the kernel has taken no more bytes.
+//
+// In waiting, asking and hearing the connection does not use the socket of its client: Want and
+// FD concern the connection to the other tier, see [Response.Ask].
 //
 // "Leave" ends a connection after its last response, see [Conn.leave]. The next state is
 // draining if the request was refused or the client has sent more bytes. Otherwise it is
@@ -85,6 +94,9 @@ const (
 	readingHead                  // a part of a request's head has arrived
 	readingBody                  // the head is complete, but not the body
 	continuing                   // sending 100 Continue before the body is read
+	waiting                      // for a connection to the other tier
+	asking                       // connecting to the other tier, and sending it a question
+	hearing                      // receiving the reply of the other tier
 	responding                   // sending a response
 	draining                     // after the last response: read and drop what the client sends
 	lingering                    // the same, until the client has acknowledged everything
@@ -94,7 +106,7 @@ const (
 
 // wanted is what a connection wants in each state.
 var wanted = [...]Want{
-	continuing: Write, responding: Write, closed: Close, // all other states want Read
+	continuing: Write, asking: Write, responding: Write, closed: Close, // all other states want Read
 }
 
 const (
@@ -146,18 +158,28 @@ type Conn struct {
 // Want returns what the connection wants next.
 func (c *Conn) Want() Want { return wanted[c.state] }
 
-// FD returns the descriptor to wait for. It returns -1 if the caller must wait only for
-// the Deadline, because epoll would report the end of the client's stream forever.
+// FD returns the descriptor to wait for. It is the one of the client's connection or, while
+// the other tier is asked, of a connection to the tier. FD returns -1 if the caller must wait
+// only for the Deadline: epoll would report the end of the client's stream forever, or no
+// connection to the tier is free, see [Worker.Next].
 func (c *Conn) FD() int {
-	if c.state == unheard {
+	switch c.state {
+	case unheard:
 		return -1
+	case waiting, asking, hearing:
+		return c.ex.question.fd()
 	}
 	return c.sock.FD()
 }
 
 // Ready tells the connection that an event came for it. Only non-blocking connections
 // need this.
-func (c *Conn) Ready() { c.sock.Ready() }
+func (c *Conn) Ready() {
+	c.sock.Ready()
+	if c.asks() && c.ex.question.tier != nil {
+		c.ex.question.tier.Ready()
+	}
+}
 
 // SetBudget allows n calls of Fill or Flush, each with one read or write. After these
 // calls, Fill and Flush return [ErrBudget] without a system call, so that the caller can
@@ -200,6 +222,10 @@ func (c *Conn) Fill() error {
 		return c.discard()
 	case unheard:
 		return sock.ErrAgain
+	case waiting:
+		return c.wait()
+	case hearing:
+		return c.hear()
 	}
 	if c.ex == nil && c.sock.Dry() && !c.worker.cfg.stopping() {
 		return sock.ErrAgain // as the read would, but without borrowing an exchange for it
@@ -248,12 +274,15 @@ func (c *Conn) again(err error) error {
 	return err
 }
 
-// await waits in poll(2) until there are bytes to read or the Deadline comes. In idle and
-// settling it also waits for the stop of the server. It returns false if Fill must not
-// read.
+// await waits in poll(2) until there are bytes to read or, in asking, the connection to the tier
+// is writable, or the Deadline comes. In idle and settling it also waits for the stop of the
+// server. It returns false if the caller must neither read nor write.
 func (c *Conn) await() (ready bool, err error) {
 	fds := &c.worker.poll
 	fds[0] = unix.PollFd{Fd: int32(c.FD()), Events: unix.POLLIN}
+	if c.state == asking {
+		fds[0].Events = unix.POLLOUT
+	}
 	fds[1] = unix.PollFd{Fd: -1, Events: unix.POLLIN} // poll(2) ignores -1
 	if stop := c.worker.cfg.Stop; stop != nil && (c.state == idle || c.state == settling) {
 		fds[1].Fd = int32(stop.FD())
@@ -310,8 +339,7 @@ func (c *Conn) parse() {
 		if !done {
 			break
 		}
-		c.respond()
-		if !c.answerNext() {
+		if !c.respond() || !c.answerNext() {
 			return
 		}
 	}
@@ -336,6 +364,9 @@ func (c *Conn) parse() {
 func (c *Conn) Close() error {
 	if c.state == responding {
 		c.log(true)
+	}
+	if c.asks() {
+		c.ex.question.release(c, false)
 	}
 	c.returnExchange()
 	return c.sock.Close()

@@ -74,6 +74,7 @@ type Request struct {
 	path    []byte         // the memory of Path, which is reused
 	close   bool           // Connection: close, or HTTP/1.0 without keep-alive
 	keep10  bool           // HTTP/1.0 with Connection: keep-alive
+	reply   *Reply         // see Reply; nil before the other tier was asked
 }
 
 // Target returns the request target as the client sent it.

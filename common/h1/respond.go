@@ -50,8 +50,9 @@ func (c *Conn) certain() (certain bool) {
 	return certain
 }
 
-// respond runs the handler and queues the response that it described.
-func (c *Conn) respond() {
+// respond runs the handler and queues the response that it described. It returns false if the
+// handler asks the other tier, or will ask it when the responses before this one are sent.
+func (c *Conn) respond() (queued bool) {
 	ex := c.ex
 	ex.res.reset()
 	if ex.req.Method == Unknown {
@@ -59,7 +60,11 @@ func (c *Conn) respond() {
 	} else {
 		c.handle()
 	}
+	if ex.res.question != nil {
+		return c.ask()
+	}
 	c.queue()
+	return true
 }
 
 // handle calls the handler.
@@ -126,6 +131,9 @@ func (c *Conn) queue() {
 // Flush sends once. When a response is sent, Flush also parses the bytes of the next
 // pipelined request: they have been read already, so no event would report them.
 func (c *Conn) Flush() error {
+	if c.state == asking {
+		return c.sendQuestion()
+	}
 	if !c.useBudget() {
 		return ErrBudget
 	}
@@ -285,11 +293,7 @@ func (c *Conn) unacked() int64 {
 
 // discard reads and drops bytes that the client still sends.
 func (c *Conn) discard() error {
-	w := c.worker
-	if w.scratch == nil {
-		w.scratch = make([]byte, baseBuffer)
-	}
-	n, err := c.sock.Read(w.scratch)
+	n, err := c.sock.Read(c.worker.scratchBytes())
 	if err != nil {
 		return c.again(err)
 	}

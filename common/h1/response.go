@@ -3,7 +3,7 @@ package h1
 import "strconv"
 
 // A Handler answers a request. It is called once for each request, after the whole body
-// has arrived. It describes the response in w and never uses the socket. The connection
+// has arrived, and once more if it asks the other tier, see [Response.Ask]. It describes the response in w and never uses the socket. The connection
 // sends the response as fast as the client takes it. If the handler panics, the client
 // receives a 500, and the Logger reports the panic.
 type Handler func(w *Response, r *Request)
@@ -38,6 +38,8 @@ type Response struct {
 	length  int64  // the length of the body in bytes
 	close   bool   // close the connection after this response
 	refused bool   // the request is refused
+
+	question *question // not nil: ask it, and call the handler again
 }
 
 // Field adds a header field. The name and the value must not contain control bytes,
@@ -202,6 +204,8 @@ func StatusText(status int) string {
 	switch status {
 	case 200:
 		return "OK"
+	case 201:
+		return "Created"
 	case 204:
 		return "No Content"
 	case 206:
@@ -236,8 +240,12 @@ func StatusText(status int) string {
 		return "Internal Server Error"
 	case 501:
 		return "Not Implemented"
+	case 502:
+		return "Bad Gateway"
 	case 503:
 		return "Service Unavailable"
+	case 504:
+		return "Gateway Timeout"
 	case 505:
 		return "HTTP Version Not Supported"
 	}

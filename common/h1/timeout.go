@@ -16,6 +16,7 @@ const (
 	ClassWrite                   // a response is being sent: the next probe
 	ClassProbeSoon               // a response is sent but not acknowledged: the next probe
 	ClassProbe                   // the same, after the first probes
+	ClassTier                    // the other tier is asked
 	ClassDrain                   // the last response is sent, and the client still sends
 	ClassNone                    // the connection is closed and has no deadline
 	Classes        = iota        // how many classes there are
@@ -36,6 +37,7 @@ const (
 // first probes have ClassProbeSoon instead.
 var classes = [...]Class{
 	idle: ClassIdle, readingHead: ClassHead, readingBody: ClassBody, continuing: ClassBody,
+	waiting: ClassTier, asking: ClassTier, hearing: ClassTier,
 	responding: ClassWrite, draining: ClassDrain,
 	settling: ClassProbe, lingering: ClassProbe, unheard: ClassProbe, closed: ClassNone,
 }
@@ -73,6 +75,8 @@ func (c *Conn) timeout() time.Duration {
 		return cfg.HeaderTimeout
 	case readingBody, continuing:
 		return cfg.BodyTimeout
+	case waiting, asking, hearing:
+		return cfg.TierTimeout
 	case draining:
 		return drainTime
 	}
@@ -121,6 +125,8 @@ func (c *Conn) Expire() {
 		c.closeWhenAcked()
 	case responding, settling, lingering, unheard:
 		c.expectProgress()
+	case waiting, asking, hearing:
+		c.expireQuestion()
 	}
 }
 

@@ -1,6 +1,7 @@
 package h1
 
 import (
+	"container/list"
 	"time"
 
 	"fourways.example/common/sock"
@@ -24,9 +25,14 @@ const (
 // worker and its connections belong to that thread. Other threads may only call Open.
 type Worker struct {
 	cfg     *Config
-	scratch []byte // memory for bytes that are read and dropped
+	scratch []byte // see scratchBytes
 	poll    [2]unix.PollFd
 	entry   Entry // reused: a new Entry for each call of Logger.Log would be allocated
+
+	freeTier []*tierConn // connections to the other tier that no question uses
+	askers   int         // questions that have a connection to the tier or may make one; with freeTier at most TierConns
+	waiting  list.List   // of *question: the questions that wait until there are fewer askers
+	deadTier []sock.Conn // connections to the tier that Next closes
 
 	dateText [len(IMFFixdate)]byte
 	dateEnds int64 // when the second of dateText ends, as a value of now()
@@ -41,6 +47,14 @@ func (w *Worker) Open(s sock.Conn) Conn {
 	return Conn{sock: s, worker: w, since: now()}
 }
 
+// scratchBytes returns memory for bytes that are read and not kept.
+func (w *Worker) scratchBytes() []byte {
+	if w.scratch == nil {
+		w.scratch = make([]byte, baseBuffer)
+	}
+	return w.scratch
+}
+
 // An exchange is the memory for one request and its response. An idle connection has no
 // exchange, so 10,000 idle connections need little memory.
 type exchange struct {
@@ -51,16 +65,18 @@ type exchange struct {
 
 	// out holds the responses that share a send: complete ones to earlier requests, and then
 	// the head of res and as much of its body as onePiece allows.
-	out     []byte
-	outSent int        // bytes of out that were sent
-	queued  int        // where res begins in out
-	answers int        // how many responses are before res
-	kept    []answered // what the log needs of these responses
-	texts   []byte     // the methods, targets and versions of their requests, one after another
-	part    int        // the index of the first part of res that was not sent completely
-	sent    int64      // bytes of the queued responses that the kernel took
-	began   int64      // when the first byte of the request arrived, as a value of now(); 0 before it or without a log
-	memory  int64      // the bytes that this exchange has added to Config.memory
+	out      []byte
+	outSent  int        // bytes of out that were sent
+	queued   int        // where res begins in out
+	answers  int        // how many responses are before res
+	kept     []answered // what the log needs of these responses
+	texts    []byte     // the methods, targets and versions of their requests, one after another
+	part     int        // the index of the first part of res that was not sent completely
+	sent     int64      // bytes of the queued responses that the kernel took
+	question *question  // the question under way, in waiting, asking and hearing
+	began    int64      // when the first byte of the request arrived, as a value of now(); 0 before it or without a log
+	memory   int64      // the bytes that this exchange has added to Config.memory
+	relayed  int        // bytes of res.arena beyond keepBuffer that come from the other tier
 }
 
 // borrow returns the exchange of the connection. If the connection has none, borrow takes
@@ -94,7 +110,7 @@ func (c *Conn) returnExchange() {
 	if ex.memory != 0 {
 		c.worker.cfg.memory.Add(-ex.memory)
 	}
-	ex.memory, ex.began = 0, 0
+	ex.memory, ex.relayed, ex.began = 0, 0, 0
 	c.worker.cfg.exchanges.Put(ex)
 }
 
@@ -120,7 +136,7 @@ func (ex *exchange) shrink() {
 // bytes of a request do not count, so a small request is served even if others use all of
 // maxMemory.
 func (ex *exchange) account(cfg *Config) bool {
-	holds := int64(max(0, ex.in.Cap()-baseBuffer) + max(0, cap(ex.parser.body)-baseBuffer))
+	holds := int64(max(0, ex.in.Cap()-baseBuffer) + max(0, cap(ex.parser.body)-baseBuffer) + ex.relayed)
 	grew := holds - ex.memory
 	if grew == 0 {
 		return true

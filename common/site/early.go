@@ -11,6 +11,8 @@ func (s *Site) Early(w *h1.Response, r *h1.Request) (certain bool) {
 		switch string(r.Path) {
 		case "/api/login":
 			return s.refuseLogin(w, r.Length)
+		case "/api/notes":
+			return s.refuseNote(w, r, r.Length)
 		case "/api/logout", "/echo":
 			return false // they succeed
 		}

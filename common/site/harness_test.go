@@ -132,7 +132,10 @@ func (f *fixture) listen() {
 	cfg := &h1.Config{
 		Handler: f.site.Handle, Early: f.site.Early, Log: panicLog{f.t},
 		IdleTimeout: 10 * time.Second, HeaderTimeout: 10 * time.Second,
-		BodyTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second,
+		BodyTimeout: 10 * time.Second, WriteTimeout: 10 * time.Second, TierTimeout: 10 * time.Second,
+	}
+	if f.site.book == nil {
+		cfg.Tier = testTier
 	}
 	var all sync.WaitGroup
 	all.Go(func() {

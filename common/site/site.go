@@ -29,6 +29,10 @@ type Config struct {
 	// Stage and Version name the server in the answer of /api/server.
 	Stage, Version string
 
+	// Tier says that the notes are in the other tier, see h1.Config.Tier. Otherwise they are kept
+	// in memory.
+	Tier bool
+
 	// Warn is called for a problem that no client sees, with arguments as for fmt.Printf. nil
 	// means that nobody reads the message.
 	Warn func(format string, args ...any)
@@ -49,6 +53,7 @@ type Site struct {
 	loadavg  *os.File // /proc/loadavg, kept open; nil if it cannot be opened
 	meminfo  *os.File // /proc/meminfo, kept open; nil if it cannot be opened
 	video    videoList
+	book     *book  // the notes, if they are kept in memory
 	server   []byte // the answer of /api/server
 
 	mu   sync.Mutex // guards root and root.holders; never held during a system call
@@ -78,6 +83,9 @@ func New(c Config) (*Site, error) {
 	s.video.limit = maxWalk
 	s.cache = newCache(maxOpen, s.load)
 	s.account = newAccount(c)
+	if !c.Tier {
+		s.book = new(book)
+	}
 	s.server = serverJSON(c.Stage, c.Version)
 	if _, err := realPath(root.dir); err != nil {
 		_ = s.Close()
@@ -122,7 +130,7 @@ const (
 var (
 	allowReadLine  = []byte("Allow: GET, HEAD, OPTIONS\r\n")
 	allowPostLine  = []byte("Allow: POST, OPTIONS\r\n")
-	allowLoginLine = []byte("Allow: GET, HEAD, POST, OPTIONS\r\n") // also the methods of all resources together
+	allowLoginLine = []byte("Allow: GET, HEAD, POST, OPTIONS\r\n") // also of /api/notes, and the methods of all resources together
 	jsonLines      = []byte("Content-Type: application/json\r\n" + nosniff + noStore)
 	textLines      = []byte("Content-Type: text/plain; charset=utf-8\r\n" + nosniff + noStore)
 	plainLines     = []byte(nosniff + noStore)
@@ -176,6 +184,8 @@ func (s *Site) api(w *h1.Response, r *h1.Request) bool {
 		if allowRead(w, r) {
 			s.serveVideo(w)
 		}
+	case "/api/notes":
+		s.serveNotes(w, r)
 	case "/api/server":
 		if allowRead(w, r) {
 			w.RawFields(jsonLines)

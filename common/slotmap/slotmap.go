@@ -75,6 +75,14 @@ func (m *Map[V]) Get(key uint64) (v V) {
 	return v
 }
 
+// At returns the value in the slot with this index, or the zero V if the slot is not in use.
+func (m *Map[V]) At(index int) (v V) {
+	if index >= 0 && index/blockSize < len(m.blocks) && m.blocks[index/blockSize] != nil {
+		v = m.blocks[index/blockSize][index%blockSize]
+	}
+	return v
+}
+
 // Delete removes the value with this key, if it is there.
 func (m *Map[V]) Delete(key uint64) {
 	if s := m.find(key); s != nil {

@@ -36,6 +36,19 @@ func TestOldKey(t *testing.T) {
 	}
 }
 
+func TestAt(t *testing.T) {
+	var m Map[*number]
+	v := put(&m, blockSize+7, 5)
+	for i, want := range map[int]*number{-1: nil, 0: nil, blockSize: nil, blockSize + 7: v, 3 * blockSize: nil} {
+		if got := m.At(i); got != want {
+			t.Errorf("slot %d: %v, want %v", i, got, want)
+		}
+	}
+	if m.Delete(v.Key()); m.At(blockSize+7) != nil {
+		t.Error("a deleted value is found")
+	}
+}
+
 func TestUnknownKeys(t *testing.T) {
 	var m Map[*number]
 	for range 2 {

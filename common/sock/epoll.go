@@ -79,6 +79,14 @@ func (e *Epoll) Unwatch(w *Watched) {
 	*w = Watched{}
 }
 
+// Forget takes the descriptor of a connection out of the set unless it is fd, which the caller is
+// going to close.
+func (e *Epoll) Forget(w *Watched, fd int) {
+	if int(w.fd)-1 != fd {
+		e.Unwatch(w)
+	}
+}
+
 func (e *Epoll) ctl(op, fd int, events uint32, tag uint64) error {
 	ev := unix.EpollEvent{Events: events, Fd: int32(uint32(tag)), Pad: int32(uint32(tag >> 32))}
 	// The call cannot block, see Conn.Read.

@@ -189,3 +189,23 @@ func TestEventfd(t *testing.T) {
 	f = &Eventfd{-1}
 	wantCall(t, f.Wake(), "write eventfd", unix.EBADF)
 }
+
+// TestForget checks that Forget takes only another descriptor than the connection's own out of the set.
+func TestForget(t *testing.T) {
+	e := newEpoll(t)
+	own, peer := pair(t, true)
+	other, otherPeer := pair(t, true)
+	var w Watched
+	e.Forget(&w, own.FD()) // nothing is watched
+	for _, c := range []struct {
+		watched, peer *Conn
+		tag           uint64
+	}{{&own, &peer, 7}, {&other, &otherPeer, 0}} {
+		if err := e.Watch(&w, c.watched.FD(), unix.EPOLLIN, 7); err != nil {
+			t.Fatal(err)
+		}
+		mustSend(t, c.peer, "x")
+		e.Forget(&w, own.FD())
+		wantEvent(t, e, c.tag, unix.EPOLLIN)
+	}
+}

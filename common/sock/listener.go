@@ -92,13 +92,7 @@ func (l *Listener) V6Only(on bool) error {
 
 // Bind is bind(2). For port 0 the kernel chooses a free port, which [Listener.Addr] returns.
 func (l *Listener) Bind(addr netip.AddrPort) error {
-	var sa unix.Sockaddr
-	if l.family == unix.AF_INET6 {
-		sa = &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
-	} else {
-		sa = &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
-	}
-	return os.NewSyscallError("bind", unix.Bind(l.fd, sa))
+	return os.NewSyscallError("bind", unix.Bind(l.fd, sockaddr(l.family, addr)))
 }
 
 // Listen is listen(2). Up to backlog complete connections wait in the kernel to be
@@ -199,6 +193,14 @@ func (l *Listener) Shutdown() error {
 
 // Close is close(2).
 func (l *Listener) Close() error { return os.NewSyscallError("close", unix.Close(l.fd)) }
+
+// sockaddr returns an address for a socket of the given family.
+func sockaddr(family int, addr netip.AddrPort) unix.Sockaddr {
+	if family == unix.AF_INET6 {
+		return &unix.SockaddrInet6{Port: int(addr.Port()), Addr: addr.Addr().As16()}
+	}
+	return &unix.SockaddrInet4{Port: int(addr.Port()), Addr: addr.Addr().As4()}
+}
 
 func addrPort(sa unix.Sockaddr) netip.AddrPort {
 	switch sa := sa.(type) {

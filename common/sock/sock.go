@@ -30,7 +30,7 @@ func callError(call string, errno unix.Errno) error {
 	return os.NewSyscallError(call, errno)
 }
 
-// Conn is one accepted TCP connection. The zero value is not a connection.
+// Conn is one TCP connection, which [Listener.Accept] or [Connect] makes. The zero value is not a connection.
 type Conn struct {
 	addr   [16]byte // the client's address; an IPv4 address as ::ffff:192.0.2.1
 	port   uint16   // the client's port
@@ -91,6 +91,30 @@ func FromFD(fd int, peer netip.AddrPort, nonblocking bool) Conn {
 	return c
 }
 
+// Connect makes a non-blocking socket and is connect(2), see tcp(7). It returns ErrAgain with the
+// socket if the connection is not complete yet (EINPROGRESS): wait until it is writable, then
+// [Conn.Err] tells how it ended. After any other error there is no socket.
+func Connect(to netip.AddrPort) (Conn, error) {
+	family := unix.AF_INET
+	if !to.Addr().Is4() {
+		family = unix.AF_INET6
+	}
+	fd, err := unix.Socket(family, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return Conn{}, os.NewSyscallError("socket", err)
+	}
+	sa := sockaddr(family, to)
+	switch err := retryErr(func() error { return unix.Connect(fd, sa) }); err {
+	case nil, unix.EISCONN: // the interrupted call has connected
+		return FromFD(fd, to, true), nil
+	case unix.EINPROGRESS, unix.EALREADY: // EALREADY after an interrupted call
+		return FromFD(fd, to, true), ErrAgain
+	default:
+		_ = unix.Close(fd)
+		return Conn{}, os.NewSyscallError("connect", err)
+	}
+}
+
 // FD returns the descriptor, for poll(2) and epoll(7).
 func (c *Conn) FD() int { return int(c.fd) }
 
@@ -126,6 +150,16 @@ func (c *Conn) Read(p []byte) (int, error) {
 	}
 	c.dry = c.nonblocking && n > 0 && n < len(p)
 	return n, nil
+}
+
+// Quiet is recv(2) with MSG_PEEK and MSG_DONTWAIT. It reports whether the other side has neither sent
+// a byte nor ended or reset the stream.
+func (c *Conn) Quiet() bool {
+	err := retryErr(func() error {
+		_, _, err := unix.Recvfrom(int(c.fd), make([]byte, 1), unix.MSG_PEEK|unix.MSG_DONTWAIT)
+		return err
+	})
+	return err == unix.EAGAIN
 }
 
 // Send is send(2) with MSG_NOSIGNAL. It returns how many bytes the kernel took, which may

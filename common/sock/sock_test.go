@@ -545,3 +545,72 @@ func waitBlocked(t *testing.T, tid int) {
 	}
 	t.Fatal("the thread does not wait in the kernel")
 }
+
+// TestConnect checks both families, a port on which nobody listens, and Quiet on the connection.
+func TestConnect(t *testing.T) {
+	for _, addr := range []string{"127.0.0.1:0", "[::1]:0"} {
+		family := unix.AF_INET
+		to := netip.MustParseAddrPort(addr)
+		if to.Addr().Is6() {
+			family = unix.AF_INET6
+		}
+		l, err := Socket(family)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := l.Bind(to); err != nil {
+			l.Close()
+			t.Logf("%s: %v", addr, err)
+			continue
+		}
+		if err := l.Listen(1); err != nil {
+			t.Fatal(err)
+		}
+		to = l.Addr()
+		c, err := Connect(to)
+		if err != nil && err != ErrAgain {
+			t.Fatal(err)
+		}
+		peer, err := l.Accept(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		waitFor(t, &c, unix.POLLOUT)
+		if err := c.Err(); err != nil || !c.Nonblocking() || !c.Quiet() {
+			t.Errorf("%s: %v", addr, err)
+		}
+		mustSend(t, &peer, "x")
+		waitFor(t, &c, unix.POLLIN)
+		if c.Quiet() {
+			t.Errorf("%s: quiet, although there is a byte", addr)
+		}
+		if n, err := c.Read(make([]byte, 9)); n != 1 || err != nil {
+			t.Errorf("%s: %d, %v: Quiet has taken the byte", addr, n, err)
+		}
+		c.Ready()
+		peer.Close()
+		waitFor(t, &c, unix.POLLIN)
+		if c.Quiet() {
+			t.Errorf("%s: quiet after the end of the stream", addr)
+		}
+		c.Close()
+		l.Close()
+
+		c, err = Connect(to)
+		if err == ErrAgain {
+			waitFor(t, &c, unix.POLLOUT)
+			err = c.Err()
+			c.Close()
+		}
+		if !errors.Is(err, unix.ECONNREFUSED) {
+			t.Errorf("%s: %v after the listener is closed", addr, err)
+		}
+	}
+}
+
+func waitFor(t *testing.T, c *Conn, events int16) {
+	t.Helper()
+	if n, err := Poll([]unix.PollFd{{Fd: int32(c.FD()), Events: events}}, 10*time.Second); n != 1 {
+		t.Fatal(n, err)
+	}
+}

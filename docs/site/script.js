@@ -47,6 +47,7 @@ function showClaims(claims) {
   const known = "sub" in claims;
   $("login").hidden = known;
   $("claims").hidden = !known;
+  $("note").hidden = !known;
   if (known) {
     const time = (seconds) => new Date(seconds * 1000).toLocaleString();
     $("sub").textContent = claims.sub;
@@ -152,6 +153,35 @@ const videos = () => attempt("videos-error", async () => {
   }
 });
 
+// The guest book. A note is shown with textContent: it may contain anything.
+
+function entry({ user, text, at }) {
+  const from = document.createElement("span");
+  from.textContent = `${user}, ${new Date(at).toLocaleString()}`;
+  const item = document.createElement("li");
+  item.append(Object.assign(document.createElement("p"), { textContent: text }), from);
+  return item;
+}
+
+const notes = () => attempt("notes-error", async () => {
+  $("notes").replaceChildren(...(await json("/api/notes")).notes.map(entry));
+});
+
+$("note").addEventListener("submit", (event) => {
+  event.preventDefault();
+  const form = event.target;
+  attempt("notes-error", async () => {
+    form.querySelector("button").disabled = true;
+    try {
+      const { text } = Object.fromEntries(new FormData(form));
+      $("notes").prepend(entry(await json("/api/notes", { method: "POST", body: JSON.stringify({ text }) })));
+      form.reset();
+    } finally {
+      form.querySelector("button").disabled = false;
+    }
+  });
+});
+
 // The requests follow one another, so that a browser needs only one connection: stage 1
 // serves no more at a time.
 (async () => {
@@ -166,4 +196,5 @@ const videos = () => attempt("videos-error", async () => {
   }
   await machine();
   await videos();
+  await notes();
 })();

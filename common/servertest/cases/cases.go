@@ -5,7 +5,7 @@
 //	Time-outs                            time_outs.go
 //	Stop                                 stop.go, listener_lost.go
 //	Output                               output.go
-//	Connections                          connections.go, connections_many.go
+//	Connections                          connections.go
 //	Closing                              closing.go
 //	Refusals                             refusals.go
 //	Request line, Target, Host,
@@ -21,6 +21,8 @@
 //	Tokens                               tokens.go
 //	Private files                        private_files.go
 //	Data                                 data.go
+//	Notes                                notes.go
+//	The other tier                       tier.go
 //
 // To add a case, append it to the list that the file's function returns. Add a new function to the
 // variable groups. Helpers that several files share are in files named helper_….go. They call
@@ -53,7 +55,7 @@ var groups = []func() []Case{
 	connectionCases, closeCases, refusalCases, lineCases, targetCases, fieldCases, methodCases,
 	bodyCases, chunkCases, expectCases, responseCases,
 	typeCases, nameCases, contentCases, rangeCases, conditionCases, fallbackCases,
-	loginCases, tokenCases, privateCases, dataCases, manyCases,
+	loginCases, tokenCases, privateCases, dataCases, noteCases, tierCases, manyCases,
 }
 
 // All returns all cases of the suite.

@@ -625,6 +625,7 @@ func stage1Scenarios() []Scenario {
 				s.Assert(err == nil && resp.Status == 200, "a client that keeps its connection open gets: %s", scenario.InWords(resp, err))
 			},
 		},
+		stalePool(),
 	}
 }
 

@@ -402,6 +402,8 @@ func stage4Scenarios() []Scenario {
 				served(s, "B", "after these 50 clients")
 			},
 		},
+		blockingTier(),
+		tierPool(),
 	}
 }
 

@@ -145,6 +145,8 @@ type S struct {
 	Server  *process.Server // nil before Begin if the scenario is NoServer
 	Program *process.Program
 	Root    *docroot.Root
+	// Tier, if it is not nil, knows the server's connections to its database, for the transcript.
+	Tier interface{ Holds(inode uint32) bool }
 
 	Scenario Scenario
 	tr       *Transcript

@@ -272,5 +272,9 @@ func (s *S) descriptor(fd int32) string {
 			return theListener
 		}
 	}
+	var inode uint32
+	if n, _ := fmt.Sscanf(to, "socket:[%d]", &inode); n == 1 && s.Tier != nil && s.Tier.Holds(inode) {
+		return "the database"
+	}
 	return "a closed connection"
 }

@@ -3,6 +3,7 @@ package suite
 import (
 	"fmt"
 	"regexp"
+	"runtime"
 	"strings"
 	"time"
 
@@ -54,6 +55,7 @@ type T struct {
 	Case    *Case
 
 	patience time.Duration // replaces the usual one, unless it is 0
+	missing  string        // what Missing was told
 }
 
 // Stage returns the number of the stage under test.
@@ -68,6 +70,13 @@ func (t *T) Patience() time.Duration {
 		return t.patience
 	}
 	return t.Program.Guest.Patience()
+}
+
+// Missing ends a case that this machine cannot run: it is skipped, or it fails if CI=true. The reason has the form
+// "needs WHAT: details", see [process.NoteSkip]. The case must be NoServer, and must call Missing itself, not in Sub.
+func (t *T) Missing(reason string) {
+	t.missing = reason
+	runtime.Goexit()
 }
 
 // Play runs f and then the functions registered with OnEnd.

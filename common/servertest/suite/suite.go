@@ -29,10 +29,11 @@ const (
 	NotHere                 // the stage does not make the claim
 	Failed
 	Untried // the run ended before the case, or during it
+	Skipped // this machine lacks something that the case needs
 )
 
 func (o Outcome) String() string {
-	return [...]string{"ok", "fails, as it must", "not in this stage", "FAIL", "not tried"}[o]
+	return [...]string{"ok", "fails, as it must", "not in this stage", "FAIL", "not tried", "skipped"}[o]
 }
 
 // A Result is the outcome of one case.
@@ -80,6 +81,8 @@ func Run(t *testing.T, prog *process.Program, all []Case) {
 			switch r.Outcome {
 			case NotHere:
 				t.Skip(r.Outcome)
+			case Skipped:
+				record.Missing(t, "%s", r.Log)
 			case Failed:
 				t.Error("\n" + r.Log)
 			case ExpectedFailure:
@@ -251,7 +254,7 @@ func (g *group) try(c Case) Result {
 
 // judged tells a Guest the result of a case.
 func judged(g *process.Guest, r Result) {
-	if g == nil || r.Outcome == NotHere || r.Outcome == Untried {
+	if g == nil || r.Outcome == NotHere || r.Outcome == Untried || r.Outcome == Skipped {
 		return
 	}
 	g.Judged(r.Outcome == Failed && r.Silent)
@@ -277,6 +280,8 @@ func (g *group) do(c Case) Result {
 	outcome := Passed
 	mustFail := c.Fails.Has(stage)
 	switch {
+	case t.missing != "" && !t.Failed():
+		return Result{Case: c, Outcome: Skipped, Log: t.missing}
 	case mustFail && t.Failed():
 		outcome = ExpectedFailure
 	case mustFail && t.Guest == nil: // a guest may use another technique than the stage that it names

@@ -84,10 +84,23 @@ func TestStuckCase(t *testing.T) {
 	}
 }
 
+// TestMissing checks that a case that lacks something neither passes nor fails.
+func TestMissing(t *testing.T) {
+	cases := []Case{{Name: "lacking", NoServer: true, Run: func(t *T) {
+		t.Missing("needs something: install it")
+		t.Errorf("the case goes on")
+	}}}
+	prog := program(t, "exec sleep 60")
+	results, err := RunProgram(context.Background(), prog, cases, nil)
+	if err != nil || len(results) != 1 || results[0].Outcome != Skipped || results[0].Log != "needs something: install it" {
+		t.Errorf("%v, %v", results, err)
+	}
+}
+
 // TestBreaker counts cases in a row after which a fresh client is not served.
 func TestBreaker(t *testing.T) {
 	unserved := Result{Outcome: Failed, Silent: true}
-	none := []Result{{Outcome: NotHere}, {Outcome: Untried}, {Case: Case{NoServer: true}}, {Case: Case{Ends: true}}}
+	none := []Result{{Outcome: NotHere}, {Outcome: Untried}, {Outcome: Skipped}, {Case: Case{NoServer: true}}, {Case: Case{Ends: true}}}
 	for _, row := range []struct {
 		name    string
 		between []Result

@@ -66,7 +66,7 @@ func (b *breaker) began(s *process.Server) {
 
 // record counts a result, and reports whether Run stops with it.
 func (b *breaker) record(r Result) bool {
-	if r.Case.NoServer || r.Case.Ends || r.Outcome == NotHere || r.Outcome == Untried {
+	if r.Case.NoServer || r.Case.Ends || r.Outcome == NotHere || r.Outcome == Untried || r.Outcome == Skipped {
 		return false // no fresh client was tried
 	}
 	b.mu.Lock()

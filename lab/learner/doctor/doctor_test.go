@@ -113,6 +113,7 @@ func TestLacks(t *testing.T) {
 		{"no seccomp", "seccomp filters", func(m *machine) { m.filter = func() error { return syscall.ENOSYS } }, Missing, "function not implemented"},
 		{"no browser", "Chromium", without("chromium", "chromium-browser", "google-chrome"), Missing, "lab/support/browser"},
 		{"no wrk", "wrk", without("wrk"), Missing, "apt-get install wrk"},
+		{"no Redis", "redis-server", without("redis-server", "valkey-server"), Missing, "apt-get install redis-server"},
 		{"no compiler", "a C compiler", without("gcc", "cc", "clang"), Missing, "make race"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -164,6 +164,8 @@ func (r *Report) addResult(res suite.Result) {
 		e.Outcome = passed
 	case suite.Untried:
 		e.Outcome = untried
+	case suite.Skipped:
+		e.Outcome = skipped
 	case suite.NotHere, suite.ExpectedFailure:
 		return // newReport omits these cases
 	}

@@ -131,9 +131,9 @@ func (c *Command) print(out io.Writer, claims []claim, results []suite.Result) (
 			fmt.Fprintf(out, "\nFAIL %s\n%s\n", r.Case.Name, r.Log)
 		}
 	}
-	fmt.Fprintf(out, "\n%d claims, %d without a failed case; %d cases: %d ok, %d failed as expected, %d not in this stage, %d FAILED\n",
+	fmt.Fprintf(out, "\n%d claims, %d without a failed case; %d cases: %d ok, %d failed as expected, %d not in this stage, %d skipped, %d FAILED\n",
 		len(casesOf), held, len(results), totals[suite.Passed], totals[suite.ExpectedFailure],
-		totals[suite.NotHere], totals[suite.Failed])
+		totals[suite.NotHere], totals[suite.Skipped], totals[suite.Failed])
 	return totals[suite.Failed]
 }
 

@@ -73,7 +73,7 @@ const (
 // rows returns the whole table.
 func rows() []row {
 	var all []row
-	for _, part := range [][]row{startRows(), acceptRows(), readRows(), sendRows(), fileRows(), logRows(), stopRows()} {
+	for _, part := range [][]row{startRows(), acceptRows(), readRows(), sendRows(), fileRows(), tierRows(), logRows(), stopRows()} {
 		all = append(all, part...)
 	}
 	return all
@@ -205,6 +205,17 @@ func fileRows() []row {
 		row{call: "pread64", what: "read /proc/loadavg", errors: []string{"EIO", "ENOMEM"}, before: connected, act: get("/loadavg", 200), quick: true},
 		row{call: "pread64", what: "read /proc/loadavg", errors: []string{"EINTR"}, when: "1", before: connected, act: get("/loadavg", 200)},
 	)
+}
+
+// tierRows has the calls for the connection to Redis. Nothing listens on its port.
+func tierRows() []row {
+	flags := []string{"--notes", "redis://127.0.0.1:1"}
+	return []row{
+		{call: "connect", what: "connect to Redis", errors: []string{"ECONNREFUSED", "ENETUNREACH", "EHOSTUNREACH", "ETIMEDOUT", "EADDRNOTAVAIL", "EACCES", "EPERM", "EAGAIN"}, flags: flags, before: connected, act: get("/api/notes", 200), quick: true},
+		{call: "connect", what: "connect to Redis", errors: []string{"EINTR"}, when: "1..3", flags: flags, before: connected, act: get("/api/notes", 503)},
+		{call: "socket", what: "make a socket for Redis", errors: []string{"EMFILE", "ENFILE", "ENOBUFS", "ENOMEM"}, flags: flags, before: connected, act: get("/api/notes", 200)},
+		{call: "getsockopt", what: "is Redis connected? (SO_ERROR)", errors: []string{"ENOMEM"}, flags: flags, before: connected, act: get("/api/notes", 200)},
+	}
 }
 
 func logRows() []row {
