@@ -16,6 +16,9 @@ const (
 	TierConns = 8
 	// maxWaiting limits the questions of a worker that wait for one of these connections.
 	maxWaiting = 1024
+	// maxRepeats limits how often a question is asked again. While the tier stops, its listening
+	// socket may outlive its connections: it takes a fresh connection and resets it.
+	maxRepeats = 3
 )
 
 // A Question is a request to the other tier, a server that speaks RESP2.
@@ -83,6 +86,7 @@ type question struct {
 	dialed     bool          // connect was called
 	connecting bool          // connect(2) is under way
 	blocked    bool          // the last call on tier would have had to wait
+	repeats    int           // how often the question was asked again
 	heard      bool          // a byte of the reply has arrived
 	sent       int           // bytes of Question.Bytes
 	parser     resp.Parser
@@ -262,17 +266,18 @@ func (c *Conn) hear() error {
 	return nil
 }
 
-// failed goes on after an error of the connection to the tier. A connection that was used before may
-// have been closed meanwhile, so the question is asked again on a fresh one, if that does no harm.
+// failed goes on after an error of the connection to the tier. The tier may have closed the connection
+// before it read the question, so the question is asked again on another one, if that does no harm.
 func (c *Conn) failed(err error) error {
 	q := c.ex.question
 	closed := err == io.EOF || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)
 	switch {
-	case q.tier.reused && !q.heard && (q.Again || q.sent == 0):
+	case (closed || q.tier.reused) && !q.heard && q.repeats < maxRepeats && (q.Again || q.sent == 0):
 		c.closeTier(q.tier)
 		q.tier, q.dialed, q.blocked, q.sent = nil, false, false, 0
-		c.enter(asking) // the fresh connection is not reused, so this happens only once
-	case q.sent == 0 && !closed:
+		q.repeats++
+		c.enter(asking)
+	case q.sent == 0:
 		c.answered(Refused)
 	default:
 		c.answered(Lost)

@@ -12,7 +12,10 @@ import (
 // Epoll is an epoll set, see epoll(7). It is level-triggered: Wait reports a descriptor for
 // as long as it is ready. A set cannot be closed: it is needed as long as its event loop,
 // which runs until the end of the process.
-type Epoll struct{ fd int }
+type Epoll struct {
+	fd   int
+	busy bool // the last Wait returned events, or did not wait
+}
 
 // NewEpoll is epoll_create1(2).
 func NewEpoll() (*Epoll, error) {
@@ -20,7 +23,7 @@ func NewEpoll() (*Epoll, error) {
 	if err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
-	return &Epoll{fd}, nil
+	return &Epoll{fd: fd}, nil
 }
 
 // Add is epoll_ctl(2) with EPOLL_CTL_ADD. The set begins to watch fd for events
@@ -110,15 +113,23 @@ const shortWait = 10 * time.Millisecond
 
 // Wait is epoll_wait(2). It waits until a descriptor is ready, or for the given time, or
 // forever if that is negative. It returns how many events it has written to events. If a
-// signal interrupts the wait, Wait returns 0, and the caller computes its time-out again.
-// The first shortWait of the wait is a call of its own.
+// signal interrupts the wait, Wait returns 0, and the caller computes its time-out again. If
+// the last Wait returned events or did not wait, the first shortWait of this one is a call of
+// its own: a thread of a busy loop will probably not wait for long.
 func (e *Epoll) Wait(events []unix.EpollEvent, wait time.Duration) (int, error) {
-	first := wait
-	if wait < 0 || wait > shortWait {
+	first := time.Duration(0)
+	if e.busy {
 		first = shortWait
 	}
-	n, _, errno := unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
-		uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(milliseconds(first)), 0, 0)
+	if wait >= 0 {
+		first = min(first, wait)
+	}
+	var n uintptr
+	var errno unix.Errno
+	if first > 0 || wait == 0 {
+		n, _, errno = unix.RawSyscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
+			uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(milliseconds(first)), 0, 0)
+	}
 	if n == 0 && errno == 0 && first != wait {
 		if wait > 0 {
 			wait -= first
@@ -126,6 +137,7 @@ func (e *Epoll) Wait(events []unix.EpollEvent, wait time.Duration) (int, error) 
 		n, _, errno = unix.Syscall6(unix.SYS_EPOLL_PWAIT, uintptr(e.fd),
 			uintptr(unsafe.Pointer(&events[0])), uintptr(len(events)), uintptr(milliseconds(wait)), 0, 0)
 	}
+	e.busy = n > 0 && errno == 0 || wait == 0
 	switch errno {
 	case 0:
 		return int(n), nil

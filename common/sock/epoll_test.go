@@ -122,7 +122,7 @@ func TestEpollWait(t *testing.T) {
 	if n != 0 || err != nil || time.Since(begin) > 10*time.Second {
 		t.Errorf("an interrupted Wait: %d, %v after %v; want 0 events, so that the caller computes its time-out again", n, err, time.Since(begin))
 	}
-	closed := &Epoll{-1}
+	closed := &Epoll{fd: -1}
 	for _, wait := range []time.Duration{0, time.Second} {
 		_, err = closed.Wait(events[:], wait)
 		wantCall(t, err, "epoll_wait", unix.EBADF)

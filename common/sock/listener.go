@@ -141,11 +141,12 @@ func (l *Listener) Gather(idle func()) {
 		return
 	}
 	idle()
-	if l.accepted >= many {
-		sleep(min(time.Duration(l.accepted)*pauseEach, pauseMost))
-	}
+	accepted := l.accepted
 	l.accepted = 0
-	if !l.poll(shortWait) {
+	if accepted >= many {
+		sleep(min(time.Duration(accepted)*pauseEach, pauseMost))
+	}
+	if accepted == 0 || !l.poll(shortWait) {
 		l.Wait()
 	}
 }

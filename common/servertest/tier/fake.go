@@ -5,6 +5,7 @@ package tier
 
 import (
 	"bufio"
+	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -13,6 +14,7 @@ import (
 
 	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
+	"golang.org/x/sys/unix"
 )
 
 // A Fake is a Redis server with one list, whose behaviour a test scripts. All methods may be called at any time.
@@ -36,12 +38,17 @@ type Script func(q *Question)
 
 // NewFake starts a Fake that answers every question rightly.
 func NewFake() (*Fake, error) {
-	port, err := process.FreePort()
-	if err != nil {
-		return nil, err
+	for try := 1; ; try++ {
+		port, err := process.FreePort()
+		if err != nil {
+			return nil, err
+		}
+		f := &Fake{port: port, conns: map[*conn]bool{}}
+		// Another test may have taken the port meanwhile.
+		if err := f.Listen(); err == nil || try == 10 || !errors.Is(err, unix.EADDRINUSE) {
+			return f, err
+		}
 	}
-	f := &Fake{port: port, conns: map[*conn]bool{}}
-	return f, f.Listen()
 }
 
 // Port returns the TCP port on 127.0.0.1.
