@@ -169,7 +169,9 @@ func sendRows() []row {
 		{call: "setsockopt", what: "close with a reset (SO_LINGER)", on: onVictim, errors: []string{"ENOMEM", "EPERM"}, flags: late, before: deaf("/large.bin"), act: cutOff},
 		{call: "getsockopt", what: "is the connection reset? (SO_ERROR)", on: onVictim, errors: []string{"ENOMEM", "EPERM"}, before: deaf("/medium.bin", "Connection: close"), act: halfClosed},
 		{call: "shutdown", what: "end the sending side", on: onVictim, errors: []string{"ENOTCONN"}, before: connected, act: bad, quick: true},
-		{call: "close", what: "close a connection", on: onVictim, errors: []string{"EIO", "EINTR"}, lost: 1, before: connected, act: quits},
+		// The kernel releases the descriptor even if close(2) fails, but a fault of strace leaves it open. An event
+		// loop would then have it in its epoll set forever, so there is nothing to learn from stage 4.
+		{call: "close", what: "close a connection", on: onVictim, errors: []string{"EIO", "EINTR"}, stages: blocking, lost: 1, before: connected, act: quits},
 	}
 }
 
