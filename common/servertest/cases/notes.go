@@ -139,8 +139,9 @@ func noteCases() []Case {
 		}},
 		{Name: "notes-methods", IDs: []string{"notes-methods", "method-options", "api-head"}, Env: account, Alone: true, Run: func(t *T) {
 			methods(t, notesTarget, "GET", "HEAD", "POST")
+			cookie := loggedIn(t, t.Server)
 			c := t.Dial()
-			addNote(t, c, loggedIn(t, t.Server), "x")
+			addNote(t, c, cookie, "x")
 			get := c.Request("GET", notesTarget).Want(200)
 			head := c.Request("HEAD", notesTarget).WantTo("HEAD", 200)
 			c.WantKept()
