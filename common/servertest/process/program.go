@@ -375,16 +375,27 @@ func (s *Server) Stop() error {
 //
 // FreePort never returns the same port twice, because the first caller may not listen on it yet.
 func FreePort() (int, error) {
+	l, port, err := listenFree("tcp", "") // IPv4 and IPv6
+	if err != nil {
+		return 0, err
+	}
+	return port, l.Close()
+}
+
+// ListenFree listens on a port of 127.0.0.1 as FreePort finds one. No other process can take the port meanwhile.
+func ListenFree() (l net.Listener, port int, err error) { return listenFree("tcp4", "127.0.0.1") }
+
+func listenFree(network, host string) (net.Listener, int, error) {
 	for range 100 {
 		port := 10_000 + rand.IntN(22_000)
 		if _, used := usedPorts.LoadOrStore(port, true); used {
 			continue
 		}
-		if l, err := net.Listen("tcp", ":"+strconv.Itoa(port)); err == nil { // IPv4 and IPv6
-			return port, l.Close()
+		if l, err := net.Listen(network, net.JoinHostPort(host, strconv.Itoa(port))); err == nil {
+			return l, port, nil
 		}
 	}
-	return 0, errors.New("no free port from 10000 to 32000")
+	return nil, 0, errors.New("no free port from 10000 to 32000")
 }
 
 var usedPorts sync.Map // the ports that FreePort has tried

@@ -5,7 +5,6 @@ package tier
 
 import (
 	"bufio"
-	"errors"
 	"fmt"
 	"net"
 	"slices"
@@ -14,7 +13,6 @@ import (
 
 	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
-	"golang.org/x/sys/unix"
 )
 
 // A Fake is a Redis server with one list, whose behaviour a test scripts. All methods may be called at any time.
@@ -38,17 +36,13 @@ type Script func(q *Question)
 
 // NewFake starts a Fake that answers every question rightly.
 func NewFake() (*Fake, error) {
-	for try := 1; ; try++ {
-		port, err := process.FreePort()
-		if err != nil {
-			return nil, err
-		}
-		f := &Fake{port: port, conns: map[*conn]bool{}}
-		// Another test may have taken the port meanwhile.
-		if err := f.Listen(); err == nil || try == 10 || !errors.Is(err, unix.EADDRINUSE) {
-			return f, err
-		}
+	l, port, err := process.ListenFree()
+	if err != nil {
+		return nil, err
 	}
+	f := &Fake{port: port, conns: map[*conn]bool{}}
+	f.start(l)
+	return f, nil
 }
 
 // Port returns the TCP port on 127.0.0.1.
@@ -63,11 +57,16 @@ func (f *Fake) Listen() error {
 	if err != nil {
 		return err
 	}
+	f.start(l)
+	return nil
+}
+
+// start begins to accept the connections of l.
+func (f *Fake) start(l net.Listener) {
 	f.mu.Lock()
 	f.listener = l
 	f.mu.Unlock()
 	go f.accept(l)
-	return nil
 }
 
 // Refuse closes the listening socket, so that the kernel refuses further connections, and closes the connections.
