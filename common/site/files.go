@@ -46,11 +46,16 @@ func (s *Site) files(w *h1.Response, r *h1.Request) {
 // nothing about the file.
 func unavailable(w *h1.Response, err error) {
 	if exhausted(err) {
-		w.Error(503, "too many open files")
+		later(w, "too many open files")
 		w.Close() // to free the descriptor of this connection
 	} else {
-		w.Error(503, "the server cannot read this file now")
+		later(w, "the server cannot read this file now")
 	}
+}
+
+// later answers with 503 for a failure that may soon be over.
+func later(w *h1.Response, text string) {
+	w.Error(503, text)
 	w.Field("Retry-After", "1")
 }
 

@@ -173,12 +173,6 @@ func tierFailed(w *h1.Response, reply *h1.Reply) bool {
 	return true
 }
 
-// later answers with 503 for a failure that may soon be over.
-func later(w *h1.Response, text string) {
-	w.Error(503, text)
-	w.Field("Retry-After", "1")
-}
-
 // garbled answers if the reply of the tier makes no sense.
 func garbled(w *h1.Response, reply *h1.Reply) {
 	reply.Reject()
