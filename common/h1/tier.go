@@ -116,7 +116,8 @@ func (c *Conn) ask() (queued bool) {
 	q.client, ex.question = c.sock.FD(), q
 	switch {
 	case !w.cfg.Tier.IsValid():
-		return c.settle(Refused)
+		c.settle(Refused)
+		return true
 	case w.waiting.Len() == 0 && w.askers < TierConns:
 		w.grant(q)
 		c.enter(asking)
@@ -124,7 +125,8 @@ func (c *Conn) ask() (queued bool) {
 		q.place = w.waiting.PushBack(q)
 		c.enter(waiting)
 	default:
-		return c.settle(Busy)
+		c.settle(Busy)
+		return true
 	}
 	return false
 }
@@ -304,28 +306,26 @@ func (c *Conn) expireQuestion() {
 // answered ends the question, queues the response, and parses the bytes of the next pipelined
 // request.
 func (c *Conn) answered(outcome Outcome) {
-	if c.settle(outcome); c.answerNext() {
+	c.settle(outcome)
+	if c.answerNext() {
 		c.parse()
 	}
 }
 
-// settle ends the question, calls the handler with the outcome, and queues the response. It
-// returns true.
-func (c *Conn) settle(outcome Outcome) (queued bool) {
+// settle ends the question, calls the handler with the outcome, and queues the response.
+func (c *Conn) settle(outcome Outcome) {
 	ex := c.ex
 	q := ex.question
 	q.reply.Outcome, q.reply.Keep = outcome, q.Keep
 	ex.req.reply = &q.reply
 	c.handle()
 	q.release(c, outcome <= ErrorReply && !q.reply.rejected)
-	switch {
-	case ex.res.question != nil: // the handler asks twice
+	if ex.res.question != nil { // the handler asks twice
 		ex.res.Error(500, "")
-	default:
+	} else {
 		c.accountReply()
 	}
 	c.queue()
-	return true
 }
 
 // accountReply counts the memory of a response that contains a reply of the tier. If there is not

@@ -19,8 +19,8 @@ type tier struct {
 	l *net.TCPListener
 }
 
-// newTier makes a tier, and a handler that asks it PING. The request GET /again may be asked
-// twice. POST /ask may not.
+// newTier makes a tier, and a handler that asks it PING for paths that begin with /ask. The
+// question of a GET may be asked again, and that of a POST may not.
 func newTier(t *testing.T, s *setup) *tier {
 	l, err := net.ListenTCP("tcp4", &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1)})
 	if err != nil {
@@ -137,6 +137,17 @@ func (a *asked) want(want string) {
 	}
 }
 
+// askNew sends a request. It wants the question on a new connection to the tier, which replies.
+func (a *asked) askNew(request, path string) *tierPeer {
+	a.t.Helper()
+	a.c.send(request)
+	p := a.accept()
+	p.question()
+	p.say("+ok\r\n")
+	a.want("200 " + path + " 0 ok")
+	return p
+}
+
 // TestAskTier checks a question and its reply, and that the connection to the tier is used again.
 func TestAskTier(t *testing.T) {
 	both(t, func(t *testing.T, nonblocking bool) {
@@ -222,11 +233,7 @@ func TestTierFailures(t *testing.T) {
 					want += " a"
 				}
 				a.want(want)
-				a.c.send(get("/ask2"))
-				p = a.accept()
-				p.question()
-				p.say("+ok\r\n")
-				a.want("200 /ask2 0 ok")
+				a.askNew(get("/ask2"), "/ask2")
 			})
 		})
 	}
@@ -289,17 +296,8 @@ func TestStaleTier(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			both(t, func(t *testing.T, nonblocking bool) {
 				a := newAsked(t, nonblocking)
-				a.c.send(get("/ask1"))
-				p := a.accept()
-				p.question()
-				p.say("+ok\r\n")
-				a.want("200 /ask1 0 ok")
-				spoil(p)
-				a.c.send(post("/ask2", "x"))
-				p = a.accept()
-				p.question()
-				p.say("+ok\r\n")
-				a.want("200 /ask2 0 ok")
+				spoil(a.askNew(get("/ask1"), "/ask1"))
+				a.askNew(post("/ask2", "x"), "/ask2")
 			})
 		})
 	}
@@ -310,21 +308,13 @@ func TestStaleTier(t *testing.T) {
 func TestAskAgain(t *testing.T) {
 	both(t, func(t *testing.T, nonblocking bool) {
 		a := newAsked(t, nonblocking)
-		first := func() *tierPeer {
-			a.c.send(get("/ask1"))
-			p := a.accept()
-			p.question()
-			p.say("+ok\r\n")
-			a.want("200 /ask1 0 ok")
-			return p
-		}
-		p := first()
+		p := a.askNew(get("/ask1"), "/ask1")
 		a.c.send(post("/ask2", "x"))
 		p.question()
 		p.Close()
 		a.want(fmt.Sprintf("200 /ask2 %d", Lost))
 
-		p = first()
+		p = a.askNew(get("/ask1"), "/ask1")
 		a.c.send(get("/ask3"))
 		p.question()
 		p.Close()

@@ -123,17 +123,16 @@ func (p *Parser) first(b []byte) (int, error) {
 // line reads the text of a Simple or an Error.
 func (p *Parser) line(b []byte) (int, error) {
 	n := bytes.IndexAny(b, "\r\n")
-	if n < 0 {
-		n = len(b)
-	} else if b[n] == '\n' {
+	switch {
+	case n < 0:
+		p.text = append(p.text, b...)
+		return len(b), nil
+	case b[n] == '\n':
 		return n, ErrLine
-	} else {
-		p.state = (*Parser).lineEnd
-		p.text = append(p.text, b[:n]...)
-		return n + 1, nil
 	}
 	p.text = append(p.text, b[:n]...)
-	return n, nil
+	p.state = (*Parser).lineEnd
+	return n + 1, nil
 }
 
 // lineEnd reads the LF after a Simple or an Error.
