@@ -63,8 +63,9 @@ const (
 //
 // "Request": the next state depends on how much of the request has been read. A part of the
 // head leads to readingHead, the whole head to readingBody or continuing, the whole request
-// to responding, or to asking or waiting if the handler asks the other tier. An error, or an answer that is certain from the head, leads to responding
-// (refused). Empty lines before a request change nothing.
+// to responding, or to asking or waiting if the handler asks the other tier. An error, or an
+// answer that is certain from the head, leads to responding (refused). Empty lines before a
+// request change nothing.
 //
 // "Time-out" in idle, readingHead and readingBody: the server itself may be late, so
 // before it acts, it reads the bytes that have arrived.

@@ -3,9 +3,10 @@ package h1
 import "strconv"
 
 // A Handler answers a request. It is called once for each request, after the whole body
-// has arrived, and once more if it asks the other tier, see [Response.Ask]. It describes the response in w and never uses the socket. The connection
-// sends the response as fast as the client takes it. If the handler panics, the client
-// receives a 500, and the Logger reports the panic.
+// has arrived, and once more if it asks the other tier, see [Response.Ask]. It describes
+// the response in w and never uses the socket. The connection sends the response as fast as
+// the client takes it. If the handler panics, the client receives a 500, and the Logger
+// reports the panic.
 type Handler func(w *Response, r *Request)
 
 // A File is an open file that a response sends. Several responses may send it at the same

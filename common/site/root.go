@@ -63,7 +63,7 @@ func openRootBy(name string, probe func(dir *os.File) (works bool, err error)) (
 	return r, nil
 }
 
-// stat returns the status of the folder. It opens the folder in the same way as a file beneath
+// stat returns the status of the folder. It opens the folder in the same way as a file in
 // it, so it fails if this user may not enter the folder.
 func (r *root) stat(st *unix.Stat_t) error {
 	f, err := r.open(".", unix.O_PATH|unix.O_DIRECTORY)
@@ -86,7 +86,7 @@ func beneathWorks(fd int, err error) (bool, error) {
 	return true, os.NewSyscallError("close", unix.Close(fd))
 }
 
-// open opens a file or a folder beneath the root. flags are those of open(2).
+// open opens a file or a folder in the root. flags are those of open(2).
 func (r *root) open(name string, flags int) (*os.File, error) {
 	if r.walker != nil {
 		return r.walker.OpenFile(name, flags, 0)

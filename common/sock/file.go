@@ -7,8 +7,8 @@ import (
 )
 
 // OpenBeneath is openat2(2). It opens a name in the folder dir, or in a folder in it, and
-// returns the descriptor. Symbolic links are followed only if they stay beneath dir, so an
-// absolute link fails with EXDEV, even if its target is beneath dir. The links in /proc/PID/fd
+// returns the descriptor. Symbolic links are followed only if they stay inside dir, so an
+// absolute link fails with EXDEV, even if its target is inside dir. The links in /proc/PID/fd
 // and the like fail with ELOOP.
 //
 // The error is EAGAIN if a folder on the way was moved each time that OpenBeneath tried, and

@@ -30,7 +30,8 @@ func callError(call string, errno unix.Errno) error {
 	return os.NewSyscallError(call, errno)
 }
 
-// Conn is one TCP connection, which [Listener.Accept] or [Connect] makes. The zero value is not a connection.
+// Conn is one TCP connection, which [Listener.Accept] or [Connect] makes. The zero value is
+// not a connection.
 type Conn struct {
 	addr   [16]byte // the client's address; an IPv4 address as ::ffff:192.0.2.1
 	port   uint16   // the client's port
