@@ -134,15 +134,16 @@ func (l *loop) work() {
 		for i := range l.wait(events) {
 			l.event(sock.Tag(&events[i]))
 		}
-		if l.adopt() && l.open.Load() == 0 {
-			return
-		}
+		last := l.adopt()
 		for e := range l.timeouts.Expired(time.Now()) {
 			e.Value.conn.Expire()
 			l.handle(e.Value)
 		}
 		l.shed()
 		l.ask()
+		if last && l.open.Load() == 0 { // at the end: any call above may close the last client
+			return
+		}
 		l.balance()
 	}
 }

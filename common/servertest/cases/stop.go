@@ -146,7 +146,7 @@ func stopCases() []Case {
 			}
 			exits(t, s, atOnce)
 		}},
-		{Name: "stop-finishes", IDs: []string{"stop-finishes", "stop-no-accept", "stop-term"}, NoServer: true, Run: func(t *T) {
+		{Name: "stop-finishes", IDs: []string{"stop-finishes", "stop-ends", "stop-no-accept", "stop-term"}, NoServer: true, Run: func(t *T) {
 			s := t.Begin(Config{})
 			c := underWay(t, s)
 			s.Signal(syscall.SIGTERM)
@@ -159,7 +159,7 @@ func stopCases() []Case {
 				t.Errorf("reading the response under way: %v", err)
 			}
 			c.WantEnd()
-			exits(t, s, process.StopPatience)
+			exits(t, s, atOnce)
 		}},
 		{Name: "stop-finishes-request", IDs: []string{"stop-finishes"}, NoServer: true, Run: func(t *T) {
 			// Half a request is not a response under way, so the server may answer it or close. It must
