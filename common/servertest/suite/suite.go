@@ -356,7 +356,7 @@ func (g *group) play(t *T) {
 	// left running.
 	select {
 	case <-done:
-	case <-time.After(process.StopPatience):
+	case <-time.After(cmp.Or(t.patience, process.StopPatience)):
 		t.Errorf("the case is stuck, though its server is gone")
 	}
 }
