@@ -51,7 +51,7 @@ type Result struct {
 const parallel = 8
 
 // groupSize is the largest number of cases that share a server process.
-const groupSize = 40
+const groupSize = 20
 
 // Run runs the cases against the program, as subtests. It reports its progress on stderr. If a fresh client is
 // not served after several cases in a row, Run does not try the rest.
@@ -195,28 +195,31 @@ func (s *suite) run(each func(*group, Case), report func(error)) {
 	wg.Wait()
 }
 
-// plan divides the cases into groups. Cases that run alone come first, because they are the slow ones.
+// plan divides the cases into groups. The groups that take long come first: cases that run alone, because they are the
+// slow ones, then those that share a server. A case without a server has nothing to share and is a group of its
+// own. These small groups at the end keep all goroutines of run busy.
 func (s *suite) plan() []*group {
-	var alone, shared []*group
+	var alone, shared, single []*group
 	open := map[string]*group{}
 	for _, c := range s.cases {
-		if c.Alone {
+		switch {
+		case c.Alone:
 			alone = append(alone, &group{suite: s, cases: []Case{c}})
+			continue
+		case c.NoServer:
+			single = append(single, &group{suite: s, cases: []Case{c}})
 			continue
 		}
 		key := process.Config{Flags: c.Flags, Env: c.Env}.Key()
-		if c.NoServer {
-			key = "none"
-		}
 		g := open[key]
-		if g == nil || len(g.cases) == groupSize || c.NoServer && len(g.cases) == groupSize/4 {
+		if g == nil || len(g.cases) == groupSize {
 			g = &group{suite: s}
 			open[key] = g
 			shared = append(shared, g)
 		}
 		g.cases = append(g.cases, c)
 	}
-	return slices.Concat(alone, shared)
+	return slices.Concat(alone, shared, single)
 }
 
 func (g *group) stop() error {
@@ -356,7 +359,7 @@ func (g *group) play(t *T) {
 	// left running.
 	select {
 	case <-done:
-	case <-time.After(process.StopPatience):
+	case <-time.After(cmp.Or(t.patience, process.StopPatience)):
 		t.Errorf("the case is stuck, though its server is gone")
 	}
 }

@@ -75,7 +75,7 @@ func TestStuckCase(t *testing.T) {
 	never := make(chan struct{})
 	defer close(never)
 	c := Case{Name: "stuck", Run: func(*T) { <-never }}
-	st := &T{Program: prog, Case: &c}
+	st := &T{Program: prog, Case: &c, patience: 100 * time.Millisecond}
 	st.Guest = prog.Guest
 	prog.Guest.GiveUp(process.ErrHopeless)
 	(&group{}).play(st)

@@ -24,7 +24,9 @@ func (r *Repo) build(ctx context.Context, stage int, patch []byte, out string) e
 		if err != nil {
 			return err
 		}
-		args = append(args, "-overlay", overlay)
+		// Nobody debugs a server with a bug that is known. Without its debugging information the linker takes
+		// a third less time.
+		args = append(args, "-ldflags=-s -w", "-overlay", overlay)
 	}
 	cmd := exec.CommandContext(ctx, "go", append(args, ".")...)
 	cmd.Dir = filepath.Join(r.Root, stages.Dirs[stage])

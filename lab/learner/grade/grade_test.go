@@ -31,7 +31,7 @@ var built = struct {
 
 func TestMain(m *testing.M) {
 	flag.Parse()
-	if err := flag.Set("test.parallel", "6"); err != nil { // more than there are CPUs: most tests only wait
+	if err := flag.Set("test.parallel", "12"); err != nil { // more than there are CPUs: most tests only wait
 		panic(err)
 	}
 	status := m.Run()
@@ -93,6 +93,7 @@ func graded(t *testing.T, c Command) (Report, error) {
 // TestStages checks that each stage gets full points for a sample of its claims, with some of each category. The
 // stages' own tests run all cases.
 func TestStages(t *testing.T) {
+	t.Parallel()
 	for i, name := range stages.Dirs[1:] {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -288,13 +289,19 @@ func TestCrash(t *testing.T) {
 // TestWrapper finds the process of the server if a wrapper stays its parent, and if it calls exec.
 func TestWrapper(t *testing.T) {
 	server := build(t, "stage4-epoll")
+	wrappers := map[string]string{}
 	for name, line := range map[string]string{"parent": `"$SERVER" "$@"; exit $?`, "exec": `exec "$SERVER" "$@"`} {
+		wrappers[name] = filepath.Join(t.TempDir(), name)
+		if err := os.WriteFile(wrappers[name], []byte("#!/bin/sh\nSERVER='"+server+"'\n"+line+"\n"), 0o755); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// Not before: a process that another test starts meanwhile may inherit a script that is open for writing, and
+	// the script could not be executed then.
+	t.Parallel()
+	for name, wrapper := range wrappers {
 		t.Run(name, func(t *testing.T) {
-			t.Setenv("SERVER", server)
-			wrapper := filepath.Join(t.TempDir(), "wrapper")
-			if err := os.WriteFile(wrapper, []byte("#!/bin/sh\n"+line+"\n"), 0o755); err != nil {
-				t.Fatal(err)
-			}
+			t.Parallel()
 			log := filepath.Join(t.TempDir(), "output")
 			// These cases need the server's process ID: for descriptors, threads, signals and the exit status.
 			r, err := graded(t, Command{Exec: wrapper, Output: log, Case: []string{"timeout-write", "cli-workers", "stop-idle", "conn-persistent"}})
