@@ -38,7 +38,7 @@ var layers = []layer{
 	{"pitfalls", []string{"docroot", "kernel", "netns", "process", "record", "scenario", "stages", "tier", "variants", "wire"}},
 	{"pitfalls/goside", nil},
 	{"pitfalls/measuring", nil},
-	{"", []string{"cases", "kernel", "netns", "pitfalls", "process", "suite", "trials"}}, // servertest itself
+	{"", []string{"cases", "kernel", "netns", "pitfalls", "process", "stages", "suite", "trials", "variants"}}, // servertest itself
 }
 
 // maxFiles is how many files a package may have, without tests. A reader cannot survey more.
