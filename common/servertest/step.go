@@ -16,10 +16,7 @@ import (
 // RunStep builds a step between stages 3 and 4, such as "4a", and runs all cases against it. The file cases.txt in
 // the step's folder lists those that the step must fail, and those that are left out.
 func RunStep(t *testing.T, step string) {
-	repo, err := variants.FindRepo(".")
-	if err != nil {
-		t.Fatal(err)
-	}
+	repo := findRepo(t)
 	list, err := os.ReadFile(filepath.Join(repo.StepDir(step), "cases.txt"))
 	if err != nil {
 		t.Fatalf("there is no step %s: %v", step, err)
@@ -33,6 +30,27 @@ func RunStep(t *testing.T, step string) {
 		t.Fatal(err)
 	}
 	suite.Run(t, prog, chosen)
+}
+
+// BuildStep builds a step, and runs go vet on it.
+func BuildStep(t *testing.T, step string) {
+	repo, dir := findRepo(t), t.TempDir()
+	if _, err := repo.BuildStep(t.Context(), step, filepath.Join(dir, step)); err != nil {
+		t.Error(err)
+	}
+	if err := repo.VetStep(t.Context(), step, dir); err != nil {
+		t.Error(err)
+	}
+}
+
+// findRepo returns the tree that contains the running test.
+func findRepo(t *testing.T) *variants.Repo {
+	t.Helper()
+	repo, err := variants.FindRepo(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return repo
 }
 
 // stepCases applies a list to the cases. A line of the list is

@@ -20,20 +20,38 @@ func (r *Repo) StepDir(step string) string {
 // BuildStep builds a step as the file out: the step's server.go takes the place of the one of stage 4. The program
 // claims to be stage 4.
 func (r *Repo) BuildStep(ctx context.Context, step, out string) (*process.Program, error) {
+	err := r.goStep(ctx, step, out+".json", "build", "-buildvcs=false", "-o", out)
+	return &process.Program{Path: out, Stage: 4}, err
+}
+
+// VetStep runs go vet on a step. The folder is for a temporary file.
+func (r *Repo) VetStep(ctx context.Context, step, dir string) error {
+	return r.goStep(ctx, step, filepath.Join(dir, step+".json"), "vet")
+}
+
+// goStep runs a go command on a step. It writes the file for the flag -overlay: the step's server.go takes the place
+// of the one of stage 4, and the tests of that one are left out.
+func (r *Repo) goStep(ctx context.Context, step, overlay string, args ...string) error {
 	stage := filepath.Join(r.Root, stages.Dirs[4])
-	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{
-		filepath.Join(stage, "server.go"): filepath.Join(r.StepDir(step), "server.go"),
-	}})
+	replace := map[string]string{filepath.Join(stage, "server.go"): filepath.Join(r.StepDir(step), "server.go")}
+	tests, err := filepath.Glob(filepath.Join(stage, "*_test.go"))
 	if err != nil {
-		return nil, err
+		return err
 	}
-	if err := os.WriteFile(out+".json", overlay, 0o644); err != nil {
-		return nil, err
+	for _, test := range tests {
+		replace[test] = ""
 	}
-	cmd := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-overlay", out+".json", "-o", out, ".")
+	b, err := json.Marshal(map[string]any{"Replace": replace})
+	if err != nil {
+		return err
+	}
+	if err := os.WriteFile(overlay, b, 0o644); err != nil {
+		return err
+	}
+	cmd := exec.CommandContext(ctx, "go", append(args, "-overlay", overlay, ".")...)
 	cmd.Dir = stage
 	if said, err := cmd.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("go build of step %s in %s: %w%s", step, stages.Dirs[4], err, process.Indent(string(said)))
+		return fmt.Errorf("go %s of step %s: %w%s", args[0], step, err, process.Indent(string(said)))
 	}
-	return &process.Program{Path: out, Stage: 4}, nil
+	return nil
 }
