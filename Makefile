@@ -12,10 +12,13 @@ ARGS      ?=
 
 modules := $(patsubst %/go.mod,%,$(sort $(wildcard */go.mod)))
 stages  := $(sort $(wildcard stage[1-9]-*))
+steps   := $(notdir $(wildcard stage4-epoll/testdata/steps/4?))
 # STAGE selects one stage for run, test, race, microbench, spec and grade: 2, 2-threadpool and stage2-threadpool
-# mean the same. Without STAGE, run starts the last stage.
+# mean the same. Without STAGE, run starts the last stage. For run, test and race it may also be a step from
+# stage 3 to stage 4, such as 4a: a server.go that takes the place of the one of stage 4.
 named   := $(patsubst stage%,%,$(STAGE:/=))
-one     := $(if $(STAGE),$(or $(filter stage$(named) stage$(named)-%,$(stages)),$(error STAGE=$(STAGE): there is no such stage; there are $(stages))))
+step    := $(and $(filter run test race,$(MAKECMDGOALS)),$(filter $(named),$(steps)))
+one     := $(if $(STAGE),$(or $(filter stage$(named) stage$(named)-%,$(stages)),$(and $(step),stage4-epoll),$(error STAGE=$(STAGE): there is no such stage; there are $(stages); run and test also know $(steps))))
 tested  := $(or $(one),$(modules))
 # $(call number,FOLDER) is the number of a stage.
 number   = $(patsubst stage%,%,$(firstword $(subst -, ,$(1))))
@@ -30,7 +33,7 @@ each = bad=; for m in $(1); do echo "-- $$m: $(strip $(2))"; (cd $$m && $(2)) ||
 gotest = @SERVERTEST_SKIPPED=$$(mktemp) || exit; export SERVERTEST_SKIPPED; \
 	status=0; \
 	($(call each,$(filter-out stage%,$(tested)),$(GO) test $(strip -count=1 $(1) $(TESTFLAGS)) ./...)) || status=1; \
-	($(call each,$(filter stage%,$(tested)),$(GO) test $(strip -count=1 $(1) $(TESTFLAGS)))) || status=1; \
+	($(call each,$(filter stage%,$(tested)),$(if $(step),STEP=$(step) )$(GO) test $(strip -count=1 $(1) $(if $(step),-run '^TestStep$$$$') $(TESTFLAGS)))) || status=1; \
 	sort "$$SERVERTEST_SKIPPED" | uniq -c | awk '{ n = $$1; sub(/^ *[0-9]+ /, ""); if (n > 1) sub(/^needs/, "need"); \
 		all = all (all ? "; " : "") n " " $$0 } END { if (all) print "skipped: " all }'; \
 	rm -f "$$SERVERTEST_SKIPPED"; exit $$status
@@ -53,16 +56,18 @@ run: export USER_PASS ?= demo
 # The recipe reads ROOT from the environment, so that the path may have spaces in it.
 run: export ROOT := $(ROOT)
 run: name = $(or $(one),$(lastword $(stages)))
+run: program = $(name)$(addprefix -,$(step))
 # The server's stdout passes through a FIFO to a reader that adds the account after the start line. The server
 # replaces the shell, so that it gets Ctrl-C and make gets its exit status. The reader ignores Ctrl-C, to
 # print what the server still says while it stops.
 run: ## starts a server for the site in ROOT=docs/site on PORT=8080; STAGE=n selects one, ARGS=… adds flags
 	@mkdir -p bin
-	@cd $(name) && $(GO) build -o ../bin/$(name) .
+	@$(if $(step),echo '{"Replace": {"server.go": "testdata/steps/$(step)/server.go"}}' >bin/$(program).json)
+	@cd $(name) && $(GO) build -o ../bin/$(program) $(if $(step),-overlay ../bin/$(program).json )
 	@out=bin/run.$$$$; rm -f $$out; mkfifo $$out || exit; \
 	( trap '' INT; exec <$$out; rm -f $$out; IFS= read -r line && printf '%s\n' "$$line" && \
 	  echo "Log in as '$$USER_NAME' with the password '$$USER_PASS'$(if $(filter-out 0,$(PORT)), at http://127.0.0.1:$(PORT)/). Ctrl-C stops the server." && exec cat ) & \
-	exec bin/$(name) -p $(PORT) -R "$$ROOT" $(ARGS) >$$out
+	exec bin/$(program) -p $(PORT) -R "$$ROOT" $(ARGS) >$$out
 
 test: ## runs all tests, or those of STAGE=n; a stage's pitfalls come first
 	$(call gotest)
@@ -155,12 +160,16 @@ tidy: ## checks that every go.mod is tidy and that every module builds on its ow
 # A hunk's header names the declaration around it.
 diff = @show() { diff -ruN $$1 -F '^\(func\|type\)' -x '*_test.go' -x '*.md' -x 'go.*' -x testdata $(1) $(2) || test $$? = 1; }; \
 	if test -t 1 && command -v less >/dev/null; then show --color=always | less -FRX; else show; fi
-# $(call side,PAIR,N) is the folder of the N-th stage of "1-2".
-side = $(or $(filter stage$(word $(2),$(subst -, ,$(1)))-%,$(stages)),$(error diff-$(1): want diff-A-B with the numbers of two stages))
+# $(call side,PAIR,N) is the folder of the N-th stage of "1-2". If one of the two is a step, both sides are
+# files: a step has only a server.go.
+name-in = $(word $(2),$(subst -, ,$(1)))
+only    = $(if $(filter $(subst -, ,$(1)),$(steps)),/server.go)
+side    = $(or $(filter stage$(call name-in,$(1),$(2))-%,$(stages)),$(addprefix stage4-epoll/testdata/steps/,$(filter \
+	$(call name-in,$(1),$(2)),$(steps))),$(error diff-$(1): want diff-A-B with the numbers of two stages, or of steps: $(steps)))$(only)
 
 diff-1-2: ## shows what turns one connection at a time into a pool of threads
 diff-2-3: ## shows what adds IPv6
-diff-3-4: ## shows what turns blocking threads into event loops
+diff-3-4: ## shows what turns blocking threads into event loops; in steps: diff-3-4a, diff-4a-4b, diff-4b-4c, diff-4c-4
 diff-%: always ## compares any two stages, as diff-1-3, diff-2-4 or diff-1-4
 	$(call diff,$(call side,$*,1),$(call side,$*,2))
 # The prerequisite `always` takes the place of .PHONY: make tries no pattern rule for a phony target.
