@@ -13,6 +13,19 @@ import (
 // This file reads what a thread of another process waits for. It needs the permission to trace that process, which a
 // parent has.
 
+// Tasks returns the thread IDs of a process.
+func Tasks(pid int) []string {
+	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", pid))
+	if err != nil {
+		return nil
+	}
+	var all []string
+	for _, e := range entries {
+		all = append(all, e.Name())
+	}
+	return all
+}
+
 // Call returns the system call in which a thread is, with its arguments. The name is "running" if the thread
 // is in no system call, and "" if the thread cannot be read.
 func Call(pid int, task string) (name string, args []uint64) {

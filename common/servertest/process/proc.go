@@ -26,17 +26,7 @@ func (s *Server) Connections() int { return len(s.Sockets()) - s.OwnSockets }
 func (s *Server) Threads() int { return len(s.Tasks()) }
 
 // Tasks returns the thread IDs of the server's threads.
-func (s *Server) Tasks() []string {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.PID()))
-	if err != nil {
-		return nil
-	}
-	var all []string
-	for _, e := range entries {
-		all = append(all, e.Name())
-	}
-	return all
-}
+func (s *Server) Tasks() []string { return kernel.Tasks(s.PID()) }
 
 // Awake reports whether a thread of the server is in any other state than asleep (S) or dead (Z, X).
 func (s *Server) Awake() bool {

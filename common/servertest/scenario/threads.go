@@ -10,7 +10,6 @@ import (
 	"strings"
 	"time"
 
-
 	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
 )
