@@ -173,6 +173,9 @@ func (c counter) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// connecting is the outcome of a connection that is not made yet.
+const connecting = "connects"
+
 // mood is how an outcome looks, in addition to its words.
 type mood string
 
@@ -204,7 +207,7 @@ func (e *end) outcome(now time.Time) (text string, m mood, done bool) {
 	case e.over != "":
 		return e.over, quiet, true
 	case e.conn == nil:
-		return "connects", waiting, false
+		return connecting, waiting, false
 	case e.wants > 0 && e.kind.unread != "" && !e.reading:
 		return e.kind.unread, quiet, false
 	case e.wants > 0 && e.kind.unread != "":

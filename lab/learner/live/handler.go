@@ -4,6 +4,7 @@ import (
 	"context"
 	"embed"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io/fs"
 	"net"
@@ -31,8 +32,7 @@ func handler(ctx context.Context, w *world, address string) http.Handler {
 			return fmt.Errorf("there is no client of the kind %q", r.FormValue("kind"))
 		}
 		only, _ := strconv.Atoi(r.FormValue("stage"))
-		_, err := w.add(k, only)
-		return err
+		return w.add(k, only)
 	}))
 	mux.HandleFunc("POST /clients/{id}/{what}", action(func(r *http.Request) error {
 		id, _ := strconv.Atoi(r.PathValue("id"))
@@ -55,6 +55,14 @@ func handler(ctx context.Context, w *world, address string) http.Handler {
 		n, _ := strconv.Atoi(r.PathValue("n"))
 		return w.replace(ctx, n, r.FormValue("pitfall"))
 	}))
+	mux.HandleFunc("POST /experiments/{id}", action(func(r *http.Request) error {
+		guess, err := strconv.Atoi(r.FormValue("guess"))
+		if err != nil {
+			return errors.New("choose an answer first")
+		}
+		return w.begin(ctx, r.PathValue("id"), guess)
+	}))
+	mux.HandleFunc("POST /leave", action(func(*http.Request) error { return w.leave() }))
 	return guard(address, mux)
 }
 
@@ -120,14 +128,22 @@ func (w *world) events(ctx context.Context, rw http.ResponseWriter, r *http.Requ
 
 // setup is what the page needs once.
 type setup struct {
-	Kinds    []kindView    `json:"kinds"`
-	Pitfalls []pitfallView `json:"pitfalls"`
+	Kinds       []kindView       `json:"kinds"`
+	Pitfalls    []pitfallView    `json:"pitfalls"`
+	Experiments []experimentView `json:"experiments"`
 }
 
 type kindView struct {
 	ID     string `json:"id"`
 	Button string `json:"button"`
 	Words  string `json:"words"`
+}
+
+type experimentView struct {
+	ID       string   `json:"id"`
+	Title    string   `json:"title"`
+	Question string   `json:"question"`
+	Choices  []string `json:"choices"`
 }
 
 type pitfallView struct {
@@ -143,6 +159,9 @@ func (w *world) setup() setup {
 	}
 	for _, p := range w.all {
 		s.Pitfalls = append(s.Pitfalls, pitfallView{p.Stage, p.ID, p.Bug})
+	}
+	for _, e := range experiments {
+		s.Experiments = append(s.Experiments, experimentView{e.id, e.title, e.question, e.choices})
 	}
 	return s
 }

@@ -21,6 +21,8 @@ type kind struct {
 
 const (
 	smallFile, largeFile = "small.txt", "large.bin"
+	// largeSize is the size of largeFile in bytes, more than the kernel's buffers can hold.
+	largeSize = 64 << 20
 	// pipelined is how many requests a client of that kind sends at once.
 	pipelined = 5
 	// crowd is how many connections the crowd has to each stage.

@@ -217,5 +217,5 @@ func makeRoot(dir string) error {
 	if err := os.WriteFile(dir+"/"+largeFile, nil, 0o644); err != nil {
 		return err
 	}
-	return os.Truncate(dir+"/"+largeFile, 64<<20)
+	return os.Truncate(dir+"/"+largeFile, largeSize)
 }

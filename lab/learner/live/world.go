@@ -34,7 +34,8 @@ type world struct {
 	mu      sync.Mutex
 	clients []*client
 	lastID  int
-	named   int // clients since the list was last empty
+	named   int    // clients since the list was last empty
+	trial   *trial // the experiment that is shown, or nil
 	state   *state
 	news    chan struct{} // closed and replaced when state changes
 }
@@ -43,6 +44,7 @@ type world struct {
 type state struct {
 	Stages  []stageView  `json:"stages"`
 	Clients []clientView `json:"clients"`
+	Trial   *trialView   `json:"trial"` // the experiment that is shown, or null
 }
 
 // open builds and starts the four servers.
@@ -134,8 +136,17 @@ func (w *world) look() {
 		}
 		next.Clients = append(next.Clients, v)
 	}
+	var broken []string
+	for _, v := range next.Stages {
+		if v.Pitfall != "" {
+			broken = append(broken, fmt.Sprint("stage ", v.N))
+		}
+	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.trial != nil {
+		next.Trial = w.trial.view(broken)
+	}
 	w.state = next
 	close(w.news)
 	w.news = make(chan struct{})
@@ -174,8 +185,20 @@ func (w *world) current() (*state, <-chan struct{}) {
 	return w.state, w.news
 }
 
-// add adds a client of a kind that connects to the stages in only, or to all if only is 0.
-func (w *world) add(k *kind, only int) (*client, error) {
+// add adds a client for the reader, who must not disturb an experiment.
+func (w *world) add(k *kind, only int) error {
+	w.mu.Lock()
+	busy := w.busy()
+	w.mu.Unlock()
+	if busy {
+		return errBusy
+	}
+	_, err := w.connect(k, only)
+	return err
+}
+
+// connect adds a client of a kind that connects to the stage only, or to all if only is 0.
+func (w *world) connect(k *kind, only int) (*client, error) {
 	servers := map[int]*process.Server{}
 	for _, s := range w.stages {
 		if server := s.running(); server != nil && (only == 0 || only == s.n) {

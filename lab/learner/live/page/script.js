@@ -206,11 +206,109 @@ function showClient(tr, c) {
   leave.setAttribute("aria-label", `client ${c.name}: ${words}`);
 }
 
-function show(state, pitfalls) {
+// The experiment whose question the reader is reading. An experiment that runs or has run is part of the state.
+let asked = null;
+
+// newExperiment builds the panel of an experiment: the question, and room for what happens.
+function newExperiment(e) {
+  const choices = e.choices.map((text, i) =>
+    element("label", { "data-choice": i }, element("input", { type: "radio", name: "guess", value: i }), " ", element("span", {}, text), " ", element("b", { class: "mark" })));
+  const panel = element("div", {},
+    element("h3", { id: "experiment-title" }, e.title),
+    element("form", {},
+      element("fieldset", { "aria-labelledby": "experiment-title" }, element("p", {}, e.question), ...choices),
+      element("p", { class: "line" },
+        element("button", { class: "main see" }, "see what happens"),
+        element("button", { type: "button", class: "back" }, "back"))),
+    element("p", { class: "note", role: "status" }),
+    element("table", { class: "found", hidden: "" },
+      element("thead", {}, element("tr", {}, element("td"), ...[1, 2, 3, 4].map((n) => element("th", { scope: "col" }, `stage ${n}`)))),
+      element("tbody")),
+    element("p", { class: "verdict" }),
+    element("p", { class: "why", hidden: "" }),
+    element("p", { class: "caveat", hidden: "" }));
+  const form = $("form", panel);
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    const guess = new FormData(form).get("guess");
+    if (guess === null) setText($(".note", panel), "Choose an answer first.");
+    else post(`experiments/${e.id}`, { guess });
+  });
+  $(".back", panel).addEventListener("click", async () => {
+    asked = null;
+    await post("leave");
+    openExperiment(null);
+    $("#experiments button")?.focus();
+  });
+  return panel;
+}
+
+// openExperiment shows the panel of an experiment in place of the list, or the list for null.
+function openExperiment(e) {
+  const panel = $("#experiment");
+  const id = e?.id ?? "";
+  if ((panel.dataset.id ?? "") === id) return;
+  panel.dataset.id = id;
+  setHidden($("#experiments"), e !== null);
+  setHidden(panel, e === null);
+  panel.replaceChildren(...(e ? [newExperiment(e)] : []));
+}
+
+function showTrial(trial, experiments) {
+  const e = trial ? experiments.find((e) => e.id === trial.id) : asked;
+  openExperiment(e ?? null);
+  if (!trial) return;
+  asked = e;
+  const panel = $("#experiment");
+  for (const input of panel.querySelectorAll("input")) {
+    const i = Number(input.value);
+    input.checked = i === trial.guess;
+    input.disabled = true;
+    const label = input.parentElement;
+    label.classList.toggle("right", i === trial.right);
+    const marks = [i === trial.guess ? "your guess" : "", i === trial.right ? "what happened" : ""].filter(Boolean);
+    setText($(".mark", label), marks.length ? `← ${marks.join(" and ")}` : "");
+  }
+  setHidden($(".see", panel), true);
+  const back = $(".back", panel);
+  setText(back, "all hang up, back to the list");
+  if (back.disabled === trial.done) back.disabled = !trial.done;
+  setText($(".note", panel), trial.done ? trial.error : `${trial.note} …`);
+  setHidden($(".found", panel), trial.rows.length === 0);
+  sync($(".found tbody", panel), trial.rows, (r) => r.label, newFinding, showFinding);
+  const verdict = !trial.done || trial.error ? ""
+    : trial.right < 0 ? "None of these answers fits what happened."
+    : trial.right === trial.guess ? "Your guess was right." : "Your guess was not what happened.";
+  setText($(".verdict", panel), verdict);
+  setHidden($(".why", panel), !trial.why);
+  setText($(".why", panel), trial.why);
+  setHidden($(".caveat", panel), !trial.caveat);
+  setText($(".caveat", panel), trial.caveat);
+}
+
+function newFinding() {
+  return element("tr", {}, element("th", { scope: "row" }), ...[1, 2, 3, 4].map(() => element("td", {}, element("div", { class: "cell" }))));
+}
+
+function showFinding(tr, row) {
+  setText(tr.children[0], row.label);
+  row.cells.forEach((cell, i) => {
+    const div = tr.children[i + 1].firstElementChild;
+    setData(div, "mood", cell.mood);
+    setText(div, cell.text);
+  });
+}
+
+function show(state, setup) {
   clients = new Map(state.clients.map((c) => [c.id, c]));
-  sync($("#stages"), state.stages, (s) => s.n, (s) => newStage(pitfalls, s.n), showStage);
+  sync($("#stages"), state.stages, (s) => s.n, (s) => newStage(setup.pitfalls, s.n), showStage);
   setHidden($("#clients"), state.clients.length === 0);
   sync($("#rows"), state.clients, (c) => c.id, newClient, showClient);
+  showTrial(state.trial, setup.experiments);
+  const running = state.trial !== null && !state.trial.done;
+  for (const button of document.querySelectorAll("#kinds button, #hang-up")) {
+    if (button.disabled !== running) button.disabled = running;
+  }
 }
 
 async function start() {
@@ -220,12 +318,21 @@ async function start() {
     button.addEventListener("click", () => post("clients", { kind: k.id, stage: $("#only").value }));
     $("#kinds").append(button);
   }
+  for (const e of setup.experiments) {
+    const button = element("button", { type: "button", "data-experiment": e.id }, e.title);
+    button.addEventListener("click", () => {
+      asked = e;
+      openExperiment(e);
+      $("#experiment input").focus();
+    });
+    $("#experiments").append(button);
+  }
   $("#hang-up").addEventListener("click", () => post("hang-up"));
 
   const link = $("#link");
   const events = new EventSource("events");
   events.addEventListener("message", (e) => {
-    show(JSON.parse(e.data), setup.pitfalls);
+    show(JSON.parse(e.data), setup);
     link.classList.remove("lost");
     setText(link, "read from /proc and the kernel's socket lists four times a second");
   });

@@ -1,0 +1,380 @@
+package live
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+const (
+	// freshPatience is how long an experiment lets a new client wait for its answer.
+	freshPatience = 3 * time.Second
+	// settlePatience is how long an experiment waits for servers and clients to be still.
+	settlePatience = 5 * time.Second
+)
+
+// A trial is one run of an experiment.
+type trial struct {
+	w     *world
+	ctx   context.Context
+	e     *experiment
+	guess int
+	fresh []*client // the new client
+	found findings
+
+	mu    sync.Mutex
+	note  string
+	rows  []row
+	right int
+	done  bool
+	err   error
+}
+
+// A row is one observation, with a cell for each stage.
+type row struct {
+	Label string `json:"label"`
+	Cells []cell `json:"cells"`
+}
+
+// A trialView is a trial as the page shows it.
+type trialView struct {
+	ID     string `json:"id"`
+	Guess  int    `json:"guess"`
+	Done   bool   `json:"done"`
+	Note   string `json:"note"`  // what happens now
+	Right  int    `json:"right"` // the choice that fits what happened, or -1
+	Rows   []row  `json:"rows"`
+	Why    string `json:"why"`
+	Caveat string `json:"caveat"` // why the sentence may not hold
+	Error  string `json:"error"`
+}
+
+// begin starts an experiment in place of the last one.
+func (w *world) begin(ctx context.Context, id string, guess int) error {
+	e := experimentOf(id)
+	if e == nil {
+		return fmt.Errorf("there is no experiment %q", id)
+	}
+	if guess < 0 || guess >= len(e.choices) {
+		return fmt.Errorf("the experiment has no choice %d", guess)
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.busy() {
+		return errBusy
+	}
+	t := &trial{w: w, ctx: ctx, e: e, guess: guess, right: -1, rows: []row{}}
+	w.trial = t
+	go t.play()
+	return nil
+}
+
+var errBusy = errors.New("an experiment is running; it takes a few seconds")
+
+// busy reports whether an experiment is running. The caller holds the lock.
+func (w *world) busy() bool {
+	if w.trial == nil {
+		return false
+	}
+	w.trial.mu.Lock()
+	defer w.trial.mu.Unlock()
+	return !w.trial.done
+}
+
+// leave ends the look at an experiment, and its clients.
+func (w *world) leave() error {
+	w.mu.Lock()
+	if w.busy() {
+		w.mu.Unlock()
+		return errBusy
+	}
+	w.trial = nil
+	w.mu.Unlock()
+	w.hangUpAll()
+	return nil
+}
+
+// play runs the experiment.
+func (t *trial) play() {
+	err := t.prepare()
+	if err == nil {
+		err = t.e.run(t)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.done, t.note, t.err = true, "", err
+	if err == nil {
+		t.right = t.e.judge(&t.found)
+	}
+}
+
+// prepare sends all clients away and waits until the servers are free.
+func (t *trial) prepare() error {
+	t.say("all other clients hang up")
+	t.w.hangUpAll()
+	calm := t.await(settlePatience, func(s *state) bool {
+		return !slices.ContainsFunc(s.Stages, func(v stageView) bool {
+			return v.State == "up" && (len(v.Conns) > 0 || v.Probe.Waiting)
+		})
+	})
+	if !calm {
+		return errors.New("a server does not become free: put the stage itself in its place, and try again")
+	}
+	return nil
+}
+
+// say tells the reader what happens now.
+func (t *trial) say(note string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.note = note
+}
+
+// row records an observation.
+func (t *trial) row(label string, cells []cell) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.rows = append(t.rows, row{label, cells})
+}
+
+// add adds clients of a kind to all stages.
+func (t *trial) add(id string, n int) (all []*client) {
+	k := kindOf(id)
+	t.say(fmt.Sprintf("adding: %s", k.button))
+	if n > 1 {
+		t.say(fmt.Sprintf("adding: %d × %s", n, k.button))
+	}
+	for range n {
+		if c, err := t.w.connect(k, 0); err == nil {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// await waits until ok holds for a state that was observed after the call, but at most for d.
+func (t *trial) await(d time.Duration, ok func(*state) bool) bool {
+	late := time.After(d)
+	_, news := t.w.current()
+	for {
+		select {
+		case <-late:
+			return false
+		case <-t.ctx.Done():
+			return false
+		case <-news:
+		}
+		var s *state
+		if s, news = t.w.current(); ok(s) {
+			return true
+		}
+	}
+}
+
+// settle waits until three observations in a row are alike, and no client is about to connect.
+func (t *trial) settle() {
+	last, same := "", 0
+	t.await(settlePatience, func(s *state) bool {
+		now := ""
+		for _, v := range s.Stages {
+			now += fmt.Sprintf("%d %s; ", v.N, inWords(without(v.Conns, probeID)))
+			for _, c := range v.Conns {
+				now += fmt.Sprint(c.Unacked, " ")
+			}
+		}
+		if same++; now != last || slices.ContainsFunc(s.Clients, func(c clientView) bool { return c.connects() }) {
+			same = 1
+		}
+		last = now
+		return same >= 3
+	})
+}
+
+// connects reports whether a connection of the client is not made yet.
+func (c *clientView) connects() bool {
+	return slices.ContainsFunc(c.Cells, func(c cell) bool { return strings.Contains(c.Text, connecting) })
+}
+
+// without returns the connections that do not belong to a client.
+func without(conns []connView, id int) (others []connView) {
+	for _, c := range conns {
+		if c.Client != id {
+			others = append(others, c)
+		}
+	}
+	return others
+}
+
+// ask adds the new client, and lets it wait for a few seconds.
+func (t *trial) ask() { t.askBy("quick") }
+
+func (t *trial) askBy(kind string) {
+	t.fresh = t.add(kind, 1)
+	t.say("a new client asks for a small file, and gets 3 s")
+	t.await(freshPatience, func(s *state) bool { return !t.waits(s) })
+	outcomes := t.outcomes()
+	for n := 1; n <= stageCount; n++ {
+		t.found.answered[n] = outcomes[n-1].Mood == good
+	}
+	t.row("the new client", outcomes)
+}
+
+// waits reports whether the new client still waits for an answer.
+func (t *trial) waits(s *state) bool {
+	return slices.ContainsFunc(s.Clients, func(c clientView) bool {
+		return len(t.fresh) > 0 && c.ID == t.fresh[0].id &&
+			slices.ContainsFunc(c.Cells, func(c cell) bool { return c.Mood == waiting })
+	})
+}
+
+// outcomes returns what the new client sees.
+func (t *trial) outcomes() (cells []cell) {
+	now := time.Now()
+	for n := 1; n <= stageCount; n++ {
+		c := cell{Text: "not tried", Mood: quiet}
+		if len(t.fresh) > 0 {
+			c, _ = t.fresh[0].cell(n, now)
+		}
+		cells = append(cells, c)
+	}
+	return cells
+}
+
+// conns returns the connections of some clients in the last observation of a stage.
+func (t *trial) conns(s *stageView, clients []*client) (all []connView) {
+	for _, c := range s.Conns {
+		if slices.ContainsFunc(clients, func(o *client) bool { return o.id == c.Client }) {
+			all = append(all, c)
+		}
+	}
+	return all
+}
+
+// each returns a cell for each stage, made from the last observation.
+func (t *trial) each(text func(s *stageView) string) (cells []cell) {
+	s, _ := t.w.current()
+	for i := range s.Stages {
+		c := cell{Text: s.Stages[i].Said, Mood: quiet}
+		if s.Stages[i].State == "up" {
+			c.Text = text(&s.Stages[i])
+		}
+		cells = append(cells, c)
+	}
+	return cells
+}
+
+// places says where the clients' connections are.
+func (t *trial) places(clients []*client) []cell {
+	return t.each(func(s *stageView) string { return inWords(t.conns(s, clients)) })
+}
+
+// holders counts the threads and loops that have a connection of the clients.
+func (t *trial) holders(clients []*client) []cell {
+	return t.each(func(s *stageView) string {
+		owners := map[string]bool{}
+		for _, c := range t.conns(s, clients) {
+			if c.Place == "thread" {
+				owners[c.Owner] = true
+			}
+		}
+		t.found.threads[s.N] = len(owners)
+		return fmt.Sprint(len(owners))
+	})
+}
+
+// calls says in which system calls the threads that have the clients are.
+func (t *trial) calls(clients []*client) []cell {
+	return t.each(func(s *stageView) string {
+		var texts []string
+		for _, th := range s.Threads {
+			for _, g := range th.Clients {
+				if !slices.ContainsFunc(clients, func(c *client) bool { return c.id == g.Client }) {
+					continue
+				}
+				text := th.Call + " for its bytes"
+				if g.Write {
+					text = th.Call + " for room to send"
+				}
+				if !slices.Contains(texts, text) {
+					texts = append(texts, text)
+				}
+			}
+		}
+		if len(texts) == 0 {
+			return "no thread waits for it"
+		}
+		return strings.Join(texts, ", ")
+	})
+}
+
+// taken says how many bytes of the large file the kernel has taken from each server: those in the server's send
+// queue, and those that have arrived at the client.
+func (t *trial) taken(c *client) []cell {
+	return t.each(func(s *stageView) string {
+		n := int64(0)
+		for _, conn := range t.conns(s, []*client{c}) {
+			n += int64(conn.Unacked)
+		}
+		for _, e := range c.ends {
+			if e.stage == s.N {
+				n += e.received()
+			}
+		}
+		t.found.taken[s.N] = n
+		return fmt.Sprintf("%.1f MB of %.0f MB", float64(n)/1e6, float64(largeSize)/1e6)
+	})
+}
+
+// received returns how many bytes have arrived at the client, read or not.
+func (e *end) received() (n int64) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.conn == nil {
+		return 0
+	}
+	raw, err := e.conn.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	_ = raw.Control(func(fd uintptr) {
+		if info, err := unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO); err == nil {
+			n = int64(info.Bytes_received)
+		}
+	})
+	return n
+}
+
+// hasIPv6 reports whether this machine has the address ::1.
+func hasIPv6() bool {
+	l, err := net.Listen("tcp6", "[::1]:0")
+	if err != nil {
+		return false
+	}
+	_ = l.Close()
+	return true
+}
+
+// view returns the trial as the page shows it. broken are the stages in whose place a server with a bug stands.
+func (t *trial) view(broken []string) *trialView {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	v := &trialView{ID: t.e.id, Guess: t.guess, Done: t.done, Note: t.note, Right: t.right, Rows: slices.Clone(t.rows)}
+	if t.err != nil {
+		v.Error = t.err.Error()
+		return v
+	}
+	if t.done {
+		v.Why = t.e.why
+		if len(broken) > 0 {
+			v.Caveat = "This sentence is about the four stages. Another server was in the place of " + strings.Join(broken, " and ") + "."
+		}
+	}
+	return v
+}
