@@ -24,21 +24,18 @@ type client struct {
 func newClient(id int, name string, k *kind, servers map[int]*process.Server) *client {
 	c := &client{id: id, name: name, kind: k}
 	for stage := 1; stage <= stageCount; stage++ {
-		s := servers[stage]
-		if s == nil {
-			continue
-		}
-		var ends []*end
 		for range k.connections() {
-			ends = append(ends, &end{kind: k, stage: stage})
-		}
-		c.ends = append(c.ends, ends...)
-		go func() {
-			for _, e := range ends {
-				e.connect(s)
+			if servers[stage] != nil {
+				c.ends = append(c.ends, &end{kind: k, stage: stage, heard: make(chan struct{})})
 			}
-		}()
+		}
 	}
+	go func() {
+		for _, e := range c.ends {
+			e.connect(servers[e.stage])
+			e.listen()
+		}
+	}()
 	return c
 }
 

@@ -53,7 +53,8 @@ type connView struct {
 // A description is an observation with the names of clients and threads.
 type description struct {
 	Threads []threadView `json:"threads"`
-	Others  string       `json:"others"` // the threads of the Go runtime
+	Others  string       `json:"others"`  // the threads of the Go runtime
+	Accepts bool         `json:"accepts"` // a thread waits for new clients
 	Conns   []connView   `json:"conns"`
 	Backlog int          `json:"backlog"`
 	Limit   int          `json:"limit"`
@@ -76,6 +77,7 @@ func describe(o *observation, stage int, roles map[int]string, client func(netip
 	for _, t := range o.tasks {
 		if view, ok := d.thread(t); ok {
 			v.Threads = append(v.Threads, view)
+			v.Accepts = v.Accepts || view.State == accepts
 		}
 	}
 	slices.SortFunc(v.Threads, func(a, b threadView) int {
@@ -92,20 +94,20 @@ func (d *describer) thread(t task) (v threadView, ok bool) {
 	switch {
 	case t.call == "epoll_wait" && len(t.fds) == 1 && d.isLoop(d.epollSet(t.fds[0].fd)):
 		return d.loop(v, t.fds[0].fd), true
-	case slices.ContainsFunc(t.fds, func(w watched) bool { return d.listens(w.fd) }):
-		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("acceptor", t.tid)), accepts, "waits for the next client"
+	case d.listensTo(t.fds):
+		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("acceptor", t.tid)), accepts, "until a client connects"
 		return v, true
 	case len(d.remotes(t.fds)) > 0:
 		v.Label = cmp.Or(v.Label, d.label("thread", t.tid))
 		v.State, v.Clients = taken, d.groups(t.fds)
-		v.Text = "waits for bytes from"
+		v.Text = "until it sends more"
 		if v.Clients[0].Write {
-			v.Text = "waits until there is room to send to"
+			v.Text = "until there is room to send"
 		}
 		d.own(t.fds, v.Label)
 		return v, true
 	case v.Label != "" && t.call == "futex":
-		v.State, v.Text = free, "waits for a connection from the queue"
+		v.State, v.Text = free, "until the queue has a client"
 		return v, true
 	case t.call == "":
 		v.Label, v.Call, v.State, v.Text = cmp.Or(v.Label, d.label("thread", t.tid)), "unknown", unknown, "the kernel does not show its call"
@@ -114,11 +116,16 @@ func (d *describer) thread(t task) (v threadView, ok bool) {
 		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("thread", t.tid)), unknown, "what it waits for cannot be read"
 		return v, true
 	case v.Label != "" || t.call == "running":
-		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("thread", t.tid)), runs, "is in no call that waits for a client"
+		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("thread", t.tid)), runs, "waits for no client"
 		return v, true
 	}
 	d.others[t.call]++
 	return v, false
+}
+
+// listensTo reports whether a listening socket is among some descriptors.
+func (d *describer) listensTo(fds []watched) bool {
+	return slices.ContainsFunc(fds, func(w watched) bool { return d.listens(w.fd) })
 }
 
 // loop describes a thread in epoll_wait(2), and remembers that it is an event loop.
@@ -130,10 +137,12 @@ func (d *describer) loop(v threadView, fd int) threadView {
 	}
 	v.Label = fmt.Sprintf("loop %d", i+1)
 	d.roles[v.TID] = v.Label
-	v.State, v.Clients = loops, d.groups(d.sets[i].fds)
-	v.Text = "watches"
+	v.State, v.Clients, v.Text = loops, d.groups(d.sets[i].fds), "until any of them is ready"
 	if len(v.Clients) == 0 {
-		v.State, v.Text = free, "watches no client"
+		v.State, v.Text = free, "until it is given a client"
+	}
+	if d.listensTo(d.sets[i].fds) {
+		v.State, v.Text = accepts, "until any of them is ready, or a client connects"
 	}
 	return v
 }

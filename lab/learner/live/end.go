@@ -36,7 +36,30 @@ type end struct {
 	reading bool
 	refused string // why there is no connection
 	over    string // how the connection ended
+
+	heard     chan struct{} // closed by the first answer, or when there will be none
+	heardOnce sync.Once
 }
+
+// listenTime is how long a client that asks all stages waits for one of them before it asks the next. Answers that came at
+// the same time would measure how the servers share the CPUs.
+const listenTime = 20 * time.Millisecond
+
+// listen waits a moment for the answer, if there is a request.
+func (e *end) listen() {
+	e.mu.Lock()
+	asked := e.wants > 0 && e.reading
+	e.mu.Unlock()
+	if !asked {
+		return
+	}
+	select {
+	case <-e.heard:
+	case <-time.After(listenTime):
+	}
+}
+
+func (e *end) hears() { e.heardOnce.Do(func() { close(e.heard) }) }
 
 // connect makes the connection and sends the first bytes. The reader starts if the kind reads.
 func (e *end) connect(s *process.Server) {
@@ -126,6 +149,7 @@ func (e *end) read() {
 		e.mu.Lock()
 		defer e.mu.Unlock()
 		_ = conn.Close()
+		e.hears()
 		if e.over != "" {
 			return
 		}
@@ -160,7 +184,9 @@ func (e *end) answered(status int) {
 	defer e.mu.Unlock()
 	e.status, e.took = status, time.Since(e.from)
 	e.answers++
-	e.wants = max(0, e.wants-1)
+	if e.wants = max(0, e.wants-1); e.wants == 0 {
+		e.hears()
+	}
 }
 
 // counter counts the bytes that an end has read.
@@ -192,9 +218,12 @@ func (e *end) outcome(now time.Time) (text string, m mood, done bool) {
 	defer e.mu.Unlock()
 	answer := ""
 	if e.answers > 0 {
-		answer = fmt.Sprintf("%d after %s", e.status, short(e.took))
-		if e.answers > 1 {
-			answer = fmt.Sprintf("%d × %s", e.answers, answer)
+		answer = fmt.Sprintf("answered in %s", short(e.took))
+		if e.status != http.StatusOK {
+			answer = fmt.Sprintf("status %d in %s", e.status, short(e.took))
+		}
+		if e.answers > 1 && !e.kind.again {
+			answer = fmt.Sprintf("%d answers in %s", e.answers, short(e.took))
 		}
 	}
 	switch {

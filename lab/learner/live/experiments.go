@@ -72,8 +72,8 @@ var experiments = []experiment{
 			idle := t.add("idle", pool)
 			t.settle()
 			t.ask()
-			t.row("the four idle clients", t.places(idle))
-			t.row("the new client is", t.places(t.fresh))
+			t.row("where the four idle ones are", t.places(idle))
+			t.row("where the new client is", t.places(t.fresh))
 			return nil
 		},
 	},
@@ -122,7 +122,7 @@ var experiments = []experiment{
 			many := t.add("crowd", 1)
 			t.settle()
 			t.ask()
-			t.row("the hundred", t.places(many))
+			t.row("where the hundred are", t.places(many))
 			t.row("threads that hold them", t.holders(many))
 			return nil
 		},
@@ -193,16 +193,21 @@ func inWords(conns []connView) string {
 		counts[text] += c.N
 	}
 	switch {
+	case withThread == 1 && len(order) == 0:
+		return "has a thread"
 	case withThread == 1:
 		parts = append(parts, "1 has a thread")
 	case withThread > 1:
 		parts = append(parts, fmt.Sprintf("%d have a thread each", withThread))
 	}
 	for _, text := range order {
+		if len(order) == 1 && counts[text] == 1 && withThread == 0 {
+			return text
+		}
 		parts = append(parts, fmt.Sprintf("%d %s", counts[text], text))
 	}
 	if len(parts) == 0 {
-		return "gone"
+		return "nowhere: it is done"
 	}
 	return strings.Join(parts, ", ")
 }

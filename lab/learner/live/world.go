@@ -113,7 +113,8 @@ func (w *world) watch(ctx context.Context) {
 	}
 }
 
-// look observes all servers at the same time, and publishes the new state.
+// look observes all servers and publishes the new state. It takes one server after the other: if the four probes ran
+// at the same time, they would measure how they share the CPUs.
 func (w *world) look() {
 	w.mu.Lock()
 	clients := slices.Clone(w.clients)
@@ -123,11 +124,9 @@ func (w *world) look() {
 		c.peers(table)
 	}
 	next := &state{Stages: make([]stageView, stageCount), Clients: []clientView{}}
-	var wg sync.WaitGroup
 	for i, s := range w.stages {
-		wg.Go(func() { next.Stages[i] = s.look(table) })
+		next.Stages[i] = s.look(table)
 	}
-	wg.Wait()
 	now := time.Now()
 	for _, c := range clients {
 		v := c.view(now)

@@ -133,8 +133,8 @@ function showStage(article, s) {
   setText($(".backlog-count", article), String(s.backlog));
   chips($(".backlog", article), backlog);
   const queue = merge(s.conns.filter((c) => c.place === "queue"));
-  setHidden($(".queue-title", article), queue.length === 0);
-  setHidden($(".queue", article), queue.length === 0);
+  setHidden($(".queued", article), queue.length === 0 && s.n !== 2 && s.n !== 3);
+  setHidden($(".shut", article), s.accepts);
   setText($(".queue-count", article), String(total(queue)));
   chips($(".queue", article), queue);
 
@@ -145,12 +145,12 @@ function showStage(article, s) {
   setText($(".ids", article), `port ${s.port}, process ${s.pid}, backlog ${s.backlog} of ${s.limit}`);
 }
 
-const states = { taken: "taken", watches: "watches all", accepts: "accepts", free: "free", running: "running", unknown: "unknown" };
+const states = { taken: "taken by", watches: "watches", accepts: "accepts", free: "free", running: "runs", unknown: "unknown" };
 
 function newThread() {
   return element("li", {},
-    element("div", { class: "head" }, element("span", { class: "label" }), element("span", { class: "state" })),
-    element("code"), " ", element("span", { class: "text" }), " ", element("span", { class: "clients" }));
+    element("div", { class: "head" }, element("span", { class: "label" }), element("span", { class: "state" }), element("span", { class: "clients" })),
+    element("div", { class: "doing" }, element("code"), " ", element("span", { class: "text" })));
 }
 
 function showThread(li, t) {
@@ -158,9 +158,10 @@ function showThread(li, t) {
   li.title = `thread ID ${t.tid}`;
   setText($(".label", li), t.label);
   setText($(".state", li), states[t.state]);
-  setText($("code", li), t.call);
-  setText($(".text", li), t.text);
   chips($(".clients", li), t.clients);
+  setText($("code", li), t.call);
+  const full = t.clients.filter((g) => g.write).map((g) => clients.get(g.client)?.name ?? "?");
+  setText($(".text", li), t.state === "watches" && full.length ? `until one sends, or there is room for ${full.join(", ")}` : t.text);
 }
 
 function newConn() {
@@ -213,20 +214,23 @@ let asked = null;
 function newExperiment(e) {
   const choices = e.choices.map((text, i) =>
     element("label", { "data-choice": i }, element("input", { type: "radio", name: "guess", value: i }), " ", element("span", {}, text), " ", element("b", { class: "mark" })));
-  const panel = element("div", {},
+  const panel = element("div", { class: "panel" });
+  const left = element("div", {},
     element("h3", { id: "experiment-title" }, e.title),
     element("form", {},
       element("fieldset", { "aria-labelledby": "experiment-title" }, element("p", {}, e.question), ...choices),
       element("p", { class: "line" },
         element("button", { class: "main see" }, "see what happens"),
         element("button", { type: "button", class: "back" }, "back"))),
-    element("p", { class: "note", role: "status" }),
+    element("p", { class: "note", role: "status" }));
+  const right = element("div", { class: "outcome", "aria-live": "polite" },
     element("table", { class: "found", hidden: "" },
       element("thead", {}, element("tr", {}, element("td"), ...[1, 2, 3, 4].map((n) => element("th", { scope: "col" }, `stage ${n}`)))),
       element("tbody")),
     element("p", { class: "verdict" }),
     element("p", { class: "why", hidden: "" }),
     element("p", { class: "caveat", hidden: "" }));
+  panel.append(left, right);
   const form = $("form", panel);
   form.addEventListener("submit", (event) => {
     event.preventDefault();
@@ -246,11 +250,17 @@ function newExperiment(e) {
 // openExperiment shows the panel of an experiment in place of the list, or the list for null.
 function openExperiment(e) {
   const panel = $("#experiment");
+  if (!e) setHidden($("#adding"), false);
   const id = e?.id ?? "";
   if ((panel.dataset.id ?? "") === id) return;
   panel.dataset.id = id;
   setHidden($("#experiments"), e !== null);
   setHidden(panel, e === null);
+  // An experiment takes the whole width; the buttons then come after the stages, next to the clients.
+  const controls = $(".controls"), adding = $("#adding");
+  controls.classList.toggle("asking", e !== null);
+  if (e) $("#stages").after(adding);
+  else controls.prepend(adding);
   panel.replaceChildren(...(e ? [newExperiment(e)] : []));
 }
 
@@ -274,6 +284,7 @@ function showTrial(trial, experiments) {
   setText(back, "all hang up, back to the list");
   if (back.disabled === trial.done) back.disabled = !trial.done;
   setText($(".note", panel), trial.done ? trial.error : `${trial.note} …`);
+  setHidden($("#adding"), !trial.done);
   setHidden($(".found", panel), trial.rows.length === 0);
   sync($(".found tbody", panel), trial.rows, (r) => r.label, newFinding, showFinding);
   const verdict = !trial.done || trial.error ? ""
