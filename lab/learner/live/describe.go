@@ -60,19 +60,40 @@ type description struct {
 	Limit   int          `json:"limit"`
 }
 
+// A memory is what is known of a server's threads from earlier observations.
+type memory struct {
+	roles map[int]string // the labels of threads that keep their roles
+	sets  map[int]int    // the epoll sets of event loops, by thread
+	ran   map[int]int    // in how many observations in a row a thread was running
+}
+
+func newMemory() *memory { return &memory{roles: map[int]string{}, sets: map[int]int{}} }
+
+// note counts the observations in which threads run. The Go runtime's own threads run for a moment now and then.
+func (m *memory) note(tasks []task) {
+	ran := map[int]int{}
+	for _, t := range tasks {
+		if t.call == "running" {
+			ran[t.tid] = m.ran[t.tid] + 1
+		}
+	}
+	m.ran = ran
+}
+
 // A describer gives the names.
 type describer struct {
 	*observation
+	*memory
 	stage  int
-	roles  map[int]string           // the labels of threads that are known
 	client func(netip.AddrPort) int // the client at an address, -1 for a stranger
 	owners map[uint32]string        // the owner of a connection, by its inode
 	others map[string]int           // the calls of other threads
 }
 
-// describe names what an observation has found. It also learns the roles of event loops.
-func describe(o *observation, stage int, roles map[int]string, client func(netip.AddrPort) int) description {
-	d := &describer{observation: o, stage: stage, roles: roles, client: client, owners: map[uint32]string{}, others: map[string]int{}}
+// describe names what an observation has found. It also learns the roles of event loops, and which threads run on.
+func describe(o *observation, stage int, m *memory, client func(netip.AddrPort) int) description {
+	d := &describer{observation: o, memory: m, stage: stage, client: client, owners: map[uint32]string{}, others: map[string]int{}}
+	m.note(o.tasks)
 	v := description{Backlog: o.backlog, Limit: o.limit, Threads: []threadView{}, Conns: []connView{}}
 	for _, t := range o.tasks {
 		if view, ok := d.thread(t); ok {
@@ -106,6 +127,10 @@ func (d *describer) thread(t task) (v threadView, ok bool) {
 		}
 		d.own(t.fds, v.Label)
 		return v, true
+	case d.memory.sets[t.tid] > 0:
+		v = d.loop(v, d.memory.sets[t.tid])
+		v.State, v.Text = runs, "not in epoll_wait at this moment"
+		return v, true
 	case v.Label != "" && t.call == "futex":
 		v.State, v.Text = free, "until the queue has a client"
 		return v, true
@@ -115,8 +140,8 @@ func (d *describer) thread(t task) (v threadView, ok bool) {
 	case t.call == "poll" && t.unknown:
 		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("thread", t.tid)), unknown, "what it waits for cannot be read"
 		return v, true
-	case v.Label != "" || t.call == "running":
-		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("thread", t.tid)), runs, "waits for no client"
+	case v.Label != "" || t.call == "running" && d.ran[t.tid] > 1:
+		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("thread", t.tid)), runs, "works, or waits for no client"
 		return v, true
 	}
 	d.others[t.call]++
@@ -130,18 +155,18 @@ func (d *describer) listensTo(fds []watched) bool {
 
 // loop describes a thread in epoll_wait(2), and remembers that it is an event loop.
 func (d *describer) loop(v threadView, fd int) threadView {
-	i := slices.IndexFunc(d.sets, func(s set) bool { return s.fd == fd })
+	i := slices.IndexFunc(d.observation.sets, func(s set) bool { return s.fd == fd })
 	if i < 0 { // it is newer than the list of descriptors
 		v.Label, v.State, v.Text = d.label("loop", v.TID), unknown, "waits for a new set"
 		return v
 	}
 	v.Label = fmt.Sprintf("loop %d", i+1)
-	d.roles[v.TID] = v.Label
-	v.State, v.Clients, v.Text = loops, d.groups(d.sets[i].fds), "until any of them is ready"
+	d.roles[v.TID], d.memory.sets[v.TID] = v.Label, fd
+	v.State, v.Clients, v.Text = loops, d.groups(d.observation.sets[i].fds), "until any of them is ready"
 	if len(v.Clients) == 0 {
 		v.State, v.Text = free, "until it is given a client"
 	}
-	if d.listensTo(d.sets[i].fds) {
+	if d.listensTo(d.observation.sets[i].fds) {
 		v.State, v.Text = accepts, "until any of them is ready, or a client connects"
 	}
 	return v
@@ -191,7 +216,10 @@ func (d *describer) otherThreads() string {
 	var parts []string
 	total := 0
 	for call, n := range d.others {
-		parts = append(parts, fmt.Sprintf("%d in %s", n, call))
+		if call != "running" {
+			call = "in " + call
+		}
+		parts = append(parts, fmt.Sprintf("%d %s", n, call))
 		total += n
 	}
 	slices.Sort(parts)
@@ -203,7 +231,7 @@ func (d *describer) otherThreads() string {
 
 // connections describes all connections; those of a crowd in the same place with the same queues are one row.
 func (d *describer) connections() []connView {
-	for i, s := range d.sets {
+	for i, s := range d.observation.sets {
 		for _, w := range s.fds {
 			if inode := d.inode(w.fd); d.byInode[inode] != nil && d.owners[inode] == "" {
 				d.owners[inode] = fmt.Sprintf("loop %d", i+1)

@@ -240,7 +240,7 @@ func (e *end) outcome(now time.Time) (text string, m mood, done bool) {
 	case e.wants > 0 && e.kind.unread != "" && !e.reading:
 		return e.kind.unread, quiet, false
 	case e.wants > 0 && e.kind.unread != "":
-		return fmt.Sprintf("has read %d MB", e.bytes>>20), waiting, false
+		return fmt.Sprintf("has read %d MiB", e.bytes>>20), waiting, false
 	case e.wants > 0:
 		return "no answer for " + short(now.Sub(e.from).Truncate(100*time.Millisecond)), waiting, false
 	case answer != "":

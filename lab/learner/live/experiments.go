@@ -52,7 +52,7 @@ var experiments = []experiment{
 		run: func(t *trial) error {
 			slow := t.add("half", 1)
 			t.settle()
-			t.row("the thread meanwhile", t.calls(slow))
+			t.row("the server waits in", t.calls(slow))
 			t.ask()
 			t.say("now comes the other half")
 			t.w.step(slow[0])
@@ -81,14 +81,14 @@ var experiments = []experiment{
 		id: "unread", title: "A client that does not read: where does the file go?",
 		question: "A client asks for a file of 64 MiB and reads nothing. How much of the file does the kernel take from each server?",
 		choices:  []string{"Nothing, before the client reads.", "A few megabytes; then the server has to wait.", "All of it: the server is done at once."},
-		why: "When the kernel's buffers are full, a thread of stages 1 to 3 sleeps in sendfile until there is room; stage 4 is told EAGAIN, " +
+		why: "When the kernel's buffers are full, a thread of stages 1 to 3 sleeps in sendfile until there is room; stage 4 gets EAGAIN, " +
 			"lets its epoll set watch for room, and serves others meanwhile.",
 		judge: byTaken,
 		run: func(t *trial) error {
 			unread := t.add("unread", 1)
 			t.settle()
 			t.row("taken by the kernel", t.taken(unread[0]))
-			t.row("the server meanwhile", t.calls(unread))
+			t.row("the server waits in", t.calls(unread))
 			t.ask()
 			return nil
 		},
@@ -115,8 +115,8 @@ var experiments = []experiment{
 			"A hundred threads; the new client gets one more.", "Two threads; the new client is answered.",
 			"Two threads; the new client must wait.", "Four threads; the other clients wait in the backlog.",
 		},
-		why: "One thread for each client ends with the number of threads, and most of the hundred are not even accepted by stages 1 to 3; " +
-			"each of the two loops watches half of them and stays free for a new client.",
+		why: "A thread of stages 1 to 3 has one client at a time, so most of the hundred are not even accepted; " +
+			"each loop of stage 4 watches many of them and is free for a new client.",
 		judge: byThreads,
 		run: func(t *trial) error {
 			many := t.add("crowd", 1)

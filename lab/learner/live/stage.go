@@ -44,7 +44,7 @@ type stage struct {
 	bug    *pitfalls.Pitfall // nil for the stage itself
 	state  string            // "up", "starting", or "ended"
 	said   string            // why it is not up
-	roles  map[int]string
+	memory *memory
 	probe  *probe
 }
 
@@ -89,9 +89,9 @@ func (s *stage) start(ctx context.Context, shop *variants.Workshop, bug *pitfall
 	}
 	s.server, s.state, s.said = server, "up", ""
 	s.probe = &probe{}
-	s.roles = map[int]string{}
+	s.memory = newMemory()
 	if bug == nil && (s.n == 2 || s.n == 3) {
-		s.roles = poolThreads(server)
+		s.memory.roles = poolThreads(server)
 	}
 	return nil
 }
@@ -182,7 +182,7 @@ func (s *stage) look(clients map[peer]*client) stageView {
 	if s.bug != nil {
 		v.Pitfall, v.Bug = s.bug.ID, s.bug.Bug
 	}
-	probe, roles := s.probe, s.roles
+	probe, memory := s.probe, s.memory
 	s.mu.Unlock()
 	v.Threads, v.Conns = []threadView{}, []connView{}
 	if server == nil {
@@ -197,7 +197,7 @@ func (s *stage) look(clients map[peer]*client) stageView {
 		v.Said = err.Error()
 		return v
 	}
-	v.description = describe(o, s.n, roles, func(remote netip.AddrPort) int {
+	v.description = describe(o, s.n, memory, func(remote netip.AddrPort) int {
 		if c := clients[peer{s.n, remote}]; c != nil {
 			return c.id
 		}

@@ -298,9 +298,9 @@ func (t *trial) calls(clients []*client) []cell {
 				if !slices.ContainsFunc(clients, func(c *client) bool { return c.id == g.Client }) {
 					continue
 				}
-				text := th.Call + " for its bytes"
-				if g.Write {
-					text = th.Call + " for room to send"
+				text := th.Call + ", for all its clients"
+				if th.State == taken {
+					text = th.Call + ", for this client alone"
 				}
 				if !slices.Contains(texts, text) {
 					texts = append(texts, text)
@@ -328,7 +328,7 @@ func (t *trial) taken(c *client) []cell {
 			}
 		}
 		t.found.taken[s.N] = n
-		return fmt.Sprintf("%.1f MB of %.0f MB", float64(n)/1e6, float64(largeSize)/1e6)
+		return fmt.Sprintf("%.1f of %d MiB", float64(n)/(1<<20), largeSize>>20)
 	})
 }
 

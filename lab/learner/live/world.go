@@ -153,28 +153,19 @@ func (w *world) look() {
 
 // place says where a server has the connections of a client.
 func place(s *stageView, id int) string {
-	var owners []string
-	counts := map[string]int{}
+	var own []connView
 	for _, c := range s.Conns {
-		if c.Client != id {
-			continue
+		if c.Client == id {
+			own = append(own, c)
 		}
-		if counts[c.Owner] == 0 {
-			owners = append(owners, c.Owner)
-		}
-		counts[c.Owner] += c.N
 	}
-	text := ""
-	for i, o := range owners {
-		if i > 0 {
-			text += ", "
-		}
-		if counts[o] > 1 || len(owners) > 1 {
-			text += fmt.Sprintf("%d × ", counts[o])
-		}
-		text += o
+	switch {
+	case len(own) == 0:
+		return ""
+	case len(own) == 1 && own[0].N == 1:
+		return own[0].Owner
 	}
-	return text
+	return inWords(own)
 }
 
 // current returns the last state, and a channel that is closed when there is a newer one.

@@ -91,8 +91,8 @@ function merge(groups) {
 const total = (groups) => groups.reduce((n, g) => n + g.n, 0);
 
 function bytes(n) {
-  if (n < 1000) return String(n);
-  return n < 1e6 ? `${(n / 1e3).toFixed(n < 1e4 ? 1 : 0)} kB` : `${(n / 1e6).toFixed(1)} MB`;
+  if (n < 1024) return String(n);
+  return n < 1 << 20 ? `${(n / 1024).toFixed(0)} KiB` : `${(n / (1 << 20)).toFixed(1)} MiB`;
 }
 
 function newStage(pitfalls, n) {
@@ -213,7 +213,7 @@ let asked = null;
 // newExperiment builds the panel of an experiment: the question, and room for what happens.
 function newExperiment(e) {
   const choices = e.choices.map((text, i) =>
-    element("label", { "data-choice": i }, element("input", { type: "radio", name: "guess", value: i }), " ", element("span", {}, text), " ", element("b", { class: "mark" })));
+    element("label", { "data-choice": i }, element("input", { type: "radio", name: "guess", value: i }), element("span", {}, text, " ", element("b", { class: "mark" }))));
   const panel = element("div", { class: "panel" });
   const left = element("div", {},
     element("h3", { id: "experiment-title" }, e.title),
