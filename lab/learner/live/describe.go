@@ -113,7 +113,7 @@ func describe(o *observation, stage int, m *memory, client func(netip.AddrPort) 
 func (d *describer) thread(t task) (v threadView, ok bool) {
 	v = threadView{TID: t.tid, Label: d.roles[t.tid], Call: t.call, Clients: []group{}}
 	switch {
-	case t.call == "epoll_wait" && len(t.fds) == 1 && d.isLoop(d.epollSet(t.fds[0].fd)):
+	case t.call == "epoll_wait" && len(t.fds) == 1 && d.set(t.fds[0].fd) >= 0:
 		return d.loop(v, t.fds[0].fd), true
 	case d.listensTo(t.fds):
 		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("acceptor", t.tid)), accepts, "until a client connects"
@@ -127,7 +127,7 @@ func (d *describer) thread(t task) (v threadView, ok bool) {
 		}
 		d.own(t.fds, v.Label)
 		return v, true
-	case d.memory.sets[t.tid] > 0:
+	case d.memory.sets[t.tid] > 0 && d.set(d.memory.sets[t.tid]) >= 0:
 		v = d.loop(v, d.memory.sets[t.tid])
 		v.State, v.Text = runs, "not in epoll_wait at this moment"
 		return v, true
@@ -153,13 +153,14 @@ func (d *describer) listensTo(fds []watched) bool {
 	return slices.ContainsFunc(fds, func(w watched) bool { return d.listens(w.fd) })
 }
 
+// set returns the index of an event loop's epoll set, or -1.
+func (d *describer) set(fd int) int {
+	return slices.IndexFunc(d.observation.sets, func(s set) bool { return s.fd == fd })
+}
+
 // loop describes a thread in epoll_wait(2), and remembers that it is an event loop.
 func (d *describer) loop(v threadView, fd int) threadView {
-	i := slices.IndexFunc(d.observation.sets, func(s set) bool { return s.fd == fd })
-	if i < 0 { // it is newer than the list of descriptors
-		v.Label, v.State, v.Text = d.label("loop", v.TID), unknown, "waits for a new set"
-		return v
-	}
+	i := d.set(fd)
 	v.Label = fmt.Sprintf("loop %d", i+1)
 	d.roles[v.TID], d.memory.sets[v.TID] = v.Label, fd
 	v.State, v.Clients, v.Text = loops, d.groups(d.observation.sets[i].fds), "until any of them is ready"

@@ -107,7 +107,11 @@ func (s *stage) begin(ctx context.Context, shop *variants.Workshop, bug *pitfall
 	if err != nil {
 		return nil, err
 	}
-	return prog.Begin(process.Config{Root: s.root, Flags: flags(prog.Stage, s.timeout)})
+	all := flags(prog.Stage, s.timeout)
+	if bug != nil && prog.Stage == s.n { // some bugs show only with a flag, such as a socket for each family
+		all = slices.Concat(bug.Flags, all)
+	}
+	return prog.Begin(process.Config{Root: s.root, Flags: all})
 }
 
 // replace stops the server and starts another one in its place.

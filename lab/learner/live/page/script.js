@@ -103,6 +103,7 @@ function newStage(pitfalls, n) {
   for (const p of pitfalls.filter((p) => p.stage === n)) {
     select.append(element("option", { value: p.id, title: p.bug }, `with the bug ${p.id}`));
   }
+  $(".again", article).addEventListener("click", () => post(`stages/${n}`, { pitfall: select.value }));
   select.addEventListener("change", () => post(`stages/${n}`, { pitfall: select.value }));
   return article;
 }
@@ -118,6 +119,8 @@ function showStage(article, s) {
   setHidden(said, !s.said);
   setText(said, s.said);
   setHidden($(".up", article), s.state !== "up");
+  setHidden($(".dead", article), s.state !== "ended");
+  setHidden($(".technique", article), Boolean(s.bug));
   const select = $("select", article);
   if (document.activeElement !== select && select.value !== s.pitfall) select.value = s.pitfall;
   if (s.state !== "up") return;
@@ -171,8 +174,10 @@ function newConn() {
 function showConn(tr, c) {
   chips($(".who", tr), [c]);
   setText(tr.children[1], c.note ? `${c.owner}, ${c.note}` : c.owner);
-  setText(tr.children[2], bytes(c.unread));
-  setText(tr.children[3], bytes(c.unacked));
+  for (const [td, n] of [[tr.children[2], c.unread], [tr.children[3], c.unacked]]) {
+    setText(td, bytes(n));
+    if (td.title !== `${n} bytes`) td.title = `${n} bytes`;
+  }
 }
 
 function newClient(c) {
