@@ -137,12 +137,12 @@ type peer struct {
 	addr  netip.AddrPort
 }
 
-// peers adds the client's ends to a table, for the observation of the servers.
-func (c *client) peers(table map[peer]*client) {
+// peers enters the client's ends into a table with an id, for the observation of the servers.
+func (c *client) peers(table map[peer]int, id int) {
 	for _, e := range c.ends {
 		e.mu.Lock()
 		if e.local.IsValid() {
-			table[peer{e.stage, e.local}] = c
+			table[peer{e.stage, e.local}] = id
 		}
 		e.mu.Unlock()
 	}

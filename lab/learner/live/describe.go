@@ -10,8 +10,12 @@ import (
 	"fourways.example/common/servertest/kernel"
 )
 
-// probeID is the client id of the probe; clients have ids from 1 on.
-const probeID = 0
+// Clients have ids from 1 on. Others that connect have these.
+const (
+	probeID    = 0
+	strangerID = -1
+	leftID     = -2 // a client that has hung up, which the server does not know yet
+)
 
 // A group is some connections of one client. A client with one connection is a group of one.
 type group struct {
@@ -85,7 +89,7 @@ type describer struct {
 	*observation
 	*memory
 	stage  int
-	client func(netip.AddrPort) int // the client at an address, -1 for a stranger
+	client func(netip.AddrPort) int // the id of the client at an address
 	owners map[uint32]string        // the owner of a connection, by its inode
 	others map[string]int           // the calls of other threads
 }

@@ -28,7 +28,7 @@ func clientAt(a netip.AddrPort) int {
 	case p > 1000:
 		return p - 1000
 	}
-	return -1
+	return strangerID
 }
 
 // server returns an observation of a server whose listening socket is descriptor 3 and has the inode 30. Each further
@@ -144,7 +144,7 @@ func TestUnknown(t *testing.T) {
 	if got.Accepts {
 		t.Error("a thread accepts")
 	}
-	if c := got.Conns[0]; c.Client != -1 || c.Owner != "accepted, no thread" {
+	if c := got.Conns[0]; c.Client != strangerID || c.Owner != "accepted, no thread" {
 		t.Errorf("a stranger's connection is %+v", c)
 	}
 }

@@ -56,7 +56,7 @@ var experiments = []experiment{
 			t.ask()
 			t.say("now comes the other half")
 			t.w.step(slow[0])
-			t.await(freshPatience, func(s *state) bool { return !t.waits(s) })
+			t.await(settlePatience, func(s *state) bool { return !t.waits(s) })
 			t.row("the new client, after the other half", t.outcomes())
 			return nil
 		},

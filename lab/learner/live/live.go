@@ -18,8 +18,9 @@ import (
 
 // Command is `lab live`.
 type Command struct {
-	Port    int           `short:"p" default:"8090" help:"The port of the page on 127.0.0.1; 0 picks a free one."`
-	Timeout time.Duration `default:"5m" help:"All time-outs of the servers. The defaults of the stages, from 5 s on, leave no time to look."`
+	Port     int           `short:"p" default:"8090" help:"The port of the page on 127.0.0.1; 0 picks a free one."`
+	Patience time.Duration `default:"3s" help:"How long an experiment lets a new client wait for its answer."`
+	Timeout  time.Duration `default:"5m" help:"All time-outs of the servers. The defaults of the stages, from 5 s on, leave no time to look."`
 }
 
 // Run starts the servers and the page, and stops them when ctx ends.
@@ -34,7 +35,7 @@ func (c *Command) Run(ctx context.Context) error {
 	}
 	defer l.Close()
 	fmt.Fprintln(os.Stderr, "building and starting the four servers …")
-	w, err := open(ctx, repo, c.Timeout)
+	w, err := open(ctx, repo, c)
 	if err != nil {
 		return err
 	}

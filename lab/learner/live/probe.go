@@ -38,6 +38,7 @@ type probeView struct {
 	Millis  float64 `json:"ms"`
 	Text    string  `json:"text"` // "0.4 ms", or why there is no answer
 	Failed  bool    `json:"failed"`
+	Port    int     `json:"port"` // of the probe while it waits
 }
 
 // round starts a probe if it is time for one, and waits a moment for its end.
@@ -111,7 +112,7 @@ func (p *probe) view() (v probeView, local netip.AddrPort) {
 	}
 	if !closed(p.done) {
 		wait := time.Since(p.began)
-		return probeView{Waiting: true, Millis: millis(wait), Text: short(wait.Truncate(100 * time.Millisecond))}, p.local
+		return probeView{Waiting: true, Millis: millis(wait), Text: short(wait.Truncate(100 * time.Millisecond)), Port: int(p.local.Port())}, p.local
 	}
 	if p.err != nil {
 		return probeView{Failed: true, Text: refusal(p.err)}, local

@@ -179,7 +179,7 @@ func poolThreads(server *process.Server) map[int]string {
 }
 
 // look probes and observes the server once.
-func (s *stage) look(clients map[peer]*client) stageView {
+func (s *stage) look(clients map[peer]int) stageView {
 	server := s.running()
 	s.mu.Lock()
 	v := stageView{N: s.n, Name: stages.Dirs[s.n], Technique: techniques[s.n], State: s.state, Said: s.said}
@@ -202,13 +202,13 @@ func (s *stage) look(clients map[peer]*client) stageView {
 		return v
 	}
 	v.description = describe(o, s.n, memory, func(remote netip.AddrPort) int {
-		if c := clients[peer{s.n, remote}]; c != nil {
-			return c.id
+		if id := clients[peer{s.n, remote}]; id != 0 {
+			return id
 		}
 		if remote == local {
 			return probeID
 		}
-		return -1
+		return strangerID
 	})
 	return v
 }

@@ -26,13 +26,15 @@ const (
 
 // A world is the servers and their clients.
 type world struct {
-	dir    string
-	shop   *variants.Workshop
-	all    []pitfalls.Pitfall
-	stages [stageCount]*stage
+	patience time.Duration // of the new client in an experiment
+	dir      string
+	shop     *variants.Workshop
+	all      []pitfalls.Pitfall
+	stages   [stageCount]*stage
 
 	mu      sync.Mutex
 	clients []*client
+	left    []*client // have hung up; the servers may not know yet
 	lastID  int
 	named   int    // clients since the list was last empty
 	trial   *trial // the experiment that is shown, or nil
@@ -48,7 +50,7 @@ type state struct {
 }
 
 // open builds and starts the four servers.
-func open(ctx context.Context, repo *variants.Repo, timeout time.Duration) (*world, error) {
+func open(ctx context.Context, repo *variants.Repo, c *Command) (*world, error) {
 	all, err := pitfalls.All(repo)
 	if err != nil {
 		return nil, err
@@ -57,7 +59,7 @@ func open(ctx context.Context, repo *variants.Repo, timeout time.Duration) (*wor
 	if err != nil {
 		return nil, err
 	}
-	w := &world{dir: dir, all: all, news: make(chan struct{}), state: &state{}}
+	w := &world{patience: c.Patience, dir: dir, all: all, news: make(chan struct{}), state: &state{}}
 	if w.shop, err = repo.NewWorkshop(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -68,7 +70,7 @@ func open(ctx context.Context, repo *variants.Repo, timeout time.Duration) (*wor
 	var errs [stageCount]error
 	var wg sync.WaitGroup
 	for i := range w.stages {
-		w.stages[i] = &stage{n: i + 1, timeout: timeout, root: dir, state: "starting", probe: &probe{}}
+		w.stages[i] = &stage{n: i + 1, timeout: c.Timeout, root: dir, state: "starting", probe: &probe{}}
 		wg.Go(func() { errs[i] = w.stages[i].start(ctx, w.shop, nil) })
 	}
 	wg.Wait()
@@ -118,10 +120,14 @@ func (w *world) watch(ctx context.Context) {
 func (w *world) look() {
 	w.mu.Lock()
 	clients := slices.Clone(w.clients)
+	table := map[peer]int{}
+	left := len(w.left)
+	for _, c := range w.left {
+		c.peers(table, leftID)
+	}
 	w.mu.Unlock()
-	table := map[peer]*client{}
 	for _, c := range clients {
-		c.peers(table)
+		c.peers(table, c.id)
 	}
 	next := &state{Stages: make([]stageView, stageCount), Clients: []clientView{}}
 	for i, s := range w.stages {
@@ -143,12 +149,22 @@ func (w *world) look() {
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if !next.holds(leftID) {
+		w.left = w.left[left:] // no server has a connection of those that had left before this observation
+	}
 	if w.trial != nil {
 		next.Trial = w.trial.view(broken)
 	}
 	w.state = next
 	close(w.news)
 	w.news = make(chan struct{})
+}
+
+// holds reports whether a server has a connection of a client.
+func (s *state) holds(id int) bool {
+	return slices.ContainsFunc(s.Stages, func(v stageView) bool {
+		return slices.ContainsFunc(v.Conns, func(c connView) bool { return c.Client == id })
+	})
 }
 
 // place says where a server has the connections of a client.
@@ -252,6 +268,7 @@ func (w *world) hangUp(c *client) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	w.clients = slices.DeleteFunc(w.clients, func(o *client) bool { return o == c })
+	w.left = append(w.left, c)
 	if len(w.clients) == 0 {
 		w.named = 0
 	}

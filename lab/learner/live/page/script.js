@@ -70,6 +70,7 @@ function chips(parent, groups) {
     const c = clients.get(g.client);
     let name = "?", title = "a client that this page has not made";
     if (g.client === 0) [name, title] = ["new", "the new client that asks how long it waits"];
+    if (g.client === -2) [name, title] = ["left", "a client that has hung up, which the server does not know yet"];
     if (c) {
       [name, title] = [c.name, `client ${c.name} ${c.words}`];
       chip.style.setProperty("--hue", (c.id * 137 + 73) % 360);
@@ -129,6 +130,7 @@ function showStage(article, s) {
   const probe = $(".probe", article);
   const late = p.waiting && p.ms >= 100;
   setData(probe, "mood", p.failed ? "bad" : late ? "waiting" : "good");
+  setData(probe, "port", String(p.port));
   setText($(".time", probe), p.text);
   setText($(".verdict", probe), p.failed ? "no answer" : late ? "still waiting" : "answered");
 
@@ -173,7 +175,7 @@ function newConn() {
 
 function showConn(tr, c) {
   chips($(".who", tr), [c]);
-  setText(tr.children[1], c.note ? `${c.owner}, ${c.note}` : c.owner);
+  setText(tr.children[1], c.note ? `${c.owner} (${c.note})` : c.owner);
   for (const [td, n] of [[tr.children[2], c.unread], [tr.children[3], c.unacked]]) {
     setText(td, bytes(n));
     if (td.title !== `${n} bytes`) td.title = `${n} bytes`;
@@ -243,11 +245,10 @@ function newExperiment(e) {
     if (guess === null) setText($(".note", panel), "Choose an answer first.");
     else post(`experiments/${e.id}`, { guess });
   });
-  $(".back", panel).addEventListener("click", async () => {
+  $(".back", panel).addEventListener("click", () => {
     asked = null;
-    await post("leave");
-    openExperiment(null);
-    $("#experiments button")?.focus();
+    if (panel.dataset.began) post("leave"); // the next state then closes the panel
+    else openExperiment(null);
   });
   return panel;
 }
@@ -258,6 +259,7 @@ function openExperiment(e) {
   if (!e) setHidden($("#adding"), false);
   const id = e?.id ?? "";
   if ((panel.dataset.id ?? "") === id) return;
+  const inside = panel.contains(document.activeElement);
   panel.dataset.id = id;
   setHidden($("#experiments"), e !== null);
   setHidden(panel, e === null);
@@ -267,14 +269,16 @@ function openExperiment(e) {
   if (e) $("#stages").after(adding);
   else controls.prepend(adding);
   panel.replaceChildren(...(e ? [newExperiment(e)] : []));
+  if (!e && inside) $("#experiments button").focus();
 }
 
 function showTrial(trial, experiments) {
   const e = trial ? experiments.find((e) => e.id === trial.id) : asked;
   openExperiment(e ?? null);
   if (!trial) return;
-  asked = e;
+  asked = null;
   const panel = $("#experiment");
+  setData($(".panel", panel), "began", "yes");
   for (const input of panel.querySelectorAll("input")) {
     const i = Number(input.value);
     input.checked = i === trial.guess;
