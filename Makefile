@@ -90,9 +90,12 @@ compare: ## shows the four stages side by side with the same clients: one minute
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab compare $(BENCH)
 
-live: ## shows the four stages side by side on a page, what each thread waits for, while you add clients; ARGS='--port 0' adds flags
+live: ## opens a page with the four stages side by side: what each thread waits for, while you add clients; ARGS='--port 0' adds flags
 	@cd lab && $(GO) build -o ../bin/lab .
 	@exec bin/lab live $(ARGS)
+
+check-live: ## tests the page of `make live` in Chromium: every button and experiment, and what it says against /proc and ss
+	@cd lab && LAB_LIVE=1 $(GO) test -count=1 -run TestLive $(TESTFLAGS) ./support/browser
 
 microbench: ## runs all Go benchmarks six times, for benchstat
 	@$(call each,$(tested),$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...)
@@ -168,4 +171,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race fuzz bench compare live microbench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race fuzz bench compare live check-live microbench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean
