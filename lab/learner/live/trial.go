@@ -210,7 +210,9 @@ func (t *trial) ask() { t.askBy("quick") }
 
 func (t *trial) askBy(kind string) {
 	t.fresh = t.add(kind, 1)
-	t.await(settlePatience, func(s *state) bool { return !slices.ContainsFunc(s.Clients, func(c clientView) bool { return c.connects() }) })
+	t.await(settlePatience, func(s *state) bool {
+		return !slices.ContainsFunc(s.Clients, func(c clientView) bool { return c.connects() })
+	})
 	t.say(fmt.Sprintf("a new client asks for a small file; it gets %v", t.w.patience))
 	t.await(t.w.patience, func(s *state) bool { return !t.waits(s) })
 	outcomes := t.outcomes()
