@@ -3,6 +3,7 @@ package live
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -146,4 +147,28 @@ func (c *client) peers(table map[peer]int, id int) {
 		}
 		e.mu.Unlock()
 	}
+}
+
+// holds reports whether a server has a connection of a client.
+func (s *state) holds(id int) bool {
+	return slices.ContainsFunc(s.Stages, func(v stageView) bool {
+		return slices.ContainsFunc(v.Conns, func(c connView) bool { return c.Client == id })
+	})
+}
+
+// place says where a server has the connections of a client.
+func place(s *stageView, id int) string {
+	var own []connView
+	for _, c := range s.Conns {
+		if c.Client == id {
+			own = append(own, c)
+		}
+	}
+	switch {
+	case len(own) == 0:
+		return ""
+	case len(own) == 1 && own[0].N == 1:
+		return own[0].Owner
+	}
+	return inWords(own)
 }

@@ -180,7 +180,7 @@ func inWords(conns []connView) string {
 		case c.Place == "backlog":
 			text = "in the backlog"
 		case c.Place == "queue":
-			text = "accepted, no thread"
+			text = "accepted without a thread"
 		case strings.HasPrefix(c.Owner, "loop"):
 			text = "in " + c.Owner
 		default:

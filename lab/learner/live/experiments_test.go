@@ -62,7 +62,7 @@ func TestInWords(t *testing.T) {
 		{nil, "nowhere: it is done"},
 		{[]connView{at(1, "thread", "thread 2")}, "has a thread"},
 		{[]connView{at(1, "backlog", "backlog")}, "in the backlog"},
-		{[]connView{at(1, "thread", "thread 1"), at(1, "thread", "thread 2"), at(5, "queue", "accepted, no thread"), at(93, "backlog", "backlog")}, "2 have a thread each, 5 accepted, no thread, 93 in the backlog"},
+		{[]connView{at(1, "thread", "thread 1"), at(1, "thread", "thread 2"), at(5, "queue", "accepted, no thread"), at(93, "backlog", "backlog")}, "2 have a thread each, 5 accepted without a thread, 93 in the backlog"},
 		{[]connView{at(1, "thread", "the thread"), at(3, "backlog", "backlog")}, "1 has a thread, 3 in the backlog"},
 		{[]connView{at(50, "thread", "loop 1"), at(50, "thread", "loop 2")}, "50 in loop 1, 50 in loop 2"},
 	} {

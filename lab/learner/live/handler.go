@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"time"
 )
 
 //go:embed page
@@ -128,6 +129,7 @@ func (w *world) events(ctx context.Context, rw http.ResponseWriter, r *http.Requ
 
 // setup is what the page needs once.
 type setup struct {
+	Timeout     string           `json:"timeout"` // of the servers
 	Kinds       []kindView       `json:"kinds"`
 	Pitfalls    []pitfallView    `json:"pitfalls"`
 	Experiments []experimentView `json:"experiments"`
@@ -153,7 +155,7 @@ type pitfallView struct {
 }
 
 func (w *world) setup() setup {
-	var s setup
+	s := setup{Timeout: inMinutes(w.timeout)}
 	for _, k := range kinds {
 		s.Kinds = append(s.Kinds, kindView{k.id, k.button, k.words})
 	}
@@ -164,4 +166,12 @@ func (w *world) setup() setup {
 		s.Experiments = append(s.Experiments, experimentView{e.id, e.title, e.question, e.choices})
 	}
 	return s
+}
+
+// inMinutes writes whole minutes for people.
+func inMinutes(d time.Duration) string {
+	if d%time.Minute == 0 && d > time.Minute {
+		return fmt.Sprintf("%d minutes", d/time.Minute)
+	}
+	return d.String()
 }

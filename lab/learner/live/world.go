@@ -26,6 +26,7 @@ const (
 
 // A world is the servers and their clients.
 type world struct {
+	timeout  time.Duration // all time-outs of the servers
 	patience time.Duration // of the new client in an experiment
 	dir      string
 	shop     *variants.Workshop
@@ -59,7 +60,7 @@ func open(ctx context.Context, repo *variants.Repo, c *Command) (*world, error) 
 	if err != nil {
 		return nil, err
 	}
-	w := &world{patience: c.Patience, dir: dir, all: all, news: make(chan struct{}), state: &state{}}
+	w := &world{timeout: c.Timeout, patience: c.Patience, dir: dir, all: all, news: make(chan struct{}), state: &state{}}
 	if w.shop, err = repo.NewWorkshop(); err != nil {
 		return nil, errors.Join(err, os.RemoveAll(dir))
 	}
@@ -158,30 +159,6 @@ func (w *world) look() {
 	w.state = next
 	close(w.news)
 	w.news = make(chan struct{})
-}
-
-// holds reports whether a server has a connection of a client.
-func (s *state) holds(id int) bool {
-	return slices.ContainsFunc(s.Stages, func(v stageView) bool {
-		return slices.ContainsFunc(v.Conns, func(c connView) bool { return c.Client == id })
-	})
-}
-
-// place says where a server has the connections of a client.
-func place(s *stageView, id int) string {
-	var own []connView
-	for _, c := range s.Conns {
-		if c.Client == id {
-			own = append(own, c)
-		}
-	}
-	switch {
-	case len(own) == 0:
-		return ""
-	case len(own) == 1 && own[0].N == 1:
-		return own[0].Owner
-	}
-	return inWords(own)
 }
 
 // current returns the last state, and a channel that is closed when there is a newer one.

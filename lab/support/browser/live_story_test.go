@@ -174,7 +174,7 @@ type liveExperiment struct {
 
 var liveExperiments = []liveExperiment{
 	{"half", 1, []string{"no answer for", "poll, for this client alone", "epoll_wait, for all its clients", "answered in"}},
-	{"pool", 2, []string{"no answer for", "4 have a thread each", "accepted, no thread"}},
+	{"pool", 2, []string{"no answer for", "4 have a thread each", "accepted without a thread"}},
 	{"unread", 1, []string{"of 64 MiB", "sendfile, for this client alone"}},
 	{"ipv6", 1, []string{"refused", "answered in"}},
 	{"crowd", 1, []string{"50 in loop 1", "91 in the backlog"}},
