@@ -100,6 +100,10 @@ compare: ## shows the four stages side by side with the same clients: one minute
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab compare $(BENCH)
 
+live: ## opens a page with the four stages side by side: what each thread waits for, while you add clients; ARGS='--port 0' adds flags
+	@cd lab && $(GO) build -o ../bin/lab .
+	@exec bin/lab live $(ARGS)
+
 microbench: ## runs all Go benchmarks six times, for benchstat
 	@$(call each,$(tested),$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...)
 
@@ -178,4 +182,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race slow fuzz bench compare microbench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race slow fuzz bench compare live microbench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean

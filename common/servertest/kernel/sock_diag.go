@@ -22,24 +22,48 @@ type Socket struct {
 	Received        uint64 // bytes that have arrived, read or not; a FIN counts as one
 }
 
+const (
+	// diagByFamily is SOCK_DIAG_BY_FAMILY, the type of requests and of answers.
+	diagByFamily = 20
+	// diagHead, diagReq and diagMsg are the sizes of nlmsghdr, inet_diag_req_v2 and inet_diag_msg.
+	diagHead, diagReq, diagMsg = 16, 56, 72
+	// diagAny is any cookie, half of it, or any set of states.
+	diagAny = ^uint32(0)
+)
+
+// order is the byte order of netlink. Addresses and ports are big-endian nevertheless.
+var order = binary.NativeEndian
+
+// diagRequest returns a request for TCP sockets of a family in the given states.
+func diagRequest(family uint8, flags uint16, states uint32) []byte {
+	req := make([]byte, diagHead+diagReq)
+	order.PutUint32(req[0:], uint32(len(req)))
+	order.PutUint16(req[4:], diagByFamily)
+	order.PutUint16(req[6:], unix.NLM_F_REQUEST|flags)
+	req[16], req[17] = family, unix.IPPROTO_TCP
+	req[18] = 1 << (diagInfo - 1)
+	order.PutUint32(req[20:], states)
+	order.PutUint32(req[64:], diagAny)
+	order.PutUint32(req[68:], diagAny)
+	return req
+}
+
+// diagSocket opens a netlink socket for sock_diag. The caller must close it.
+func diagSocket() (int, error) {
+	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	return fd, os.NewSyscallError("socket", err)
+}
+
 // diag finds one TCP socket by its addresses. For a listener remote is nil.
 func diag(family uint8, local, remote *net.TCPAddr) (Socket, error) {
-	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
+	fd, err := diagSocket()
 	if err != nil {
-		return Socket{}, os.NewSyscallError("socket", err)
+		return Socket{}, err
 	}
 	defer func() { _ = unix.Close(fd) }()
 
-	// nlmsghdr, then inet_diag_req_v2. In a request for one socket, "source" is the local address of this
-	// socket.
-	req := make([]byte, 16+56)
-	order := binary.NativeEndian
-	order.PutUint32(req[0:], uint32(len(req)))
-	order.PutUint16(req[4:], 20) // SOCK_DIAG_BY_FAMILY
-	order.PutUint16(req[6:], unix.NLM_F_REQUEST)
-	req[16], req[17] = family, unix.IPPROTO_TCP
-	req[18] = 1 << (diagInfo - 1)
-	order.PutUint32(req[20:], ^uint32(0)) // in any state
+	// In a request for one socket, "source" is the local address of this socket.
+	req := diagRequest(family, 0, diagAny)
 	putAddr := func(port, addr []byte, a *net.TCPAddr) {
 		if a == nil {
 			return
@@ -53,9 +77,6 @@ func diag(family uint8, local, remote *net.TCPAddr) (Socket, error) {
 	}
 	putAddr(req[24:], req[28:44], local)
 	putAddr(req[26:], req[44:60], remote)
-	order.PutUint32(req[64:], ^uint32(0)) // any cookie
-	order.PutUint32(req[68:], ^uint32(0))
-
 	if err := unix.Sendto(fd, req, 0, &unix.SockaddrNetlink{Family: unix.AF_NETLINK}); err != nil {
 		return Socket{}, os.NewSyscallError("sendto", err)
 	}
@@ -65,12 +86,16 @@ func diag(family uint8, local, remote *net.TCPAddr) (Socket, error) {
 		return Socket{}, os.NewSyscallError("recvfrom", err)
 	}
 	resp = resp[:n]
-	if n < 16+72 || order.Uint16(resp[4:]) != 20 {
+	if n < diagHead+diagMsg || order.Uint16(resp[4:]) != diagByFamily {
 		return Socket{}, ErrNoSocket
 	}
-	m := resp[16:]
+	return parseSocket(resp[diagHead:]), nil
+}
+
+// parseSocket reads an inet_diag_msg with its attributes.
+func parseSocket(m []byte) Socket {
 	d := Socket{State: m[1], Unread: order.Uint32(m[56:]), Unacked: order.Uint32(m[60:]), Inode: order.Uint32(m[68:])}
-	for attrs := m[72:]; len(attrs) >= 4; {
+	for attrs := m[diagMsg:]; len(attrs) >= 4; {
 		size, kind := int(order.Uint16(attrs)), order.Uint16(attrs[2:])
 		const at = 4 + int(unsafe.Offsetof(unix.TCPInfo{}.Bytes_received))
 		if kind == diagInfo && size >= at+8 && len(attrs) >= at+8 {
@@ -78,7 +103,7 @@ func diag(family uint8, local, remote *net.TCPAddr) (Socket, error) {
 		}
 		attrs = attrs[min(len(attrs), max(4, (size+3)&^3)):]
 	}
-	return d, nil
+	return d
 }
 
 const diagInfo = 2 // INET_DIAG_INFO: a tcp_info

@@ -26,17 +26,7 @@ func (s *Server) Connections() int { return len(s.Sockets()) - s.OwnSockets }
 func (s *Server) Threads() int { return len(s.Tasks()) }
 
 // Tasks returns the thread IDs of the server's threads.
-func (s *Server) Tasks() []string {
-	entries, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", s.PID()))
-	if err != nil {
-		return nil
-	}
-	var all []string
-	for _, e := range entries {
-		all = append(all, e.Name())
-	}
-	return all
-}
+func (s *Server) Tasks() []string { return kernel.Tasks(s.PID()) }
 
 // Awake reports whether a thread of the server is in any other state than asleep (S) or dead (Z, X).
 func (s *Server) Awake() bool {
@@ -118,29 +108,7 @@ func (s *Server) Asleep(task string) bool {
 
 // Call returns the system call in which a thread is, with its arguments. The name is "running" if the thread
 // is in no system call, and "" if the thread cannot be read.
-func (s *Server) Call(task string) (name string, args []uint64) {
-	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/task/%s/syscall", s.PID(), task))
-	f := strings.Fields(string(b))
-	if err != nil || len(f) == 0 {
-		return "", nil
-	}
-	nr, err := strconv.ParseInt(f[0], 10, 64)
-	if err != nil {
-		return f[0], nil // "running"
-	}
-	for _, a := range f[1:] {
-		v, _ := strconv.ParseUint(strings.TrimPrefix(a, "0x"), 16, 64)
-		args = append(args, v)
-	}
-	name, ok := kernel.SystemCalls[nr]
-	if !ok {
-		name = fmt.Sprintf("system call %d", nr)
-		if nr < 0 {
-			name = "running"
-		}
-	}
-	return name, args
-}
+func (s *Server) Call(task string) (name string, args []uint64) { return kernel.Call(s.PID(), task) }
 
 // Ended describes how the process ended.
 func (s *Server) Ended() string {
@@ -177,17 +145,12 @@ func (s *Server) Loops() [][]int {
 		if s.What(fd) != "anon_inode:[eventpoll]" {
 			continue
 		}
-		info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.PID(), fd))
 		var sockets []int
 		loop := false
-		for line := range strings.Lines(string(info)) {
-			var watched int
-			if n, _ := fmt.Sscanf(line, "tfd: %d", &watched); n != 1 {
-				continue
-			}
-			switch what := s.What(watched); {
+		for _, e := range kernel.EpollSet(s.PID(), fd) {
+			switch what := s.What(int(e.Fd)); {
 			case strings.HasPrefix(what, "socket:"):
-				sockets = append(sockets, watched)
+				sockets = append(sockets, int(e.Fd))
 			case strings.HasPrefix(what, "pipe:"):
 				loop = true
 			}

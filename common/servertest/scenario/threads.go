@@ -2,7 +2,6 @@ package scenario
 
 import (
 	"bytes"
-	"encoding/binary"
 	"fmt"
 	"os"
 	"regexp"
@@ -10,8 +9,6 @@ import (
 	"strconv"
 	"strings"
 	"time"
-
-	"golang.org/x/sys/unix"
 
 	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
@@ -175,22 +172,10 @@ func (s *S) thread(task string) (what string, rank int) {
 
 // text reads a C string, such as a path, from the server's memory. It returns "a file" if the memory cannot be read.
 func (s *S) text(at uint64) string {
-	if text, _, ok := bytes.Cut(s.memory(at, 256), []byte{0}); ok && len(text) > 0 {
+	if text, _, ok := bytes.Cut(kernel.Memory(s.Server.PID(), at, 256), []byte{0}); ok && len(text) > 0 {
 		return strconv.Quote(string(text))
 	}
 	return "a file"
-}
-
-// memory reads n bytes of the server's memory, or as many as can be read. n must not be 0.
-func (s *S) memory(at, n uint64) []byte {
-	buf := make([]byte, n)
-	local := unix.Iovec{Base: &buf[0]}
-	local.SetLen(len(buf))
-	got, err := unix.ProcessVMReadv(s.Server.PID(), []unix.Iovec{local}, []unix.RemoteIovec{{Base: uintptr(at), Len: len(buf)}}, 0)
-	if err != nil {
-		return nil
-	}
-	return buf[:got]
 }
 
 // theListener is the name of a descriptor that accepts connections.
@@ -198,36 +183,25 @@ const theListener = "the listening socket"
 
 // pollSet reads the set of a thread in poll(2) from the server's memory, and describes it.
 func (s *S) pollSet(args []uint64) string {
-	const size = 8 // struct pollfd: int fd; short events, revents
-	n := min(args[1], 16)
-	if n == 0 {
-		return "waits only for its time-out"
-	}
-	buf := s.memory(args[0], n*size)
-	if uint64(len(buf)) < n*size {
+	set, ok := kernel.PollSet(s.Server.PID(), args)
+	if !ok {
 		return "waits for descriptors that cannot be read here"
 	}
+	if len(set) == 0 {
+		return "waits only for its time-out"
+	}
 	var names []string
-	for ; len(buf) >= size; buf = buf[size:] {
-		if fd := int32(binary.NativeEndian.Uint32(buf)); fd >= 0 {
-			names = append(names, s.descriptor(fd))
-		}
+	for _, p := range set {
+		names = append(names, s.descriptor(p.Fd))
 	}
 	return "waits for " + strings.Join(names, " or ")
 }
 
 // watched returns the names of the sockets in an epoll set.
 func (s *S) watched(fd int32) (sockets []string) {
-	info, _ := os.ReadFile(fmt.Sprintf("/proc/%d/fdinfo/%d", s.Server.PID(), fd))
-	for line := range strings.Lines(string(info)) {
-		f := strings.Fields(line)
-		if len(f) < 2 || f[0] != "tfd:" {
-			continue
-		}
-		to, _ := os.Readlink(fmt.Sprintf("/proc/%d/fd/%s", s.Server.PID(), f[1]))
-		if strings.HasPrefix(to, "socket:") {
-			n, _ := strconv.ParseInt(f[1], 10, 32)
-			sockets = append(sockets, s.descriptor(int32(n)))
+	for _, e := range kernel.EpollSet(s.Server.PID(), int(fd)) {
+		if strings.HasPrefix(s.Server.What(int(e.Fd)), "socket:") {
+			sockets = append(sockets, s.descriptor(e.Fd))
 		}
 	}
 	return sockets
