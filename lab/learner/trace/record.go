@@ -1,6 +1,7 @@
 package trace
 
 import (
+	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
 	"fourways.example/lab/learner/trace/tape"
 )
@@ -30,13 +32,23 @@ func straceMissing() error {
 
 // A recorder runs servers under strace.
 type recorder struct {
-	file  string            // where strace writes
+	dir   string
+	file  string            // where the strace that starts the servers writes
+	files []output          // where all straces write
 	paths map[string]string // the folders of this machine, and the names that stand for them on a tape
+}
+
+// An output is what one strace writes.
+type output struct {
+	path   string
+	thread int  // strace -p without -f does not name the thread in each line; 0 if it does
+	over   bool // this strace was ended before the server
 }
 
 // newRecorder makes a recorder that writes into dir.
 func newRecorder(dir string) *recorder {
-	r := &recorder{file: filepath.Join(dir, "strace"), paths: map[string]string{}}
+	file := filepath.Join(dir, "strace")
+	r := &recorder{dir: dir, file: file, files: []output{{path: file}}, paths: map[string]string{}}
 	if cwd, err := os.Getwd(); err == nil {
 		r.paths[cwd] = "/home/user"
 	}
@@ -47,24 +59,53 @@ func newRecorder(dir string) *recorder {
 // strace is its grandchild.
 func (r *recorder) under(prog *process.Program) *process.Program {
 	return &process.Program{
-		Path: "strace", Stage: prog.Stage, Env: prog.Env,
-		Args: slices.Concat([]string{
-			"-D", "-A", "-f", "-q", "-ttt", "-T", "-yy", "-s", "48", "-o", r.file, "--", prog.Path,
-		}, prog.Args),
+		Path: "strace", Stage: prog.Stage, Env: prog.Env, Tracer: &process.Tracer{File: r.file, Hold: r.hold},
+		Args: slices.Concat(options(r.file), []string{"-D", "-f", "--", prog.Path}, prog.Args),
 	}
+}
+
+// options are the options of every strace that writes into a file. Several may write into one, after each other.
+func options(file string) []string {
+	return []string{"-q", "-ttt", "-T", "-yy", "-s", "48", "-A", "-o", file}
+}
+
+// await waits until strace has written the end of all servers.
+func (r *recorder) await() {
+	kernel.Eventually(2*time.Second, func() bool {
+		return !slices.ContainsFunc(r.files, func(o output) bool {
+			out, err := os.ReadFile(o.path)
+			return err != nil || !o.over && !bytes.HasSuffix(out, []byte(" +++\n"))
+		})
+	})
 }
 
 // begins are the calls before the first action of a client that a tape keeps: they say which epoll sets are the
 // server's.
 var begins = regexp.MustCompile(`^\d+ +[\d.]+ (?:epoll_c|eventfd|listen|bind|<\.\.\. (?:epoll_c|eventfd|listen|bind))`)
 
-// strace returns the output of strace: what happened between the times, and the calls before that had not returned.
-func (r *recorder) strace(from, to time.Duration, most int) (string, error) {
-	out, err := os.ReadFile(r.file)
-	if err != nil {
-		return "", err
+// strace returns the output of strace for a tape: what happened from shortly before its first step to its end, and
+// the calls before that had not returned.
+func (r *recorder) strace(t *tape.Tape, most int) (string, error) {
+	var b strings.Builder
+	for _, file := range r.files {
+		out, err := os.ReadFile(file.path)
+		if err != nil {
+			return "", err
+		}
+		for line := range strings.Lines(string(out)) {
+			if !strings.HasSuffix(line, "\n") {
+				continue // strace was killed
+			}
+			if file.thread != 0 {
+				line = fmt.Sprint(file.thread, " ", line)
+			}
+			b.WriteString(line)
+		}
 	}
-	text := string(out)
+	text := b.String()
+	if len(r.files) > 1 {
+		text = tape.Merge(text)
+	}
 	var olds []string
 	for old := range r.paths {
 		olds = append(olds, old)
@@ -73,5 +114,5 @@ func (r *recorder) strace(from, to time.Duration, most int) (string, error) {
 	for _, old := range olds {
 		text = strings.ReplaceAll(text, old, r.paths[old])
 	}
-	return tape.Trim(text, from, to, most, begins), nil
+	return tape.Trim(text, t.Steps[0].From-5*time.Millisecond, t.End, most, begins), nil
 }

@@ -2,6 +2,7 @@ package draw
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"time"
 )
@@ -30,7 +31,7 @@ func cutAxis(from, to time.Duration, times []time.Duration, left, right float64)
 	to = max(to, from+time.Microsecond)
 	times = append(slices.Clone(times), from, to)
 	slices.Sort(times)
-	for shortest := 10 * time.Millisecond; ; shortest *= 2 {
+	for shortest := 25 * time.Millisecond; ; shortest *= 2 {
 		parts, cut := split(times, from, to, shortest)
 		if cuts := float64(len(parts) / 2); cuts*cutWidth < (right-left)/2 {
 			scale(parts, to-from-cut, left, right-cuts*cutWidth)
@@ -103,19 +104,18 @@ func (a *axis) ticks(apart float64) []tick {
 	}
 	every := time.Duration(step * float64(time.Millisecond))
 	var all []tick
-	last := -1e9
 	for _, p := range a.parts {
 		if p.cut {
-			all = append(all, tick{(p.left + p.right) / 2, "+" + ms(p.to-p.from), true})
-			last = p.right - apart/3
-			continue
+			all = append(all, tick{(p.left + p.right) / 2, "+" + ms((p.to - p.from).Round(time.Millisecond)), true})
 		}
-		from := (p.from + every - 1) / every * every
-		if p.from < 0 {
-			from = p.from / every * every
-		}
-		for t := from; t <= p.to; t += every {
-			if x := a.x(t); x-last >= apart*0.75 {
+	}
+	cuts := all
+	last := -1e9
+	for _, p := range a.parts {
+		for t := max(p.from+every-1, 0) / every * every; t <= p.to && !p.cut; t += every {
+			x := a.x(t)
+			near := slices.ContainsFunc(cuts, func(c tick) bool { return math.Abs(c.x-x) < apart*0.8 })
+			if x-last >= apart*0.75 && !near {
 				all = append(all, tick{x, ms(t), false})
 				last = x
 			}

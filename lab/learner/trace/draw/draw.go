@@ -65,7 +65,7 @@ func (p *Picture) SVG() []byte {
 func (p *Picture) description() string {
 	parts := []string{p.Text}
 	for _, s := range p.Scenes {
-		part := strings.TrimSpace(s.Title + ". " + s.Result) + ". "
+		part := strings.TrimSpace(s.Title+". "+s.Result) + ". "
 		for _, st := range s.Steps {
 			part += strings.TrimSpace(st.Client+" "+st.Did) + outcome(st.Did, st.Saw, st.To-st.From) + "; "
 		}

@@ -30,7 +30,7 @@ func (p *panel) marks(l *scene.Lane) []mark {
 		b := &l.Bars[i]
 		x, to := p.axis.x(b.From), p.axis.x(b.To)
 		left := max(x, end)
-		if n := len(all); n > 0 && to <= left && (b.Wait || left-x > farthest) {
+		if n := len(all); n > 0 && to <= left && (b.Wait || left-x > farthest || left > plotRight) {
 			all[n-1].cover(b)
 			continue
 		}

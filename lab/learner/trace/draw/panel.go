@@ -88,10 +88,13 @@ func (p *panel) ticks(y float64) float64 {
 	return y
 }
 
-// clientLanes returns the clients that have a lane of their own. If they are too many, all share one, "".
+// clientLanes returns the clients that have a lane of their own. The lane "" is for the other actions.
 func (p *panel) clientLanes() []string {
 	if n := len(p.scene.Clients); n == 0 || n > 4 {
 		return []string{""}
+	}
+	if slices.ContainsFunc(p.scene.Steps, func(s tape.Step) bool { return s.Client == "" }) {
+		return append(slices.Clone(p.scene.Clients), "")
 	}
 	return p.scene.Clients
 }
@@ -104,69 +107,84 @@ func (p *panel) colour(client string) int {
 	return other
 }
 
-// client draws the actions of a client, or of all clients if name is "".
+// client draws the actions of a client, or those that have no lane of their own if name is "".
 func (p *panel) client(y float64, name string) {
 	label := name + " client"
-	if p.numbered {
-		label = "client " + name
-	}
-	if name == "" {
+	switch {
+	case name == "" && len(p.clientLanes()) == 1:
 		label = "clients"
+	case name == "":
+		label = "other actions"
+	case p.numbered:
+		label = "client " + name
 	}
 	p.rect(margin, y+4, 8, 8, fmt.Sprintf("c%d", p.colour(name)), "")
 	p.text(margin+14, y+12, "", label)
-	mine := func(s tape.Step) bool { return name == "" || s.Client == name || s.Client == "" && p.numbered }
 	var steps []int
 	for i, s := range p.scene.Steps {
-		if mine(s) {
+		if s.Client == name || len(p.clientLanes()) == 1 {
 			steps = append(steps, i)
 		}
 	}
 	if len(steps) > 0 && name != "" {
-		from, to := p.span(steps, name)
+		from, to := p.span(steps)
 		p.rect(from, y+barHeight-2, max(to-from, 1), 2, fmt.Sprintf("c%d", p.colour(name)), name+" is connected")
 	}
+	first := 0 // of the actions whose number is not written yet
 	for n, i := range steps {
-		s := p.scene.Steps[i]
-		if s.Client == "" && name != "" && name != p.clientLanes()[0] {
-			continue
-		}
 		next := plotRight
 		if n+1 < len(steps) {
 			next = p.axis.x(p.scene.Steps[steps[n+1]].From)
 		}
-		p.step(y, i, s, next)
+		said := p.scene.Steps[i].Did
+		if p.numbered {
+			said = fmt.Sprint(i + 1)
+			if first < n {
+				said = fmt.Sprintf("%d–%d", steps[first]+1, i+1)
+			}
+			if !consecutive(steps[first : n+1]) {
+				said = fmt.Sprintf("…%d", i+1)
+			}
+		}
+		if p.step(y, p.scene.Steps[i], said, next) {
+			first = n + 1
+		}
 	}
 }
 
-// span returns where a client's first action begins and its last one ends.
-func (p *panel) span(steps []int, name string) (from, to float64) {
+// consecutive reports whether each number is one more than the one before.
+func consecutive(numbers []int) bool {
+	return numbers[len(numbers)-1]-numbers[0] == len(numbers)-1
+}
+
+// span returns where the first of the actions begins and the last one ends.
+func (p *panel) span(steps []int) (from, to float64) {
 	from = plotRight
 	for _, i := range steps {
-		if s := p.scene.Steps[i]; s.Client == name {
-			from, to = min(from, p.axis.x(s.From)), max(to, p.axis.x(s.From), p.axis.x(s.To))
-		}
+		s := p.scene.Steps[i]
+		from, to = min(from, p.axis.x(s.From)), max(to, p.axis.x(s.From), p.axis.x(s.To))
 	}
 	return from, to
 }
 
-// step draws one action: a mark, and a bar while the client waits for the result. The text must end before next.
-func (p *panel) step(y float64, i int, s tape.Step, next float64) {
+// step draws one action: a mark, and a bar while the client waits for the result. It reports whether what is to be said
+// fits in front of next.
+func (p *panel) step(y float64, s tape.Step, said string, next float64) bool {
 	k := p.colour(s.Client)
 	x, to := p.axis.x(s.From), p.axis.x(s.To)
-	say := s.Did + outcome(s.Did, s.Saw, s.To-s.From)
+	all := s.Did + outcome(s.Did, s.Saw, s.To-s.From)
 	if to-x > 2 {
-		p.rect(x, y, to-x, barHeight, fmt.Sprintf("w%d", k), say)
+		p.rect(x, y, to-x, barHeight, fmt.Sprintf("w%d", k), all)
 	}
-	fmt.Fprintf(p, `<path d="M%.1f %.1fl5 -4v8z" transform="rotate(180 %.1f %.1f)" class="c%d"><title>%s</title></path>`+"\n", x+5, y+barHeight/2, x+5, y+barHeight/2, k, escape(say))
-	if p.numbered {
-		say = fmt.Sprint(i + 1)
+	fmt.Fprintf(p, `<path d="M%.1f %.1fv8l5 -4z" class="c%d"><title>%s</title></path>`+"\n", x, y+barHeight/2-4, k, escape(all))
+	if !p.numbered && x+14+textWidth(all, 11) < next {
+		said = all
 	}
-	if x+14+textWidth(say, 11) < next {
-		p.text(x+13, y+11.5, "over", say)
-	} else if x+14+textWidth(s.Did, 11) < next {
-		p.text(x+13, y+11.5, "over", s.Did)
+	if x+10+textWidth(said, 11) > next {
+		return false
 	}
+	p.text(x+9, y+11.5, "over", said)
+	return true
 }
 
 // lane draws the calls of a thread.

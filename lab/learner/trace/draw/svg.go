@@ -8,8 +8,12 @@ import (
 // A canvas collects the elements of an SVG picture.
 type canvas struct{ strings.Builder }
 
-// palette are the colours of Okabe and Ito, which people with any kind of colour blindness can tell apart.
-var palette = []string{"#E69F00", "#CC79A7", "#0072B2", "#009E73", "#D55E00", "#56B4E9"}
+// palette are the colours of Okabe and Ito, which people with any kind of colour blindness can tell apart, and nightly
+// are those that are used on dark pages.
+var (
+	palette = []string{"#E69F00", "#CC79A7", "#0072B2", "#009E73", "#D55E00", "#56B4E9"}
+	nightly = []string{"#E69F00", "#CC79A7", "#3A97DB", "#1DB88D", "#E8702A", "#7CC8F2"}
+)
 
 // other is the index of the colour of calls that are about no client.
 var other = len(palette)
@@ -21,8 +25,8 @@ func head(height float64, title, desc string) string {
 <title id="trace-title">%s</title>
 <desc id="trace-desc">%s</desc>
 <style>
-.trace { --ground: #ffffff; --ink: #1f2328; --grey: #59636e; --line: #d1d9e0; --other: #8c959f; font-family: "Liberation Sans", Arial, Helvetica, sans-serif; }
-@media (prefers-color-scheme: dark) { .trace { --ground: #0d1117; --ink: #f0f6fc; --grey: #9198a1; --line: #3d444d; --other: #7d8590; } }
+.trace { --ground: #ffffff; --ink: #1f2328; --grey: #59636e; --line: #d1d9e0; --c%d: #8c959f; %s font-family: "Liberation Sans", Arial, Helvetica, sans-serif; }
+@media (prefers-color-scheme: dark) { .trace { --ground: #0d1117; --ink: #f0f6fc; --grey: #9198a1; --line: #3d444d; --c%d: #7d8590; %s } }
 .trace text { fill: var(--ink); font-size: 11px; }
 .trace .big { font-size: 17px; font-weight: bold; }
 .trace .head { font-size: 13px; font-weight: bold; }
@@ -32,25 +36,26 @@ func head(height float64, title, desc string) string {
 .trace .line { stroke: var(--line); stroke-width: 1; }
 .trace .cut { stroke: var(--grey); stroke-width: 1; stroke-dasharray: 2 3; }
 .trace .ink { fill: var(--ink); }
-`, width, height, width, height, escape(title), escape(desc))
+`, width, height, width, height, escape(title), escape(desc), other, variables(palette), other, variables(nightly))
 	for i := range len(palette) + 1 {
-		c := colour(i)
-		fmt.Fprintf(&b, ".trace .c%d { fill: %s; }\n.trace .w%d { fill: url(#trace-w%d); stroke: %s; stroke-width: 0.8; }\n", i, c, i, i, c)
+		fmt.Fprintf(&b, ".trace .c%d { fill: var(--c%d); }\n.trace .w%d { fill: url(#trace-w%d); stroke: var(--c%d); stroke-width: 0.8; }\n", i, i, i, i, i)
 	}
 	b.WriteString("</style>\n<defs>\n")
 	for i := range len(palette) + 1 {
-		fmt.Fprintf(&b, `<pattern id="trace-w%d" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect width="6" height="6" style="fill:%s" opacity="0.14"/><rect width="1.6" height="6" style="fill:%s" opacity="0.45"/></pattern>`+"\n", i, colour(i), colour(i))
+		fmt.Fprintf(&b, `<pattern id="trace-w%d" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)"><rect class="ground" width="6" height="6"/><rect class="c%d" width="6" height="6" opacity="0.14"/><rect class="c%d" width="1.6" height="6" opacity="0.4"/></pattern>`+"\n", i, i, i)
 	}
 	b.WriteString("</defs>\n")
 	fmt.Fprintf(&b, `<rect class="ground" width="%d" height="%.0f" rx="6"/>`+"\n", width, height)
 	return b.String()
 }
 
-func colour(i int) string {
-	if i < len(palette) {
-		return palette[i]
+// variables sets the variables of the colours.
+func variables(colours []string) string {
+	var b strings.Builder
+	for i, c := range colours {
+		fmt.Fprintf(&b, "--c%d: %s; ", i, c)
 	}
-	return "var(--other)"
+	return strings.TrimSpace(b.String())
 }
 
 // text writes a text at its left end.

@@ -44,17 +44,13 @@ type Options struct {
 	Most int  // the greatest number of calls; 0 means no bound
 }
 
-// tail is how much time after the last action a scene shows.
-const tail = 15 * time.Millisecond
+// before is how much time before the first action a scene shows.
+const before = 5 * time.Millisecond
 
 // New returns the scene of a tape.
 func New(t *tape.Tape, o Options) *Scene {
-	start, end := t.Steps[0].From, time.Duration(0)
-	for _, s := range t.Steps {
-		end = max(end, s.From, s.To)
-	}
-	end += tail
-	sc := &Scene{Title: t.Title, Notes: t.Notes, Clients: t.Names(), From: -tail / 3, To: end - start}
+	start, end := t.Steps[0].From, t.End
+	sc := &Scene{Title: t.Title, Notes: t.Notes, Clients: t.Names(), From: -before, To: end - start}
 	for _, s := range t.Steps {
 		s.From, s.To = s.From-start, s.To-start
 		sc.Steps = append(sc.Steps, s)
@@ -73,10 +69,13 @@ func New(t *tape.Tape, o Options) *Scene {
 			continue
 		}
 		b.From, b.To = b.From-start, min(b.To-start, sc.To)
+		if b.Open {
+			b.To = sc.To
+		}
 		b.From = max(b.From, sc.From)
 		bars = append(bars, b)
 	}
-	if sc.LeftOut > 0 { // the picture ends where its calls end
+	if sc.LeftOut > 0 && len(bars) > 0 { // the picture ends where its calls end
 		last := bars[len(bars)-1].From
 		sc.To = last
 		sc.Steps = slices.DeleteFunc(sc.Steps, func(s tape.Step) bool { return s.From > last })
@@ -87,13 +86,18 @@ func New(t *tape.Tape, o Options) *Scene {
 
 // lanes sorts the bars into lanes.
 func lanes(bars []Bar, all bool) []Lane {
-	byThread := map[int]*Lane{}
+	type key struct {
+		thread int
+		log    bool
+	}
+	found := map[key]*Lane{}
 	var order []*Lane
 	for _, b := range bars {
-		l := byThread[b.Thread]
+		k := key{b.Thread, b.log() && !all} // the log is written by a goroutine of its own, on any thread
+		l := found[k]
 		if l == nil {
 			l = &Lane{Threads: []int{b.Thread}}
-			byThread[b.Thread] = l
+			found[k] = l
 			order = append(order, l)
 		}
 		l.Bars = append(l.Bars, b)
@@ -224,7 +228,7 @@ func (l *Lane) role() string {
 			loops = true
 		case b.log():
 			logs = true
-		case len(os) > 0 && os[0].TCP() && os[0].Peer() == 0:
+		case len(os) > 0 && os[0].Listens():
 			accepts = true
 		case len(os) > 0 && os[0].TCP():
 			serves = true

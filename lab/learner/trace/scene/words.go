@@ -37,10 +37,11 @@ type watcher struct {
 	sets   map[int][]string // the clients in each epoll set, by the descriptor of the set
 	theirs map[int]bool     // the sets and eventfds of the server itself; the Go runtime has others
 	events map[int][]int    // the eventfds in each epoll set
+	names  map[int]string   // the client of each descriptor; strace prints no address of a connection that was reset
 }
 
 func newWatcher(t *tape.Tape) *watcher {
-	return &watcher{tape: t, sets: map[int][]string{}, theirs: map[int]bool{}, events: map[int][]int{}}
+	return &watcher{tape: t, sets: map[int][]string{}, theirs: map[int]bool{}, events: map[int][]int{}, names: map[int]string{}}
 }
 
 // bar interprets a call. The calls must come in order.
@@ -48,8 +49,7 @@ func (w *watcher) bar(c tape.Call) (b Bar, isItsOwn bool) {
 	b = Bar{Call: c}
 	os := c.Objects()
 	for _, o := range os {
-		if o.Peer() != 0 {
-			b.Client = w.client(o)
+		if b.Client = w.client(o); b.Client != "" {
 			break
 		}
 	}
@@ -58,16 +58,19 @@ func (w *watcher) bar(c tape.Call) (b Bar, isItsOwn bool) {
 	}
 	d := c.Dur()
 	b.Wait = slices.Contains(pureWaits, c.Name) && d >= atOnce || d >= anyCall
-	if b.Wait && len(os) > 0 && os[0].Peer() == 0 {
+	if b.Wait && len(os) > 0 && w.client(os[0]) == "" {
 		b.Client = "" // the thread does not know yet who will come
 	}
 	b.Says = w.says(&b, os)
 	return b, c.Signal || isNoise(c.Name) || w.runtimes(&c, os)
 }
 
-// runtimes reports whether the call is about the Go runtime's own epoll set. Only the servers' sets watch sockets
-// or the pipe that stops the server.
+// runtimes reports whether the call is the Go runtime's own: it asks for the number of CPUs now and then, and has an
+// epoll set. Only the server's sets watch sockets or the pipe that stops the server.
 func (w *watcher) runtimes(c *tape.Call, os []tape.Object) bool {
+	if strings.Contains(c.Args, "/sys/devices/system/cpu") || strings.Contains(c.Args, "/sys/fs/cgroup") {
+		return true
+	}
 	if len(os) == 0 {
 		return strings.HasPrefix(c.Name, "epoll_create") || strings.HasPrefix(c.Name, "eventfd")
 	}
@@ -110,15 +113,20 @@ func (w *watcher) epollCtl(c *tape.Call, os []tape.Object) {
 // client returns the name of the client at the other end of a connection, or "".
 func (w *watcher) client(o tape.Object) string {
 	port := o.Peer()
-	switch name, ok := w.tape.Clients[port]; {
-	case port == 0:
+	name, known := w.tape.Clients[port]
+	switch {
+	case !o.TCP(), o.Listens():
 		return ""
-	case ok:
-		return name
+	case port == 0:
+		return w.names[o.FD]
+	case known:
 	case w.tape.Port == 0 || o.Local() == w.tape.Port:
-		return "another client"
+		name = "another client"
+	default:
+		name = "the database"
 	}
-	return "the database"
+	w.names[o.FD] = name
+	return name
 }
 
 var inQuotes = regexp.MustCompile(`"((?:[^"\\]|\\.)*)"`)
@@ -148,7 +156,7 @@ func (w *watcher) says(b *Bar, os []tape.Object) string {
 		if m := inQuotes.FindStringSubmatch(b.Args); m != nil {
 			return "waits to open " + m[1]
 		}
-	case len(os) > 0 && os[0].Peer() == 0 && !os[0].TCP():
+	case len(os) > 0 && !os[0].TCP():
 		return "waits in " + b.Name
 	}
 	return "waits for " + who

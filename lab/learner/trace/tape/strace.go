@@ -2,6 +2,7 @@ package tape
 
 import (
 	"cmp"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -55,6 +56,10 @@ func Calls(text string) []Call {
 		}
 		last = max(last, at)
 		body := m[3]
+		if !strings.HasPrefix(body, "<...") && !strings.HasPrefix(body, "---") {
+			// A call that was begun has not gone on: another strace has taken the thread over.
+			delete(pending, thread)
+		}
 		if s := signalForm.FindStringSubmatch(body); s != nil {
 			all = append(all, Call{Thread: thread, Name: s[1], From: at, To: at, Signal: true})
 			continue
@@ -139,6 +144,9 @@ func (o Object) Peer() int {
 	return portOf(strings.TrimSuffix(to, "]"))
 }
 
+// Listens reports whether the object is a socket that accepts connections.
+func (o Object) Listens() bool { return o.Local() != 0 && o.Peer() == 0 }
+
 // Local returns the port at the server's end of a TCP socket, or 0.
 func (o Object) Local() int {
 	if !o.TCP() {
@@ -151,6 +159,21 @@ func (o Object) Local() int {
 func portOf(address string) int {
 	port, _ := strconv.Atoi(address[strings.LastIndexByte(address, ':')+1:])
 	return port
+}
+
+// Merge sorts lines of strace by their times.
+func Merge(text string) string {
+	lines := slices.Collect(strings.Lines(text))
+	slices.SortStableFunc(lines, func(a, b string) int { return strings.Compare(stamp(a), stamp(b)) })
+	return strings.Join(lines, "")
+}
+
+// stamp returns the time in a line. All times have the same number of digits.
+func stamp(line string) string {
+	if m := lineForm.FindStringSubmatch(strings.TrimSuffix(line, "\n")); m != nil {
+		return m[2]
+	}
+	return ""
 }
 
 // Trim returns the lines of strace from one time to another, at most n of them. Of the lines before it keeps those that
@@ -195,15 +218,8 @@ func Trim(text string, from, to time.Duration, n int, keep *regexp.Regexp) strin
 // flush writes the lines in the order of their times.
 func flush(b *strings.Builder, lines map[string]string) {
 	var all []string
-	for _, line := range lines {
-		all = append(all, line)
+	for _, thread := range slices.Sorted(maps.Keys(lines)) {
+		all = append(all, lines[thread])
 	}
-	slices.SortFunc(all, func(x, y string) int {
-		_, tx, _ := strings.Cut(x, " ")
-		_, ty, _ := strings.Cut(y, " ")
-		return strings.Compare(strings.TrimLeft(tx, " "), strings.TrimLeft(ty, " "))
-	})
-	for _, line := range all {
-		b.WriteString(line)
-	}
+	b.WriteString(Merge(strings.Join(all, "")))
 }

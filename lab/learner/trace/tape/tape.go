@@ -6,6 +6,7 @@
 //	# port 46015
 //	# client 52410 slow
 //	# step 1795693726.642283 1795693726.642301 slow|sends a third of its request|
+//	# end 1795693726.957283
 //	4632 1795693726.942667 recvfrom(13<TCP:[127.0.0.1:46015->127.0.0.1:52410]>, "", 16384, …) = 0 <0.000013>
 package tape
 
@@ -25,6 +26,7 @@ type Tape struct {
 	Port    int            // the server's; 0 if there were several servers
 	Clients map[int]string // the name of each client by its port
 	Steps   []Step         // what the clients did, in order of time
+	End     time.Duration  // the end of the recording, a time like those of the steps
 	Strace  string         // the lines of strace -f -ttt -T -yy
 }
 
@@ -71,6 +73,8 @@ func (t *Tape) header(line string) (err error) {
 		t.Clients[port] = name
 	case "step":
 		err = t.step(rest)
+	case "end":
+		t.End, err = parseTime(rest)
 	default:
 		err = fmt.Errorf("unknown word %q", word)
 	}
@@ -118,6 +122,7 @@ func (t *Tape) String() string {
 	for _, s := range t.Steps {
 		fmt.Fprintf(&b, "# step %s %s %s|%s|%s\n", formatTime(s.From), formatTime(s.To), s.Client, clean.Replace(s.Did), clean.Replace(s.Saw))
 	}
+	fmt.Fprintf(&b, "# end %s\n", formatTime(t.End))
 	return b.String() + t.Strace
 }
 
