@@ -58,8 +58,13 @@ func newRecorder(dir string) *recorder {
 // under returns the program that runs prog under strace. With -D the server is still a child of this process, and
 // strace is its grandchild.
 func (r *recorder) under(prog *process.Program) *process.Program {
+	strace, err := exec.LookPath("strace")
+	if err != nil {
+		strace = "strace" // straceMissing has found it; the start of the server fails with the reason
+	}
 	return &process.Program{
-		Path: "strace", Stage: prog.Stage, Env: prog.Env, Tracer: &process.Tracer{File: r.file, Hold: r.hold},
+		// A scenario may start the server through a program that does not search PATH.
+		Path: strace, Stage: prog.Stage, Env: prog.Env, Tracer: &process.Tracer{File: r.file, Hold: r.hold},
 		Args: slices.Concat(options(r.file), []string{"-D", "-f", "--", prog.Path}, prog.Args),
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"fourways.example/lab/learner/trace/tape"
@@ -158,10 +159,9 @@ func (l *Lane) sockets() map[string]bool {
 
 // log reports whether the call writes to stdout or stderr.
 func (b *Bar) log() bool {
-	if b.Name != "write" || len(b.Args) == 0 {
-		return false
-	}
-	return b.Args[0] == '1' || b.Args[0] == '2' && len(b.Args) > 1 && (b.Args[1] == '<' || b.Args[1] == ',')
+	fd, _, _ := strings.Cut(b.Args, ",")
+	fd, _, _ = strings.Cut(fd, "<")
+	return b.Name == "write" && (fd == "1" || fd == "2")
 }
 
 // overlap reports whether a call of one lane ran while a call of the other did.
