@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
 	"fourways.example/common/servertest/docroot"
+	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/pitfalls"
 	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/scenario"
@@ -81,7 +83,8 @@ func recordScenario(p *pitfalls.Pitfall, prog *process.Program, title string, wa
 	}
 	r := newRecorder(dir)
 	r.paths[root.Dir] = "/srv"
-	tr := scenario.Play(p.Scenario, r.under(prog), root)
+	r.paths[dir], r.paths[filepath.Dir(prog.Path)] = "/tmp", "/tmp"
+	tr := scenario.Play(settled(p.Scenario), r.under(prog), root)
 	if tr.Verdict == scenario.Unskilled || len(tr.Steps) == 0 {
 		return nil, fmt.Errorf("%s: %s", p.ID, tr.Reason)
 	}
@@ -96,11 +99,33 @@ func recordScenario(p *pitfalls.Pitfall, prog *process.Program, title string, wa
 	for _, s := range tr.Steps {
 		t.Steps = append(t.Steps, step(s, names))
 	}
-	t.Notes = notes(p, tr, want)
+	for _, n := range notes(p, tr, want) {
+		t.Notes = append(t.Notes, r.clean(n))
+	}
 	r.await()
 	t.End = t.Steps[len(t.Steps)-1].To + 3*time.Millisecond // later the scenario closes its connections
 	t.Strace, err = r.strace(t, mostLines)
 	return t, err
+}
+
+// settled returns the scenario for a server that has gone to sleep. Under strace a server is still starting its
+// threads when it listens already.
+func settled(sc scenario.Scenario) scenario.Scenario {
+	if sc.NoServer {
+		return sc
+	}
+	run := sc.Run
+	sc.Run = func(s *scenario.S) {
+		quiet := 0
+		kernel.Eventually(time.Second, func() bool {
+			if quiet++; s.Server.Awake() {
+				quiet = 0
+			}
+			return quiet == 5
+		})
+		run(s)
+	}
+	return sc
 }
 
 // step returns a step of a transcript. The names are those of all clients.

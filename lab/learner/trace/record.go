@@ -5,6 +5,7 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -111,13 +112,14 @@ func (r *recorder) strace(t *tape.Tape, most int) (string, error) {
 	if len(r.files) > 1 {
 		text = tape.Merge(text)
 	}
-	var olds []string
-	for old := range r.paths {
-		olds = append(olds, old)
-	}
-	slices.SortFunc(olds, func(a, b string) int { return cmp.Compare(len(b), len(a)) })
-	for _, old := range olds {
+	return tape.Trim(r.clean(text), t.Steps[0].From-5*time.Millisecond, t.End, most, begins), nil
+}
+
+// clean replaces the folders of this machine.
+func (r *recorder) clean(text string) string {
+	longestFirst := slices.SortedFunc(maps.Keys(r.paths), func(a, b string) int { return cmp.Compare(len(b), len(a)) })
+	for _, old := range longestFirst {
 		text = strings.ReplaceAll(text, old, r.paths[old])
 	}
-	return tape.Trim(text, t.Steps[0].From-5*time.Millisecond, t.End, most, begins), nil
+	return text
 }
