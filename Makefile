@@ -114,6 +114,14 @@ pitfall: ## plays a pitfall, P=short-read, against a server with the bug and the
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab pitfall $(if $(P),'$(P)',--list)
 
+trace: ## draws the system calls of the four stages with three clients, or of STAGE=n; P=short-read draws a pitfall (needs strace)
+	@cd lab && $(GO) build -o ../bin/lab .
+	@bin/lab trace $(if $(P),'$(P)') $(if $(one),--stage $(call number,$(one))) $(ARGS)
+
+traces: ## draws every pitfall, broken above right, into bin/trace: two minutes (needs strace)
+	@cd lab && $(GO) build -o ../bin/lab .
+	@bin/lab trace --every
+
 matrix: ## plays every pitfall against every server, and writes docs/pitfalls.md
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab matrix
@@ -183,4 +191,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race slow fuzz bench compare live microbench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race slow fuzz bench compare live microbench spec pitfall trace traces matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean

@@ -18,6 +18,7 @@ import (
 	"fourways.example/lab/learner/live"
 	"fourways.example/lab/learner/pitfall"
 	"fourways.example/lab/learner/spec"
+	"fourways.example/lab/learner/trace"
 	"fourways.example/lab/maintainer/faults"
 	"fourways.example/lab/maintainer/hostile"
 	"fourways.example/lab/maintainer/mutants"
@@ -28,6 +29,7 @@ type commands struct {
 	Spec    spec.Command    `cmd:"" help:"Test a server against docs/spec.md, and print a table of claims and test cases."`
 	Pitfall pitfall.Command `cmd:"" help:"Show a common mistake: run a server with the bug and one without it, side by side."`
 	Matrix  pitfall.Matrix  `cmd:"" help:"Run every pitfall against the server with its bug and against the four stages, and write docs/pitfalls.md."`
+	Trace   trace.Command   `cmd:"" help:"Draw the system calls of a server while clients use it: a lane for each thread, a bar for each call."`
 	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
 	Compare bench.Compare   `cmd:"" help:"Show the four stages side by side in four situations: who is served, how fast, and at what cost. It takes a minute."`
 	Live    live.Command    `cmd:"" help:"Show the four stages side by side on a page while you add clients: who waits, for what, and where."`

@@ -41,9 +41,19 @@ type Program struct {
 	Env   []string // added to the environment, from which USER_NAME, USER_PASS and SECRET are removed
 	Stage int      // the stage whose claims the program makes, 1 to 4
 	Guest *Guest   // not nil if somebody else wrote the program
+	// Tracer is not nil if Path is strace(1), which runs the server and writes all its system calls into a file.
+	Tracer *Tracer
 
 	mu     sync.Mutex
 	silent bool // the start line names no port, so Begin chooses one
+}
+
+// A Tracer is a strace(1) that the caller runs the server under. A thread cannot have two tracers, so a scenario that
+// traces the server itself uses this one instead.
+type Tracer struct {
+	File string // one line for each call: the thread, the time, the call
+	// Hold stops a thread before its next call of epoll_wait(2) that returns events, until release is called.
+	Hold func(pid, thread int) (release func(), err error)
 }
 
 // Executable returns the absolute path of a server's executable, for [Program.Path].
