@@ -41,6 +41,7 @@ type Program struct {
 	Env   []string // added to the environment, from which USER_NAME, USER_PASS and SECRET are removed
 	Stage int      // the stage whose claims the program makes, 1 to 4
 	Guest *Guest   // not nil if somebody else wrote the program
+	Seed  uint64   // of the names, sizes and splits that cases choose at random; 0 is another seed in each run
 
 	mu     sync.Mutex
 	silent bool // the start line names no port, so Begin chooses one

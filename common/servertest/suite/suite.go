@@ -268,7 +268,7 @@ func (g *group) do(c Case) Result {
 		return Result{Case: c, Outcome: NotHere}
 	}
 	t := &T{Program: g.suite.prog, Root: g.suite.root, Case: &c, patience: g.suite.breaker.patience()}
-	t.Guest = g.suite.prog.Guest
+	t.Guest, t.Claims = g.suite.prog.Guest, c.IDs
 	if !c.NoServer && !g.ready(t) {
 		return Result{Case: c, Outcome: Failed, Log: t.Log(), Took: time.Since(start), Silent: true}
 	}
