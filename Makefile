@@ -70,6 +70,11 @@ test: ## runs all tests, or those of STAGE=n; a stage's pitfalls come first
 race: ## runs the same tests under the race detector (needs a C compiler)
 	$(call gotest,-race)
 
+# One package at a time: most of these tests start browsers or servers, and measure time.
+slow: export SLOW := 1
+slow: ## runs the tests of lab that take too long for `make test`
+	cd lab && $(GO) test -count=1 -p 1 -run '^TestSlow' $(TESTFLAGS) ./...
+
 fuzz: ## runs every fuzz target for FUZZTIME=1m
 	@for m in $(modules); do \
 		(cd $$m && for p in $$($(GO) list ./...); do \
@@ -164,4 +169,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race fuzz bench compare microbench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race slow fuzz bench compare microbench spec pitfall matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean

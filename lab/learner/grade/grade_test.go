@@ -19,6 +19,7 @@ import (
 	"fourways.example/common/servertest/record"
 	"fourways.example/common/servertest/stages"
 	"fourways.example/common/servertest/suite"
+	"fourways.example/lab/support/slow"
 )
 
 // built has the programs that build has compiled, so that each is compiled once.
@@ -89,44 +90,53 @@ func graded(t *testing.T, c Command) (Report, error) {
 	return r, err
 }
 
-// TestStages checks that each stage gets full points for its claims. It runs a sample of each category: the stages'
-// own tests run all cases. GRADE=all runs all cases here too.
+// TestStages checks that each stage gets full points for a sample of its claims, with some of each category. The
+// stages' own tests run all cases.
 func TestStages(t *testing.T) {
 	for i, name := range stages.Dirs[1:] {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			c := Command{Exec: build(t, name), Case: []string{
+			sample := []string{
 				"cli-port*", "cli-bind*", "start-line*", "stop-idle*", "conn-persistent*", "conn-pipeline*", "conn-first-eof",
 				"timeout-header", "refuse-4*", "line-*", "target-dotdot*", "chunk-data*", "expect-*", "resp-*", "type-*", "range-*", "cond-etag*",
 				"token-none", "api-login*", "pitfall/leftover",
-			}}
-			c.Case = append(c.Case, []string{"conn-head-of-line", "conn-ipv6", "conn-idle-500"}[:i]...) // what each stage adds
-			if os.Getenv("GRADE") == "all" {
-				c.Case = nil
-			} else {
-				t.Log("a sample of the cases; GRADE=all runs all of them")
 			}
-			r, err := graded(t, c)
-			if err != nil {
-				t.Errorf("%v", err)
-				for _, e := range r.Cases {
-					if e.Outcome != passed {
-						t.Errorf("%s %s: %s", e.Outcome, e.Name, e.Log)
-					}
-				}
-			}
-			if r.Stage != i+1 {
-				t.Errorf("graded as stage %d, want %d", r.Stage, i+1)
-			}
-			if len(r.Findings) > 0 || r.Points != r.Max || r.Points == 0 {
-				t.Errorf("%v of %v points, findings %q; want all points and no findings", r.Points, r.Max, r.Findings)
-			}
-			for _, c := range r.Categories {
-				if c.Passed != c.Cases || c.Cases == 0 {
-					t.Errorf("not every case of the category passed: %+v", *c)
-				}
-			}
+			sample = append(sample, []string{"conn-head-of-line", "conn-ipv6", "conn-idle-500"}[:i]...) // what each stage adds
+			wantFullPoints(t, i+1, Command{Exec: build(t, name), Case: sample})
 		})
+	}
+}
+
+// TestSlowStages checks that each stage gets full points for all of its claims.
+func TestSlowStages(t *testing.T) {
+	slow.Test(t)
+	for i, name := range stages.Dirs[1:] {
+		t.Run(name, func(t *testing.T) { wantFullPoints(t, i+1, Command{Exec: build(t, name)}) })
+	}
+}
+
+// wantFullPoints checks that a command grades a stage with all points and without a finding.
+func wantFullPoints(t *testing.T, stage int, c Command) {
+	t.Helper()
+	r, err := graded(t, c)
+	if err != nil {
+		t.Errorf("%v", err)
+		for _, e := range r.Cases {
+			if e.Outcome != passed {
+				t.Errorf("%s %s: %s", e.Outcome, e.Name, e.Log)
+			}
+		}
+	}
+	if r.Stage != stage {
+		t.Errorf("graded as stage %d, want %d", r.Stage, stage)
+	}
+	if len(r.Findings) > 0 || r.Points != r.Max || r.Points == 0 {
+		t.Errorf("%v of %v points, findings %q; want all points and no findings", r.Points, r.Max, r.Findings)
+	}
+	for _, c := range r.Categories {
+		if c.Passed != c.Cases || c.Cases == 0 {
+			t.Errorf("not every case of the category passed: %+v", *c)
+		}
 	}
 }
 
