@@ -37,7 +37,9 @@ func firstCases() []Case {
 			rng := t.Rand()
 			for range 3 {
 				name, text := putRandom(t, rng)
-				t.Dial().Request("GET", "/"+name).WantBody(200, text)
+				c := t.Dial()
+				c.Request("GET", "/"+name).WantBody(200, text)
+				c.Close() // an iterative server serves nobody else before
 			}
 		}},
 		{Name: "first-missing", IDs: []string{"name-missing"}, Run: func(t *T) {
@@ -72,7 +74,7 @@ func wantOK(c *Client) {
 // firstPieces sends a request in pieces, each time to a fresh connection. No answer may come before the last piece.
 func firstPieces(t *T) {
 	rng := t.Rand()
-	for range 6 {
+	for range 4 {
 		raw := wire.Request("GET", "/healthz", "", oddField(rng))
 		at := []int{1 + rng.IntN(len(raw)-1), 1 + rng.IntN(len(raw)-1)}
 		slices.Sort(at)

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"fourways.example/common/servertest/netns"
 	"fourways.example/common/servertest/record"
 	"fourways.example/common/servertest/stages"
 	"fourways.example/common/servertest/suite"
@@ -30,6 +31,7 @@ var built = struct {
 }{done: map[string]string{}}
 
 func TestMain(m *testing.M) {
+	netns.Enter() // a pitfall starts its server through this program, to take IPv6 from the server
 	flag.Parse()
 	if err := flag.Set("test.parallel", "6"); err != nil { // more than there are CPUs: most tests only wait
 		panic(err)

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"fourways.example/common/servertest/cases"
 	"fourways.example/common/servertest/pitfalls"
 	"fourways.example/common/servertest/suite"
 )
@@ -36,9 +35,11 @@ type Report struct {
 	Categories []*category `json:"categories"`
 	Cases      []*entry    `json:"cases"`
 	Seconds    float64     `json:"seconds"`
+	Seed       uint64      `json:"seed,omitempty"` // --seed repeats what cases choose at random
 
-	claims claims
-	hinted map[string]string // the hints that were printed, and the case of each
+	claims    claims
+	diagnosis []string          // the findings before the first case
+	hinted    map[string]string // the hints that were printed, and the case of each
 }
 
 type category struct {
@@ -79,7 +80,7 @@ func newReport(stage int, weights []weight, claims claims) *Report {
 		}
 		r.Cases, of = append(r.Cases, e), append(of, k)
 	}
-	for _, c := range cases.All() {
+	for _, c := range allCases() {
 		if !c.ClaimedBy(stage) {
 			continue
 		}
@@ -190,6 +191,9 @@ func (r *Report) setResult(name string, result *entry) {
 			own, _, both := strings.Cut(e.Log, afterCase)
 			if both && strings.TrimSpace(own) == "" {
 				own = e.Log
+			}
+			if e.Crash != "" {
+				own += "\ncrash: " + e.Crash
 			}
 			e.Hint = hintFor(e.ids, own)
 		}
@@ -352,7 +356,7 @@ func (r *Report) print(out io.Writer, asJSON, all bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if n < len(cases.All())+len(pitfalls.Scenarios()) {
+	if n < len(allCases())+len(pitfalls.Scenarios()) {
 		p.printf("(Only the cases of stage %d count; `lab grade -l` lists them.)\n", r.Stage)
 	}
 	return p.err
