@@ -6,12 +6,16 @@ import (
 )
 
 // An exchange is what a client sent, expected and saw, in words.
-type exchange struct{ sent, expected, seen string }
+type exchange struct {
+	sent           string
+	step           string // of a scenario, instead of sent
+	expected, seen string
+}
 
 var (
 	wantMark = regexp.MustCompile(`(?s)^(.*?),? want (?:at most )?(.*)$`)
 	stepLine = regexp.MustCompile(`^ *\d+\. ([^:]*)(?:: (.*))?   <-- here$`)
-	stagesOf = regexp.MustCompile(`^\*\(.*?\)\* `)
+	stagesOf = regexp.MustCompile(`^\*\(.*?\)\* | \(Stages? [^)]*\)$`)
 	address  = regexp.MustCompile(`(?:read|write) tcp[46]? \S+->\S+ `)
 )
 
@@ -85,13 +89,17 @@ func stepOf(log string) (x exchange) {
 	for line := range strings.Lines(log) {
 		line = strings.TrimRight(line, "\n")
 		if m := stepLine.FindStringSubmatch(line); m != nil {
-			x.sent, x.seen = m[1], m[2]
+			x.step, x.seen = m[1], m[2]
 		}
 		if want, ok := strings.CutPrefix(line, "want: "); ok {
-			x.expected = want
+			x.expected = strings.ReplaceAll(want, "-", " ")
 		}
 	}
 	lines := strings.Split(strings.TrimSpace(log), "\n")
+	if x.step == "" && len(lines) > 1 { // the scenario failed in another way
+		x = messageOf(strings.Join(lines[1:], "\n"))
+		return x
+	}
 	if last := lines[len(lines)-1]; !strings.HasPrefix(last, "want: ") && !strings.HasPrefix(last, " ") {
 		x.seen = strings.TrimPrefix(x.seen+"; "+last, "; ")
 	}

@@ -128,7 +128,7 @@ func (l *ladder) show(e *entry) []string {
 	}
 	var lines []string
 	x := exchangeOf(e)
-	for _, part := range []struct{ label, text string }{{"sent", x.sent}, {"expected", x.expected}, {"seen", x.seen}} {
+	for _, part := range []struct{ label, text string }{{"sent", x.sent}, {"step", x.step}, {"expected", x.expected}, {"seen", x.seen}} {
 		if part.text == "" {
 			continue
 		}

@@ -32,7 +32,7 @@ func TestMilestones(t *testing.T) {
 			for _, m := range milestones {
 				for _, p := range m.patterns {
 					switch {
-					case !hintMatches(p, e.Name):
+					case m.from > stage || !hintMatches(p, e.Name):
 					case len(p) > longest:
 						longest, best = len(p), []string{m.title}
 						used[p] = true

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	_ "embed" // milestones.txt
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +17,7 @@ type milestone struct {
 	says     string   // what it asks for, in a sentence
 	patterns []string // match the names of cases
 	joined   bool     // runs together with the milestone before
+	from     int      // the first stage that has it
 }
 
 // milestones are those of milestones.txt, in its order.
@@ -30,7 +32,9 @@ func parseMilestones(text string) []milestone {
 		switch {
 		case line == "" || mark == "#":
 		case mark == "=" || mark == "+":
-			all = append(all, milestone{title: rest, joined: mark == "+"})
+			title, stage, _ := strings.Cut(rest, " @")
+			from, _ := strconv.Atoi(stage)
+			all = append(all, milestone{title: title, joined: mark == "+", from: from})
 		case len(all) == 0: // a pattern without a milestone
 			panic("milestones.txt: " + line)
 		case mark == ">":
@@ -43,12 +47,15 @@ func parseMilestones(text string) []milestone {
 	return all
 }
 
-// milestoneOf returns the index of the milestone with the longest pattern that matches the name of a case, and the index
-// of that pattern. The milestone is -1 if there is none.
-func milestoneOf(all []milestone, name string) (index, pattern int) {
+// milestoneOf returns the index of the stage's milestone with the longest pattern that matches the name of a case, and
+// the index of that pattern. The milestone is -1 if there is none.
+func milestoneOf(all []milestone, stage int, name string) (index, pattern int) {
 	index = -1
 	longest := -1
 	for i, m := range all {
+		if m.from > stage {
+			continue
+		}
 		for k, p := range m.patterns {
 			if hintMatches(p, name) && len(p) > longest {
 				index, pattern, longest = i, k, len(p)
@@ -70,7 +77,7 @@ func (r *Report) rungs(all []milestone) []*rung {
 	of := make([]*rung, len(all))
 	order := map[*entry]int{}
 	for _, e := range r.Cases {
-		i, k := milestoneOf(all, e.Name)
+		i, k := milestoneOf(all, r.Stage, e.Name)
 		if i < 0 {
 			continue // a test finds such a case
 		}
