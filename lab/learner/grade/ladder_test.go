@@ -212,3 +212,47 @@ func TestLadderOfPython(t *testing.T) {
 	text := screen(t, Command{Exec: filepath.Join("testdata", "first.py"), Stage: 1})
 	wants(t, text, "a request in pieces", "ok 1 one request", "keep them in a buffer")
 }
+
+// TestSlowOwnPoints checks that a missing Date or Content-Type costs only the cases about it: those that name the
+// claim, those about the type of a file or an echo, and those that find the ranges of a body by the type.
+func TestSlowOwnPoints(t *testing.T) {
+	slow.Test(t)
+	repo, err := variants.FindRepo(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	shop, err := repo.NewWorkshop()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer shop.Close()
+	for name, own := range map[string][]string{
+		"no-date":         {"resp-date"},
+		"no-content-type": {"resp-content-type", "type-*", "api-echo", "range-several*", "range-16"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			prog, err := shop.Broken(t.Context(), &variants.Variant{Name: name, Base: 4, Dir: filepath.Join("testdata", name)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			r, err := graded(t, Command{Exec: prog.Path, Stage: 4})
+			if !errors.Is(err, errFailed) || r.entry(own[0]).Outcome != failed {
+				t.Errorf("%s passes: %v", own[0], err)
+			}
+			var others []string
+			for _, e := range r.Cases {
+				if (e.Outcome == failed || e.Outcome == untried) && !slices.ContainsFunc(own, func(p string) bool { return hintMatches(p, e.Name) }) {
+					others = append(others, e.Name)
+				}
+			}
+			if len(others) > 10 {
+				t.Errorf("it costs %d other cases, such as %q", len(others), others[:10])
+			}
+			for _, e := range others { // on a busy machine a case may fail for another reason
+				if text, err := grade(t, Command{Exec: prog.Path, Stage: 4, Case: []string{e}}); err != nil {
+					t.Errorf("it costs %s:\n%s", e, text)
+				}
+			}
+		})
+	}
+}
