@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -85,6 +86,8 @@ type Server struct {
 	pid        int           // the server if Cmd is a wrapper around it, otherwise 0
 	exited     chan struct{} // closed when wait(2) has returned for Cmd
 	OwnSockets int           // the number of sockets before the first client connects
+
+	over atomic.Pointer[string] // see Over
 }
 
 // startAddress matches an address with a port in a start line.
@@ -148,17 +151,21 @@ func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	}
 	go func() {
 		_ = cmd.Wait() // Cmd.ProcessState says how the process ended
+		s.Guest.clear(cmd.Process.Pid)
 		s.Guest.flush(cmd.Stdout, cmd.Stderr)
 		s.Stdout.end()
 		s.Stderr.end()
 		close(s.exited)
 	}()
+	s.Guest.bind(cmd.Process.Pid, s.exited, s.noteOver)
 	s.Guest.announce(s)
 	err := s.Guest.started(s)
 	if err == nil {
 		err = s.await(silent)
 	}
-	if errors.Is(err, errAtStart) && s.Cmd.ProcessState != nil {
+	if why := s.Over(); err != nil && why != "" {
+		err = fmt.Errorf("%w: SIGKILL by the grader: %s", errAtStart, why)
+	} else if errors.Is(err, errAtStart) && s.Cmd.ProcessState != nil {
 		err = fmt.Errorf("%w: %v", err, s.Cmd.ProcessState)
 	}
 	if err != nil {
@@ -225,6 +232,7 @@ func (p *Program) command(args []string, c Config) *exec.Cmd {
 	cmd.Env = slices.Concat(cmd.Env, p.Env, c.Env)
 	// When the suite is killed, its servers must end too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.Guest.bounded(cmd.SysProcAttr)
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
@@ -249,7 +257,11 @@ func (p *Program) Exec(c Config, args ...string) (status int, stdout, stderr str
 	}
 	stop := context.AfterFunc(ctx, func() { killTree(cmd.Process) })
 	defer stop()
+	ended := make(chan struct{})
+	p.Guest.bind(cmd.Process.Pid, ended, func(string) {})
 	_ = cmd.Wait()
+	close(ended)
+	p.Guest.clear(cmd.Process.Pid)
 	status = cmd.ProcessState.ExitCode()
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ctx.Err() == nil {
 		status = 128 + int(ws.Signal()) // as in a shell; the -1 of os/exec would look like a time-out

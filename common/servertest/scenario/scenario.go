@@ -126,8 +126,9 @@ func Play(sc Scenario, prog *process.Program, root *docroot.Root) *Transcript {
 		if !sc.NoServer {
 			s.Begin(process.Config{})
 		}
-		watchdog := time.AfterFunc(record.Watchdog, func() {
-			s.Errorf("the scenario takes longer than %v, so its server is killed", record.Watchdog)
+		limit := prog.Guest.Limit(record.Watchdog)
+		watchdog := time.AfterFunc(limit, func() {
+			s.Errorf("the scenario takes longer than %v, so its server is killed", limit)
 			if s.Server != nil {
 				s.Server.Signal(syscall.SIGKILL)
 			}

@@ -330,8 +330,9 @@ func (g *group) ready(t *T) bool {
 
 // play runs the case. If the case gets stuck, play kills its server, which ends every wait for the server.
 func (g *group) play(t *T) {
-	watchdog := time.AfterFunc(record.Watchdog, func() {
-		t.Errorf("stuck for %v: its server is killed", record.Watchdog)
+	limit := t.Guest.Limit(record.Watchdog)
+	watchdog := time.AfterFunc(limit, func() {
+		t.Errorf("stuck for %v: its server is killed", limit)
 		if t.Server != nil {
 			_ = t.Server.Cmd.Process.Kill()
 		}
@@ -350,7 +351,7 @@ func (g *group) play(t *T) {
 	case <-done:
 		return
 	case <-t.Guest.Ended():
-	case <-time.After(record.Watchdog):
+	case <-time.After(limit):
 	}
 	// The end of the server ends every wait for it. If the case waits for something else, its goroutine is
 	// left running.
@@ -374,7 +375,10 @@ func (g *group) check(t *T, stderr int) (crash string, silent bool) {
 		if err := unexpected(t.Case, s.Stderr.Since(stderr)); err != nil && s.Guest == nil {
 			t.Errorf("%v", err)
 		}
-		return "", false
+		if s.Over() != "" {
+			crash = s.Crashed()
+		}
+		return crash, false
 	}
 	silent, err := healthy(s, t.patience)
 	if s.Guest == nil {

@@ -22,6 +22,7 @@ import (
 	"time"
 
 	"fourways.example/common/servertest/cases"
+	"fourways.example/common/servertest/netns"
 	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/suite"
 	"fourways.example/common/servertest/trials"
@@ -34,12 +35,17 @@ type Command struct {
 	Case    []string      `short:"t" placeholder:"CASE" help:"Run only this case, claim, category or pitfall. * matches any letters. The flag may be repeated."`
 	List    bool          `short:"l" help:"List the cases with their points, without running them."`
 	Output  string        `short:"o" placeholder:"FILE" help:"Write the stdout and stderr of the program to a file, each line after the process ID."`
-	JSON    bool          `name:"json" help:"Print the report as JSON."`
+	JSON    bool          `name:"json" help:"Print the report as JSON, as --format json does."`
+	Format  string        `enum:"text,json,junit,gradescope" default:"text" help:"The format of the report: ${enum}. All but text run all cases; gradescope is the results.json of Gradescope."`
 	All     bool          `help:"Run all cases, give points, and show every failure. Without this flag, or -t or --json, the milestones are tried in order up to the first one that fails."`
 	Seed    uint64        `placeholder:"N" help:"The seed of the names, sizes and splits that some cases choose at random, to repeat a run. The default is another one in each run."`
 	Weights string        `placeholder:"FILE" help:"A file with the points for each category, in the format of lab/learner/grade/weights.txt."`
 	Doc     string        `placeholder:"FILE" help:"The document with the text of the claims. The default is docs/spec.md in a folder above the working directory or above this program."`
 	Limit   time.Duration `name:"time-limit" default:"4m" help:"Stop after this time. Cases that have not run by then get no points."`
+
+	CaseLimit time.Duration `name:"case-limit" default:"60s" help:"The longest time for a case. The server of a longer one is killed, and the case has failed."`
+	Build     string        `name:"build-log" placeholder:"FILE" help:"A file with the output of the build, which is added to the report."`
+	confinement
 
 	out, warn io.Writer // for tests; nil is stdout and stderr
 }
@@ -75,15 +81,34 @@ func (c *Command) Run(ctx context.Context) error {
 	if c.List {
 		return report.list(out, c.JSON)
 	}
-	if report.Program, err = executable(c.Exec); err != nil {
+	note, done, err := c.enter(ctx)
+	if done || err != nil {
 		return err
+	}
+	if note != "" {
+		report.Notes = append(report.Notes, note)
+		if !netns.Inside() {
+			fmt.Fprintf(warn, "lab: warning: %s\n", note)
+		}
+	}
+	if report.BuildLog, err = buildLog(c.Build); err != nil {
+		return fmt.Errorf("--build-log: %w", err)
+	}
+	if report.Program, err = executable(c.Exec); err != nil {
+		if c.Format != "gradescope" && c.Format != "junit" {
+			return err
+		}
+		report.Program = c.Exec // whoever reads results.json wants to know, too
+		report.Findings = append(report.Findings, "There is no program to grade: "+err.Error())
+		report.skipAll()
+		return errors.Join(report.write(out, c.Format), report.failure())
 	}
 	for _, name := range []string{c.Exec, os.Getenv("SERVER")} {
 		if note := staleNote(name); note != "" {
 			fmt.Fprintf(warn, "lab: warning: %s\n", note)
 		}
 	}
-	guest := &process.Guest{}
+	guest := &process.Guest{Bounds: c.bounds(), CaseLimit: c.CaseLimit}
 	if c.Output != "" {
 		f, err := os.Create(c.Output)
 		if err != nil {
@@ -97,17 +122,25 @@ func (c *Command) Run(ctx context.Context) error {
 	}
 	report.Seed = c.Seed
 	prog := &process.Program{Path: report.Program, Stage: c.Stage, Guest: guest, Env: wrapperEnv(), Seed: c.Seed}
-	if !c.All && !c.JSON && len(c.Case) == 0 {
+	if !c.All && !c.machine() && len(c.Case) == 0 {
 		return c.climb(ctx, prog, report, out)
 	}
 	if err := c.measure(ctx, prog, report, report.playAll); err != nil {
 		return err
 	}
-	if err := report.print(out, c.JSON, c.All); err != nil {
+	if c.machine() {
+		err = report.write(out, c.Format)
+	} else {
+		err = report.print(out, c.All)
+	}
+	if err != nil {
 		return err
 	}
 	return report.failure()
 }
+
+// machine reports whether a program reads the report.
+func (c *Command) machine() bool { return c.JSON || c.Format != "" && c.Format != "text" }
 
 // climb tries the milestones, and prints how far the program gets.
 func (c *Command) climb(ctx context.Context, prog *process.Program, report *Report, out io.Writer) error {
@@ -148,7 +181,7 @@ func (c *Command) measure(ctx context.Context, prog *process.Program, report *Re
 	if err != nil {
 		return err
 	}
-	why, hopeless := diagnose(greeting, len(c.Case) > 0 || !c.All && !c.JSON)
+	why, hopeless := diagnose(greeting, len(c.Case) > 0 || !c.All && !c.machine())
 	report.diagnosis = why
 	report.Findings = append(report.Findings, why...)
 	if hopeless {

@@ -282,7 +282,7 @@ func TestCrash(t *testing.T) {
 		t.Errorf("findings %q, want one about the crash", r.Findings)
 	}
 	var out strings.Builder
-	if err := r.print(&out, false, true); err != nil || !strings.Contains(out.String(), "CRASHED") || !strings.Contains(out.String(), "| the last line") {
+	if err := r.print(&out, true); err != nil || !strings.Contains(out.String(), "CRASHED") || !strings.Contains(out.String(), "| the last line") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
@@ -409,7 +409,7 @@ func TestHintForOwnFailure(t *testing.T) {
 		t.Errorf("%q gets the hint %q", own, got)
 	}
 	var out bytes.Buffer
-	if err := r.print(&out, false, true); err != nil {
+	if err := r.print(&out, true); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), "without close(2)"); n != 1 || !strings.Contains(out.String(), "the same as in conn-") {

@@ -1,7 +1,6 @@
 package grade
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"path"
@@ -31,7 +30,9 @@ type Report struct {
 	Stage      int         `json:"stage"`
 	Points     float64     `json:"points"`
 	Max        float64     `json:"max"`
-	Findings   []string    `json:"findings"` // what is wrong with the program as a whole
+	Findings   []string    `json:"findings"`        // what is wrong with the program as a whole
+	Notes      []string    `json:"notes,omitempty"` // about the run: what confines the program
+	BuildLog   string      `json:"build_log,omitempty"`
 	Categories []*category `json:"categories"`
 	Cases      []*entry    `json:"cases"`
 	Seconds    float64     `json:"seconds"`
@@ -319,12 +320,12 @@ func (r *Report) failure() error {
 // few is how many failures of a category are printed in full without --all.
 const few = 3
 
-func (r *Report) print(out io.Writer, asJSON, all bool) error {
-	if asJSON {
-		return encode(out, r)
-	}
+func (r *Report) print(out io.Writer, all bool) error {
 	p := &printer{out: out}
 	p.printf("%s, graded as stage %d\n", r.Program, r.Stage)
+	for _, n := range r.Notes {
+		p.printf("%s\n", wrap(n, 100))
+	}
 	for _, c := range r.Categories {
 		r.failures(p, c, all)
 	}
@@ -518,11 +519,4 @@ func (r *Report) list(out io.Writer, asJSON bool) error {
 	}
 	fmt.Fprintf(w, "\nstage %d: %s, %s points\n", r.Stage, count(len(r.Cases), "case"), points(r.Max))
 	return w.Flush()
-}
-
-func encode(out io.Writer, r *Report) error {
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
 }
