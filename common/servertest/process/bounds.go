@@ -2,6 +2,7 @@ package process
 
 import (
 	"fmt"
+	"maps"
 	"os"
 	"strconv"
 	"strings"
@@ -21,8 +22,9 @@ type Bounds struct {
 	Size   int64 // RLIMIT_FSIZE in bytes
 }
 
-// boundsTick is how often the memory and the tasks of a server are measured.
-const boundsTick = 50 * time.Millisecond
+// boundsTick is how often the memory and the tasks of the servers are measured. A measurement takes milliseconds, because
+// it reads all of /proc.
+const boundsTick = 100 * time.Millisecond
 
 // bounded prepares a command for the bounds of a guest. The process gets a group of its own, so that
 // all of it can be killed at once.
@@ -32,9 +34,9 @@ func (g *Guest) bounded(attr *syscall.SysProcAttr) {
 	}
 }
 
-// bind sets the limits of a started process, and measures it until done is closed. If it uses more than it may, the
-// process and its group are killed, and over is called with the reason.
-func (g *Guest) bind(pid int, done <-chan struct{}, over func(why string)) {
+// bind sets the limits of a started process, and measures it until release is called. If it uses more than it may, over
+// is called with the reason, and the process and its group are killed.
+func (g *Guest) bind(pid int, over func(why string)) {
 	if g == nil || g.Bounds == (Bounds{}) {
 		return
 	}
@@ -43,29 +45,48 @@ func (g *Guest) bind(pid int, done <-chan struct{}, over func(why string)) {
 	if g.Bounds.Memory == 0 && g.Bounds.Tasks == 0 {
 		return
 	}
-	go func() {
-		tick := time.NewTicker(boundsTick)
-		defer tick.Stop()
-		for {
-			select {
-			case <-done:
-				return
-			case <-tick.C:
-			}
-			if why := g.Bounds.exceeded(pid); why != "" {
-				over(why)
-				_ = syscall.Kill(-pid, syscall.SIGKILL)
-				return
-			}
-		}
-	}()
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.bound == nil {
+		g.bound = map[int]func(string){}
+	}
+	g.bound[pid] = over
+	if !g.watching {
+		g.watching = true
+		go g.watchBounds()
+	}
 }
 
-// clear kills what a process with bounds has left in its group.
-func (g *Guest) clear(pid int) {
-	if g != nil && g.Bounds != (Bounds{}) {
-		_ = syscall.Kill(-pid, syscall.SIGKILL)
+// watchBounds measures the bound processes until there are none.
+func (g *Guest) watchBounds() {
+	for range time.Tick(boundsTick) {
+		g.mu.Lock()
+		if len(g.bound) == 0 {
+			g.watching = false
+			g.mu.Unlock()
+			return
+		}
+		bound := maps.Clone(g.bound)
+		g.mu.Unlock()
+		family := kernel.Children()
+		for pid, over := range bound {
+			if why := g.Bounds.exceeded(pid, family.Of(pid)); why != "" {
+				over(why)
+				_ = syscall.Kill(-pid, syscall.SIGKILL)
+			}
+		}
 	}
+}
+
+// release ends the measurements of a process that has ended, and kills what is left in its group.
+func (g *Guest) release(pid int) {
+	if g == nil || g.Bounds == (Bounds{}) {
+		return
+	}
+	g.mu.Lock()
+	delete(g.bound, pid)
+	g.mu.Unlock()
+	_ = syscall.Kill(-pid, syscall.SIGKILL)
 }
 
 // lower sets a resource limit of a process unless the limit is smaller already.
@@ -78,10 +99,10 @@ func lower(pid, resource int, to uint64) {
 }
 
 // exceeded returns which bound a process and its descendants exceed, or "".
-func (b Bounds) exceeded(pid int) string {
+func (b Bounds) exceeded(pid int, descendants []int) string {
 	var memory int64
 	tasks := 0
-	for _, p := range append([]int{pid}, kernel.Descendants(pid)...) {
+	for _, p := range append(descendants, pid) {
 		memory += resident(p)
 		if threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", p)); err == nil {
 			tasks += len(threads)

@@ -149,15 +149,15 @@ func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	s.Guest.bind(cmd.Process.Pid, s.noteOver)
 	go func() {
 		_ = cmd.Wait() // Cmd.ProcessState says how the process ended
-		s.Guest.clear(cmd.Process.Pid)
+		s.Guest.release(cmd.Process.Pid)
 		s.Guest.flush(cmd.Stdout, cmd.Stderr)
 		s.Stdout.end()
 		s.Stderr.end()
 		close(s.exited)
 	}()
-	s.Guest.bind(cmd.Process.Pid, s.exited, s.noteOver)
 	s.Guest.announce(s)
 	err := s.Guest.started(s)
 	if err == nil {
@@ -257,11 +257,9 @@ func (p *Program) Exec(c Config, args ...string) (status int, stdout, stderr str
 	}
 	stop := context.AfterFunc(ctx, func() { killTree(cmd.Process) })
 	defer stop()
-	ended := make(chan struct{})
-	p.Guest.bind(cmd.Process.Pid, ended, func(string) {})
+	p.Guest.bind(cmd.Process.Pid, func(string) {})
 	_ = cmd.Wait()
-	close(ended)
-	p.Guest.clear(cmd.Process.Pid)
+	p.Guest.release(cmd.Process.Pid)
 	status = cmd.ProcessState.ExitCode()
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ctx.Err() == nil {
 		status = 128 + int(ws.Signal()) // as in a shell; the -1 of os/exec would look like a time-out
