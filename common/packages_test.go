@@ -165,6 +165,9 @@ func TestDesignListsImports(t *testing.T) {
 	}
 }
 
+// slow is the mark of slow tests, which all tests of lab may import.
+const slow = "lab/support/slow"
+
 // TestLabImports checks that the commands of lab do not import each other. Code that two commands share belongs
 // in common/servertest. A command may have packages of its own in its folder.
 func TestLabImports(t *testing.T) {
@@ -182,7 +185,7 @@ func TestLabImports(t *testing.T) {
 				if !ours || strings.HasPrefix(inner, "common/servertest/") || p == "." && strings.HasPrefix(inner, "lab/") {
 					continue
 				}
-				if command != "" && strings.HasPrefix(inner, folder+"/") {
+				if command != "" && strings.HasPrefix(inner, folder+"/") || inner == slow && strings.HasSuffix(path, "_test.go") {
 					continue
 				}
 				t.Errorf("%s imports %s", path, imported)
