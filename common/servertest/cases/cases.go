@@ -7,8 +7,7 @@
 //	Stop                                 stop.go, listener_lost.go
 //	Output                               output.go
 //	Connections                          connections.go
-//	Closing                              closing.go
-//	Refusals                             refusals.go
+//	Closing, Refusals                    closing.go
 //	Request line, Target, Host,
 //	Field lines, Methods                 request_head.go
 //	Bodies, Chunks, Expect               bodies.go
