@@ -138,10 +138,15 @@ hostile: build ## puts stage 4 under hostile loads, and shows what a normal clie
 	@bin/lab hostile $(ARGS)
 
 grade: export EXEC := $(EXEC)
-grade: ## gives points to any program: EXEC=./prog, and STAGE=n for the claims that it makes
+grade: ## tries any program, milestone by milestone: EXEC=./prog, STAGE=n for the claims that it makes; ARGS=--all gives points
 	@$(if $(EXEC),,$(error EXEC=./prog is missing))
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab grade --exec "$$EXEC" $(if $(one),--stage $(call number,$(one))) $(ARGS)
+
+autograder: ## makes bin/autograder-stageN.zip, which grades submissions for STAGE=n at Gradescope; ARGS='--weights FILE' adds flags
+	@$(if $(one),,$(error STAGE=n is missing))
+	@cd lab && CGO_ENABLED=0 $(GO) build -o ../bin/lab .
+	@bin/lab autograder --stage $(call number,$(one)) $(ARGS)
 
 doctor: ## shows what this machine offers, and which tests it must skip
 	@cd lab && $(GO) build -o ../bin/lab .
@@ -191,4 +196,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race slow fuzz bench compare live microbench spec pitfall trace traces matrix mutants faults hostile grade doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race slow fuzz bench compare live microbench spec pitfall trace traces matrix mutants faults hostile grade autograder doctor check fmt vet lint tidy always clean

@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -43,6 +44,7 @@ type Program struct {
 	Guest *Guest   // not nil if somebody else wrote the program
 	// Tracer is not nil if Path is strace(1), which runs the server and writes all its system calls into a file.
 	Tracer *Tracer
+	Seed   uint64 // of the names, sizes and splits that cases choose at random; 0 is another seed in each run
 
 	mu     sync.Mutex
 	silent bool // the start line names no port, so Begin chooses one
@@ -94,6 +96,8 @@ type Server struct {
 	pid        int           // the server if Cmd is a wrapper around it, otherwise 0
 	exited     chan struct{} // closed when wait(2) has returned for Cmd
 	OwnSockets int           // the number of sockets before the first client connects
+
+	over atomic.Pointer[string] // see Over
 }
 
 // startAddress matches an address with a port in a start line.
@@ -155,8 +159,10 @@ func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	s.Guest.bind(cmd.Process.Pid, s.noteOver)
 	go func() {
 		_ = cmd.Wait() // Cmd.ProcessState says how the process ended
+		s.Guest.release(cmd.Process.Pid)
 		s.Guest.flush(cmd.Stdout, cmd.Stderr)
 		s.Stdout.end()
 		s.Stderr.end()
@@ -167,7 +173,9 @@ func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	if err == nil {
 		err = s.await(silent)
 	}
-	if errors.Is(err, errAtStart) && s.Cmd.ProcessState != nil {
+	if why := s.Over(); err != nil && why != "" {
+		err = fmt.Errorf("%w: SIGKILL by the grader: %s", errAtStart, why)
+	} else if errors.Is(err, errAtStart) && s.Cmd.ProcessState != nil {
 		err = fmt.Errorf("%w: %v", err, s.Cmd.ProcessState)
 	}
 	if err != nil {
@@ -234,6 +242,7 @@ func (p *Program) command(args []string, c Config) *exec.Cmd {
 	cmd.Env = slices.Concat(cmd.Env, p.Env, c.Env)
 	// When the suite is killed, its servers must end too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.Guest.bounded(cmd.SysProcAttr)
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
@@ -258,7 +267,9 @@ func (p *Program) Exec(c Config, args ...string) (status int, stdout, stderr str
 	}
 	stop := context.AfterFunc(ctx, func() { killTree(cmd.Process) })
 	defer stop()
+	p.Guest.bind(cmd.Process.Pid, func(string) {})
 	_ = cmd.Wait()
+	p.Guest.release(cmd.Process.Pid)
 	status = cmd.ProcessState.ExitCode()
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ctx.Err() == nil {
 		status = 128 + int(ws.Signal()) // as in a shell; the -1 of os/exec would look like a time-out
