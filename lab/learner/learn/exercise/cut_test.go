@@ -34,6 +34,8 @@ func (l *list[T]) Len() int { return l.n }
 func exit(fmt int) { os.Exit(fmt) }
 `
 
+const missing = "{\n\tpanic(\"missing\")\n}"
+
 // TestCut cuts functions out, and types them in again.
 func TestCut(t *testing.T) {
 	for _, row := range []struct {
@@ -45,7 +47,7 @@ func TestCut(t *testing.T) {
 		{[]string{"exit"}, []string{"example.com/os"}},
 		{[]string{"exit", "F", "list.Len"}, []string{"errors", "fmt", "example.com/os"}},
 	} {
-		stub, pruned, err := Cut([]byte(toy), row.names, `exercise toy: "why"`)
+		stub, pruned, err := Cut([]byte(toy), row.names, missing)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -55,7 +57,7 @@ func TestCut(t *testing.T) {
 		if nice, err := format.Source(stub); err != nil || string(nice) != string(stub) {
 			t.Errorf("%v: gofmt would change the stub, %v:\n%s", row.names, err, stub)
 		}
-		if n := strings.Count(string(stub), `panic("exercise toy: \"why\"")`); n != len(row.names) {
+		if n := strings.Count(string(stub), missing); n != len(row.names) {
 			t.Errorf("%v: %d panics, want %d:\n%s", row.names, n, len(row.names), stub)
 		}
 		if again, err := Restore(stub, []byte(toy), row.names); err != nil || string(again) != toy {
@@ -68,15 +70,15 @@ func TestCut(t *testing.T) {
 func TestCutKeepsTheRest(t *testing.T) {
 	want := strings.Replace(toy, "\t\"errors\"\n\t\"fmt\"\n\n", "", 1)
 	from, to := strings.Index(want, "error) {")+7, strings.Index(want, " // after F")
-	want = want[:from] + "{\n\tpanic(\"missing\")\n}" + want[to:]
-	if got, _, err := Cut([]byte(toy), []string{"F"}, "missing"); err != nil || string(got) != want {
+	want = want[:from] + missing + want[to:]
+	if got, _, err := Cut([]byte(toy), []string{"F"}, missing); err != nil || string(got) != want {
 		t.Errorf("got %v\n%s\nwant\n%s", err, got, want)
 	}
 }
 
 // TestCutFails asks for a function that is not there.
 func TestCutFails(t *testing.T) {
-	if _, _, err := Cut([]byte(toy), []string{"list.F"}, ""); err == nil || !strings.Contains(err.Error(), "list.F") {
+	if _, _, err := Cut([]byte(toy), []string{"list.F"}, missing); err == nil || !strings.Contains(err.Error(), "list.F") {
 		t.Errorf("got %v, want an error that names the function", err)
 	}
 }

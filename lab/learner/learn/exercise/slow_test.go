@@ -1,0 +1,116 @@
+package exercise
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"fourways.example/common/servertest/variants"
+	"fourways.example/lab/learner/learn/tree"
+	"fourways.example/lab/support/slow"
+)
+
+// longest is how long the check of a solution may take on a machine that does little else: a reader waits for it
+// after each save.
+const longest = 3 * time.Second
+
+// TestSlowExercises proves each exercise in a copy of the tree: the real code passes the check; the stub compiles,
+// passes go vet, fails its own check and passes the checks of all exercises before it; and the solution typed in over
+// the stub passes.
+func TestSlowExercises(t *testing.T) {
+	slow.Test(t)
+	from, root := repo(t).Root, t.TempDir()
+	if err := tree.Copy(from, root, nil); err != nil {
+		t.Fatal(err)
+	}
+	all := All()
+	only := os.Getenv("EXERCISE") // for work on one exercise
+	for i, e := range all {
+		if only != "" && e.ID != only {
+			continue
+		}
+		t.Run(e.ID, func(t *testing.T) {
+			grade(t, root, &e, true, "the real code")
+			if err := e.Apply(root); err != nil {
+				t.Fatal(err)
+			}
+			vet(t, root, &e)
+			grade(t, root, &e, false, "its stub")
+			for _, before := range all[:i] {
+				grade(t, root, &before, true, "the stub of "+e.ID)
+			}
+			for _, c := range e.Cuts {
+				solve(t, from, root, c)
+			}
+			start := time.Now()
+			grade(t, root, &e, true, "the solution")
+			if took := time.Since(start); took > longest {
+				t.Errorf("the check takes %v, want at most %v", took, longest)
+			} else {
+				t.Logf("the check takes %.1f s", took.Seconds())
+			}
+		})
+	}
+}
+
+// grade runs a check, and reports an outcome that it must not have.
+func grade(t *testing.T, root string, e *Exercise, want bool, code string) {
+	t.Helper()
+	switch passed, output, err := e.Grade(t.Context(), root); {
+	case err != nil:
+		t.Fatal(err)
+	case passed != want && want:
+		t.Errorf("%s fails the check of %s:\n%s", code, e.ID, output)
+	case passed != want:
+		t.Errorf("%s passes the check of %s", code, e.ID)
+	case !passed && strings.Contains(output, "[build failed]"):
+		t.Errorf("%s does not compile:\n%s", code, output)
+	}
+}
+
+// vet runs go vet on the packages of the exercise's files.
+func vet(t *testing.T, root string, e *Exercise) {
+	t.Helper()
+	for _, c := range e.Cuts {
+		dir := filepath.Dir(filepath.FromSlash(c.File))
+		if strings.Contains(c.File, "/testdata/steps/") {
+			copied := &variants.Repo{Root: root}
+			if err := copied.VetStep(t.Context(), filepath.Base(dir), t.TempDir()); err != nil {
+				t.Error(err)
+			}
+			continue
+		}
+		cmd := exec.CommandContext(t.Context(), "go", "vet", ".")
+		cmd.Dir = filepath.Join(root, dir)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Errorf("go vet in %s: %v\n%s", dir, err, out)
+		}
+	}
+}
+
+// solve types the real code in over the stub, and compares the result with the real file.
+func solve(t *testing.T, from, root string, c Functions) {
+	t.Helper()
+	original, err := ReadFrom(from)(c.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stub, err := ReadFrom(root)(c.File)
+	if err != nil {
+		t.Fatal(err)
+	}
+	solved, err := Restore(stub, original, c.Names)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !bytes.Equal(solved, original) {
+		t.Errorf("%s: the solution typed in is not the real file", c.File)
+	}
+	if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(c.File)), solved, 0o644); err != nil {
+		t.Fatal(err)
+	}
+}
