@@ -1,5 +1,7 @@
 package exercise
 
+import "strings"
+
 // common returns the exercises about the code that all stages share.
 func common() []Exercise {
 	return []Exercise{
@@ -31,7 +33,12 @@ func common() []Exercise {
 			ID: "field-line", Title: "States of a parser", Stage: 1, Minutes: 45,
 			Cuts:    []Functions{{"common/h1/parser.go", []string{"fieldName", "valueStart", "fieldValue"}}},
 			Missing: "take the bytes of this part of a field line, and set the next state",
-			Check:   []Tests{unit("h1", "TestParserAccepts", "TestParserRefuses", "TestParserNeedsMore", "TestParserSpans", "TestParserExaminesBytesOnce")},
+			Check: []Tests{ // without the rows that have chunks: the exercise after this one cuts their states
+				subtests("h1", "TestParserAccepts", "values:", "spaces_around_a_value"),
+				subtests("h1", "TestParserRefuses", "white_space_before", "no_name", "no_colon", "space_before", "tab_before", "a_name", "a_high_byte",
+					"NUL", "control_byte_in_a_value", "VT", "DEL", "bare_"),
+				suite(1, "field-name", "field-value", "field-ows", "field-line-end", "conn-split-anywhere"),
+			},
 			Hints: [3]string{
 				"Read the type state and the functions method and fieldStart first. A state may get one byte of a name or all of it. It returns how many bytes it has taken, and what it needs later is in the fields of Parser.",
 				"If data ends inside the name or the value, take all of it, and leave the state as it is. Otherwise the first byte of another class decides: which byte may follow a name, and which a value? There are different errors for a bare LF and for another byte that a value cannot have.",
@@ -43,7 +50,10 @@ func common() []Exercise {
 			ID: "chunked", Title: "Chunked bodies", Stage: 1, Minutes: 45,
 			Cuts:    []Functions{{"common/h1/chunked.go", []string{"chunkDigits", "chunkLineEnd", "chunkData", "chunkDataCR", "chunkDataLF"}}},
 			Missing: "decode this part of a chunk, and set the next state",
-			Check:   []Tests{unit("h1", "TestParserAccepts", "TestParserRefuses", "TestParserNeedsMore", "TestParserLimits", "TestParserLargeBodies")},
+			Check: []Tests{
+				unit("h1", "TestParserAccepts", "TestParserRefuses", "TestParserNeedsMore", "TestParserExaminesBytesOnce", "TestParserLargeBodies"),
+				subtests("h1", "TestParserLimits", "chunk", "a_chunk"),
+			},
 			Hints: [3]string{
 				"The comment at the top of chunked.go has the grammar. Follow one chunk, 5 CR LF hello CR LF, through the states: which state takes which byte? chunkStart and the states of the extensions are still there.",
 				"A size has at least one digit and at most maxHexDigits. After the last digit, any other byte is for the state afterToken, which does not get it taken: return without it. A chunk of size 0 is the last, and trailers follow, with the states of the head and its limits.",
@@ -76,6 +86,11 @@ func common() []Exercise {
 			Read: []string{"accept(2), Error handling", "stage1-iterative/server.go, accept"},
 		},
 	}
+}
+
+// subtests returns the subtests of a test of common whose names begin with one of the prefixes.
+func subtests(pkg, test string, prefixes ...string) Tests {
+	return Tests{Dir: "common", Package: "./" + pkg, Run: test + "$/^(" + strings.Join(prefixes, "|") + ")"}
 }
 
 // unit returns tests of a package of common.
