@@ -11,6 +11,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
+	"time"
 )
 
 // An Exercise is a part of the code that a reader writes again.
@@ -109,11 +111,15 @@ func ReadFrom(root string) func(string) ([]byte, error) {
 	}
 }
 
-// Command returns the command that runs the tests in a tree, and the environment's additions.
+// Command returns the command that runs the tests in a tree.
 func (c *Tests) Command(ctx context.Context, root string) *exec.Cmd {
 	cmd := exec.CommandContext(ctx, "go", c.args()...)
 	cmd.Dir = filepath.Join(root, c.Dir)
 	cmd.Env = append(os.Environ(), c.Env...)
+	// The tests and their servers are children of go test: the end of ctx must end all of them.
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	cmd.Cancel = func() error { return syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL) }
+	cmd.WaitDelay = time.Second
 	return cmd
 }
 

@@ -4,6 +4,7 @@ package tree
 import (
 	"io/fs"
 	"os"
+	slashpath "path"
 	"path/filepath"
 )
 
@@ -41,4 +42,11 @@ func Copy(from, to string, skip func(path string) bool) error {
 		}
 		return os.WriteFile(out, text, info.Mode().Perm())
 	})
+}
+
+// Pitfalls reports whether a path is a file of a pitfall of a stage: its text and its patch tell where the bug is. The
+// folder itself stays, because the scenarios look for it.
+func Pitfalls(path string) bool {
+	ok, err := slashpath.Match("stage[1-9]-*/testdata/pitfalls/*/*", path)
+	return ok && err == nil
 }
