@@ -160,8 +160,7 @@ func (v *view) compare() error {
 			return err
 		}
 		if yours == real {
-			v.rule("your code is the real code, " + c.File)
-			v.printf("%s\n", real)
+			v.paragraph("", "Your code is the real code of "+c.File+".")
 			continue
 		}
 		if columns, ok := sideBySide("your code", yours, "the real code", real, v.width); ok {

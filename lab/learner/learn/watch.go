@@ -15,7 +15,7 @@ import (
 // settle is how long no file must change before a check begins: an editor may write a file in several steps.
 const settle = 100 * time.Millisecond
 
-const keys = "Type a letter and Enter: n next, h hint, c check, t task, s solution, r reset, l list, q quit."
+const keys = "Letter + Enter: n next, h hint, c check, t task, s solution, r reset, l list, q."
 
 // watch checks the exercise after each save, and obeys the letters that the reader types.
 func (v *view) watch(ctx context.Context, in io.Reader) error {
@@ -30,7 +30,7 @@ func (v *view) watch(ctx context.Context, in io.Reader) error {
 	if err := v.task(); err != nil {
 		return err
 	}
-	v.printf("Save a file to check it. %s\n", keys)
+	v.paragraph("", "Save a file to check it. "+keys)
 	letters := typed(in)
 	w := &watching{view: v, watcher: watcher}
 	defer w.cancel()
@@ -51,7 +51,7 @@ func (v *view) watch(ctx context.Context, in io.Reader) error {
 			if r != nil {
 				return r
 			}
-			v.printf("%s\n", keys)
+			v.paragraph("", keys)
 		case letter, more := <-letters:
 			if letter == "q" {
 				return nil
@@ -132,7 +132,7 @@ func (w *watching) obey(letter string) error {
 		w.list()
 	case "":
 	default:
-		w.printf("%s\n", keys)
+		w.paragraph("", keys)
 	}
 	return nil
 }

@@ -127,10 +127,10 @@ func (c *Tests) args() []string {
 	return []string{"test", "-count=1", "-timeout=60s", "-run", c.Run, c.Package}
 }
 
-// String returns the command as a reader types it.
+// String names the tests for a reader.
 func (c *Tests) String() string {
-	words := append([]string{"cd", c.Dir, "&&"}, c.Env...)
-	return strings.Join(append(words, "go", "test", "-run", "'"+c.Run+"'", c.Package), " ")
+	names := strings.NewReplacer("$/^fixed$", "", "$/^(", ": ", "|", ", ", "^", "", "$", "", "(", "", ")", "", "_", " ").Replace(c.Run)
+	return strings.TrimSuffix(c.Dir+"/"+strings.TrimPrefix(c.Package, "./"), "/.") + ", " + names
 }
 
 // Grade runs the checks of the exercise in a tree, and stops at the first that fails. It returns the output of that one.
