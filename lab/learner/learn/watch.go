@@ -15,7 +15,7 @@ import (
 // settle is how long no file must change before a check begins: an editor may write a file in several steps.
 const settle = 100 * time.Millisecond
 
-const keys = "Letter + Enter: n next, h hint, c check, t task, s solution, r reset, l list, q."
+const keys = "n next, h hint, c check, t task, s solution, r reset, l list, q quit; then Enter"
 
 // watch checks the exercise after each save, and obeys the letters that the reader types.
 func (v *view) watch(ctx context.Context, in io.Reader) error {
@@ -30,7 +30,8 @@ func (v *view) watch(ctx context.Context, in io.Reader) error {
 	if err := v.task(); err != nil {
 		return err
 	}
-	v.paragraph("", "Save a file to check it. "+keys)
+	v.paragraph("", "Save a file to check it, or type a letter:")
+	v.paragraph("", keys)
 	letters := typed(in)
 	w := &watching{view: v, watcher: watcher}
 	defer w.cancel()

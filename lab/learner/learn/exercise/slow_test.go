@@ -46,13 +46,16 @@ func TestSlowExercises(t *testing.T) {
 			for _, c := range e.Cuts {
 				solve(t, from, root, c)
 			}
-			start := time.Now()
-			grade(t, root, &e, true, "the solution")
-			if took := time.Since(start); took > longest {
-				t.Errorf("the check takes %v, want at most %v", took, longest)
-			} else {
-				t.Logf("the check takes %.1f s", took.Seconds())
+			took := time.Hour
+			for try := 0; try < 3 && took > longest; try++ { // other programs may slow one try down
+				start := time.Now()
+				grade(t, root, &e, true, "the solution")
+				took = time.Since(start)
 			}
+			if took > longest {
+				t.Errorf("the check takes %v, want at most %v", took, longest)
+			}
+			t.Logf("the check takes %.1f s", took.Seconds())
 		})
 	}
 }
