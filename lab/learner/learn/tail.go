@@ -2,6 +2,7 @@ package learn
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 )
 
@@ -41,16 +42,37 @@ func tail(output, dir string, width int) []string {
 		}
 		lines = append(lines, line)
 	}
-	lines = once(lines)
-	lines = lines[max(0, len(lines)-shown):]
-	for i, l := range lines {
-		l = strings.ReplaceAll(l, "\t", "  ")
-		if r := []rune(l); len(r) > width {
-			l = string(r[:width-1]) + "…"
+	return screen(once(lines), width)
+}
+
+// screen returns the last lines, broken to fit. If their test is named before them, its line comes first.
+func screen(lines []string, width int) []string {
+	var out, header []string
+	for _, l := range lines {
+		rows := rows(strings.ReplaceAll(l, "\t", "  "), width)
+		if strings.Contains(l, "--- FAIL: ") {
+			header = rows[:1]
 		}
-		lines[i] = l
+		out = append(out, rows...)
 	}
-	return lines
+	if len(out) <= shown {
+		return out
+	}
+	cut := out[len(out)-shown:]
+	if header != nil && !slices.Contains(cut, header[0]) {
+		cut[0] = header[0]
+	}
+	return cut
+}
+
+// rows breaks a line into rows that fit.
+func rows(line string, width int) []string {
+	var out []string
+	r := []rune(line)
+	for ; len(r) > width; r = r[width:] {
+		out = append(out, string(r[:width]))
+	}
+	return append(out, string(r))
 }
 
 // once leaves out lines that are repeated: many cases may fail with the same panic.
