@@ -46,7 +46,7 @@ func TestSlowLearn(t *testing.T) {
 			t.Errorf("there is no %q in\n%s", text, out)
 		}
 	}
-	want(lab(true, "start", "accept-errors"), "ClassifyAcceptError in "+dir)
+	want(lab(true, "start", "accept-errors"), "ClassifyAcceptError in common/sock/listener.go")
 	want(lab(false, "check"), "panic: exercise accept-errors: ")
 	want(lab(true, "hint"), "Hint 1 of 3")
 	file := filepath.FromSlash("common/sock/listener.go")

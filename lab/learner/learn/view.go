@@ -92,10 +92,11 @@ func (v *view) task() error {
 	if err != nil {
 		return err
 	}
+	v.paragraph("Folder:  ", v.copied.dir)
 	for i, s := range stubs {
-		v.paragraph("Write:   ", strings.Join(e.Cuts[i].Names, ", ")+" in "+v.copied.path(s.File))
+		v.paragraph("Write:   ", strings.Join(e.Cuts[i].Names, ", ")+" in "+s.File)
 		if len(s.Pruned) > 0 {
-			v.paragraph("         ", "Its imports of "+strings.Join(s.Pruned, ", ")+" are taken out, too.")
+			v.paragraph("         ", "The stub does not import "+strings.Join(s.Pruned, ", ")+"; the real code does.")
 		}
 	}
 	v.paragraph("Read:    ", strings.Join(e.Read, "; "))
