@@ -6,18 +6,20 @@ import (
 	"strings"
 )
 
-// shown is how many lines of a failed check are shown: with the rest, they fit on a screen of 24 lines.
-const shown = 12
+const (
+	shown      = 12 // lines of a failed check: with the rest, they fit on a screen of 24 lines
+	transcript = 60 // lines if they are a transcript, in which the first lines count as much as the last
+)
 
 var (
-	noise    = regexp.MustCompile(`^(FAIL|ok|---? ?skipped|exit status \d+|\S+: (cases|pitfalls|trials) …|PASS|=== .*)(\s.*)?$`)
+	noise    = regexp.MustCompile(`^(FAIL|ok|Look at this first:|\S+: \d+ of \d+ .* failed, .*|---? ?skipped|exit status \d+|\S+: (cases|pitfalls|trials) …|PASS|=== .*)(\s.*)?$`)
 	panicked = regexp.MustCompile(`^\s*panic: (.*?)( \[recovered.*)?$`)
 	place    = regexp.MustCompile(`^\s*(\S+\.go:\d+)( \+0x[0-9a-f]+)?$`)
 )
 
 // tail returns the last lines of the output of go test that say why it failed. Of a panic it shows the message and
 // the places in the working copy: the stack also names functions of the tests and of the runtime.
-func tail(output, dir string, width int) []string {
+func tail(output, dir string, width, most int) []string {
 	var lines []string
 	inStack := false
 	for line := range strings.Lines(output) {
@@ -42,11 +44,11 @@ func tail(output, dir string, width int) []string {
 		}
 		lines = append(lines, line)
 	}
-	return screen(once(lines), width)
+	return screen(once(lines), width, most)
 }
 
-// screen returns the last lines, broken to fit. If their test is named before them, its line comes first.
-func screen(lines []string, width int) []string {
+// screen returns the last lines, at most so many, broken to fit. If their test is named before them, its line comes first.
+func screen(lines []string, width, most int) []string {
 	var out, header []string
 	for _, l := range lines {
 		rows := rows(strings.ReplaceAll(l, "\t", "  "), width)
@@ -55,10 +57,10 @@ func screen(lines []string, width int) []string {
 		}
 		out = append(out, rows...)
 	}
-	if len(out) <= shown {
+	if len(out) <= most {
 		return out
 	}
-	cut := out[len(out)-shown:]
+	cut := out[len(out)-most:]
 	if header != nil && !slices.Contains(cut, header[0]) {
 		cut[0] = header[0]
 	}

@@ -32,7 +32,7 @@ func TestTail(t *testing.T) {
 		{"long row", strings.Repeat("x", 45) + "\n", []string{strings.Repeat("x", 40), "xxxxx"}},
 		{"twice", "same\nsame\nother\n", []string{"same", "other"}},
 	} {
-		if got := tail(row.in, "/copy", 40); !slices.Equal(got, row.want) {
+		if got := tail(row.in, "/copy", 40, shown); !slices.Equal(got, row.want) {
 			t.Errorf("%s: got %q, want %q", row.name, got, row.want)
 		}
 	}

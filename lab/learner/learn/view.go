@@ -87,12 +87,17 @@ func (v *view) task() error {
 	e, _ := v.copied.current()
 	v.progress()
 	v.printf("%s\n", e.Title)
+	v.paragraph("Folder:  ", v.copied.dir)
+	if e.Bug != "" {
+		v.paragraph("Find:    ", fmt.Sprintf("The code has a bug, in common or in %s. The check plays what a client does and sees: begin with it.", e.Check[0].Dir))
+		v.paragraph("Read:    ", strings.Join(e.Read, "; "))
+		return nil
+	}
 	v.paragraph("Missing: ", e.Missing+".")
 	stubs, err := v.copied.stubs()
 	if err != nil {
 		return err
 	}
-	v.paragraph("Folder:  ", v.copied.dir)
 	for i, s := range stubs {
 		v.paragraph("Write:   ", strings.Join(e.Cuts[i].Names, ", ")+" in "+s.File)
 		if len(s.Pruned) > 0 {
@@ -137,6 +142,9 @@ func (v *view) hint() error {
 // solution prints the real code.
 func (v *view) solution() error {
 	e, _ := v.copied.current()
+	if e.Bug != "" {
+		return v.change(e)
+	}
 	for _, c := range e.Cuts {
 		code, err := bodies(v.copied.origin, c)
 		if err != nil {
@@ -151,6 +159,9 @@ func (v *view) solution() error {
 // compare prints the reader's code and the real code: side by side if there is room, otherwise one after the other.
 func (v *view) compare() error {
 	e, _ := v.copied.current()
+	if e.Bug != "" {
+		return v.change(e)
+	}
 	for _, c := range e.Cuts {
 		yours, err := bodies(v.copied.dir, c)
 		if err != nil {
@@ -174,6 +185,18 @@ func (v *view) compare() error {
 		v.rule("the real code, " + c.File)
 		v.printf("%s\n", real)
 	}
+	return nil
+}
+
+// change prints the change that made the bug.
+func (v *view) change(e *exercise.Exercise) error {
+	patch, page, err := e.Patch(exercise.ReadFrom(v.copied.origin))
+	if err != nil {
+		return err
+	}
+	v.rule("the bug was this change")
+	v.printf("%s", patch)
+	v.paragraph("More: ", filepath.Join(v.copied.origin, page))
 	return nil
 }
 
@@ -222,7 +245,11 @@ func (v *view) check(ctx context.Context) (passed bool, err error) {
 	took := time.Since(begin).Seconds()
 	if !passed {
 		v.progress()
-		for _, line := range tail(output, v.copied.dir, v.width) {
+		rows := shown
+		if e.Bug != "" {
+			rows = transcript
+		}
+		for _, line := range tail(output, v.copied.dir, v.width, rows) {
 			v.printf("%s\n", line)
 		}
 		v.printf("not yet (%.1f s)\n", took)

@@ -149,21 +149,39 @@ func (w *watching) move(id string) error {
 		return err
 	}
 	w.due = nil
+	if e, _ := w.copied.current(); e.Bug != "" {
+		w.later(0) // its task is to explain what the check shows
+	}
 	return w.follow(w.watcher)
 }
 
-// follow watches the folders of the exercise's files. An editor may replace a file, so the folder is watched.
+// follow watches the folders of the exercise's files. An editor may replace a file, so the folder is watched. Nobody
+// knows where the reader looks for a bug, so all folders with code of the servers are watched for one.
 func (v *view) follow(watcher *fsnotify.Watcher) error {
-	stubs, err := v.copied.stubs()
+	dirs, err := v.folders()
 	if err != nil {
 		return err
 	}
-	for _, s := range stubs {
-		if err := watcher.Add(filepath.Dir(v.copied.path(s.File))); err != nil {
-			return fmt.Errorf("cannot watch %s: %w", s.File, err)
+	for _, dir := range dirs {
+		if err := watcher.Add(dir); err != nil {
+			return fmt.Errorf("cannot watch %s: %w", dir, err)
 		}
 	}
 	return nil
+}
+
+func (v *view) folders() ([]string, error) {
+	e, _ := v.copied.current()
+	if e.Bug != "" {
+		dirs, err := filepath.Glob(v.copied.path("common/*"))
+		return append(dirs, v.copied.path(e.Check[0].Dir)), err
+	}
+	stubs, err := v.copied.stubs()
+	var dirs []string
+	for _, s := range stubs {
+		dirs = append(dirs, filepath.Dir(v.copied.path(s.File)))
+	}
+	return dirs, err
 }
 
 // typed returns the lines that the reader types. After the end of the input it is closed.

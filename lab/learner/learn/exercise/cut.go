@@ -104,9 +104,9 @@ func (s *source) replaceBodies(names []string, body func(name string) (string, e
 	return apply(s.text, edits), nil
 }
 
-// Cut gives functions another body. It takes out the imports that only their own bodies used, and returns the paths
+// cut gives functions another body. It takes out the imports that only their own bodies used, and returns the paths
 // of these. All other bytes stay.
-func Cut(text []byte, names []string, body string) (stub []byte, pruned []string, err error) {
+func cut(text []byte, names []string, body string) (stub []byte, pruned []string, err error) {
 	whole, err := parse(text)
 	if err != nil {
 		return nil, nil, err
@@ -117,11 +117,11 @@ func Cut(text []byte, names []string, body string) (stub []byte, pruned []string
 	if err != nil {
 		return nil, nil, err
 	}
-	cut, err := parse(stub)
+	rest, err := parse(stub)
 	if err != nil {
 		return nil, nil, err
 	}
-	stub, pruned = cut.prune()
+	stub, pruned = rest.prune()
 	return stub, pruned, nil
 }
 

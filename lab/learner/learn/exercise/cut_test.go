@@ -47,7 +47,7 @@ func TestCut(t *testing.T) {
 		{[]string{"exit"}, []string{"example.com/os"}},
 		{[]string{"exit", "F", "list.Len"}, []string{"errors", "fmt", "example.com/os"}},
 	} {
-		stub, pruned, err := Cut([]byte(toy), row.names, missing)
+		stub, pruned, err := cut([]byte(toy), row.names, missing)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -71,14 +71,14 @@ func TestCutKeepsTheRest(t *testing.T) {
 	want := strings.Replace(toy, "\t\"errors\"\n\t\"fmt\"\n\n", "", 1)
 	from, to := strings.Index(want, "error) {")+7, strings.Index(want, " // after F")
 	want = want[:from] + missing + want[to:]
-	if got, _, err := Cut([]byte(toy), []string{"F"}, missing); err != nil || string(got) != want {
+	if got, _, err := cut([]byte(toy), []string{"F"}, missing); err != nil || string(got) != want {
 		t.Errorf("got %v\n%s\nwant\n%s", err, got, want)
 	}
 }
 
 // TestCutFails asks for a function that is not there.
 func TestCutFails(t *testing.T) {
-	if _, _, err := Cut([]byte(toy), []string{"list.F"}, missing); err == nil || !strings.Contains(err.Error(), "list.F") {
+	if _, _, err := cut([]byte(toy), []string{"list.F"}, missing); err == nil || !strings.Contains(err.Error(), "list.F") {
 		t.Errorf("got %v, want an error that names the function", err)
 	}
 }

@@ -25,6 +25,7 @@ type Exercise struct {
 	Missing string // what the code must do, in one line; the panic says it
 	// Empty leaves the bodies empty, without a panic: the program runs without this code, but not well.
 	Empty bool
+	Bug   string // the pitfall whose bug the code has; then nothing is cut
 	Check []Tests
 	Hints [3]string // each says more than the one before
 	Read  []string  // where the reader finds what to know
@@ -44,8 +45,11 @@ type Tests struct {
 	Env     []string // additions to the environment
 }
 
-// All returns the exercises in their order.
-func All() []Exercise { return append(common(), servers()...) }
+// All returns the exercises in their order: first those that are cut, then the bugs.
+func All() []Exercise { return append(Gaps(), Bugs()...) }
+
+// Gaps returns the exercises that are cut from the code, in the order of the stages.
+func Gaps() []Exercise { return append(common(), servers()...) }
 
 // Find returns the exercise with an ID, and its index in All.
 func Find(id string) (*Exercise, int, error) {
@@ -65,15 +69,18 @@ type Stub struct {
 	Pruned []string // the imports that only the cut functions used
 }
 
-// Stubs cuts the exercise from the files that read returns.
+// Stubs cuts the exercise from the files that read returns, or puts its bug into them.
 func (e *Exercise) Stubs(read func(file string) ([]byte, error)) ([]Stub, error) {
+	if e.Bug != "" {
+		return e.broken(read)
+	}
 	var stubs []Stub
 	for _, c := range e.Cuts {
 		text, err := read(c.File)
 		if err != nil {
 			return nil, err
 		}
-		stub, pruned, err := Cut(text, c.Names, e.body())
+		stub, pruned, err := cut(text, c.Names, e.body())
 		if err != nil {
 			return nil, fmt.Errorf("exercise %s: %s: %w", e.ID, c.File, err)
 		}
@@ -145,7 +152,7 @@ func (e *Exercise) Grade(ctx context.Context, root string) (passed bool, output 
 		case err != nil && cmd.ProcessState == nil:
 			return false, "", fmt.Errorf("cannot run go test: %w", err)
 		case err != nil:
-			return false, out.String(), nil
+			return false, e.hide(out.String()), nil
 		case strings.Contains(out.String(), "no tests to run"):
 			return false, "", fmt.Errorf("exercise %s: no test is named like %s", e.ID, e.Check[i].Run)
 		}

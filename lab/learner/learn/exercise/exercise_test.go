@@ -25,7 +25,7 @@ func repo(t *testing.T) *variants.Repo {
 // TestStubs cuts every exercise from the real code and types the solution in again.
 func TestStubs(t *testing.T) {
 	read := ReadFrom(repo(t).Root)
-	for _, e := range All() {
+	for _, e := range Gaps() {
 		stubs, err := e.Stubs(read)
 		if err != nil {
 			t.Fatal(err)
@@ -85,13 +85,16 @@ func TestHintsQuoteNoSolution(t *testing.T) {
 func TestTexts(t *testing.T) {
 	root := repo(t).Root
 	stage, seen := 0, map[string]bool{}
-	for _, e := range All() {
+	for i, e := range All() {
 		if seen[e.ID] || e.ID == "" {
 			t.Errorf("the ID %q is used twice", e.ID)
 		}
 		seen[e.ID] = true
 		if e.Title == "" || e.Missing == "" || len(e.Check) == 0 || len(e.Read) == 0 || e.Minutes < 15 || e.Minutes > 60 {
 			t.Errorf("%s: a text, a check or a reading is missing, or it does not take 15 to 60 minutes", e.ID)
+		}
+		if i == len(Gaps()) {
+			stage = 0 // the bugs begin at the first stage again
 		}
 		if e.Stage < stage {
 			t.Errorf("%s: stage %d comes after stage %d", e.ID, e.Stage, stage)
