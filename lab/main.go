@@ -17,6 +17,7 @@ import (
 	"fourways.example/lab/learner/bench"
 	"fourways.example/lab/learner/doctor"
 	"fourways.example/lab/learner/grade"
+	"fourways.example/lab/learner/learn"
 	"fourways.example/lab/learner/live"
 	"fourways.example/lab/learner/pitfall"
 	"fourways.example/lab/learner/spec"
@@ -41,6 +42,7 @@ type commands struct {
 	Mutants    mutants.Command    `cmd:"" help:"Change the sources in one small place at a time, and report the changes that no test notices."`
 	Faults     faults.Command     `cmd:"" help:"Make system calls of the servers fail, and write or check the table in docs/security.md."`
 	Autograder autograder.Command `cmd:"" help:"Make an archive that grades submissions at Gradescope."`
+	Learn      learn.Command      `cmd:"" help:"Guide you through exercises that are cut from the code, and check each after every save."`
 }
 
 func main() {
