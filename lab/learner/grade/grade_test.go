@@ -110,12 +110,11 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// TestSlowStages checks that each stage gets full points for all of its claims.
-func TestSlowStages(t *testing.T) {
+// TestSlowStage4 checks that stage 4, which makes the most claims, gets full points for all of them. With the other
+// stages it would take several minutes.
+func TestSlowStage4(t *testing.T) {
 	slow.Test(t)
-	for i, name := range stages.Dirs[1:] {
-		t.Run(name, func(t *testing.T) { wantFullPoints(t, i+1, Command{Exec: build(t, name)}) })
-	}
+	wantFullPoints(t, 4, Command{Exec: build(t, stages.Dirs[4])})
 }
 
 // wantFullPoints checks that a command grades a stage with all points and without a finding.
