@@ -111,7 +111,8 @@ func (p *Program) Begin(c Config) (*Server, error) {
 	if c.Stdout != nil && c.Port == 0 {
 		silent = true
 	}
-	if silent && c.Port == 0 {
+	ours := silent && c.Port == 0
+	if ours {
 		port, err := FreePort()
 		if err != nil {
 			return nil, err
@@ -130,6 +131,12 @@ func (p *Program) Begin(c Config) (*Server, error) {
 			p.mu.Unlock()
 		}
 	}
+	if ours && p.Guest != nil && errors.Is(err, errAtStart) { // another process may have taken the port
+		if c.Port, err = FreePort(); err != nil {
+			return nil, err
+		}
+		s, err = p.begin(c, true)
+	}
 	return s, err
 }
 
@@ -137,6 +144,9 @@ var (
 	errNoPort  = errors.New("the start line names no port")
 	errAtStart = errors.New("it exits at start")
 )
+
+// strangerTime is how long a program may take to end that finds its port in use.
+const strangerTime = 200 * time.Millisecond
 
 func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	args := []string{"-p", strconv.Itoa(c.Port)}
@@ -173,6 +183,12 @@ func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	if err == nil {
 		err = s.await(silent)
 	}
+	// The port may belong to another process, if this one could not have it.
+	if found := err == nil && s.locate(); err == nil && !found && p.Guest != nil {
+		if _, _, ended := s.Wait(strangerTime); ended {
+			err = errAtStart
+		}
+	}
 	if why := s.Over(); err != nil && why != "" {
 		err = fmt.Errorf("%w: SIGKILL by the grader: %s", errAtStart, why)
 	} else if errors.Is(err, errAtStart) && s.Cmd.ProcessState != nil {
@@ -182,7 +198,6 @@ func (p *Program) begin(c Config, silent bool) (*Server, error) {
 		s.Kill()
 		return nil, fmt.Errorf("%s: %w%s", strings.Join(cmd.Args, " "), err, Indent(s.Stderr.String()))
 	}
-	s.locate()
 	s.OwnSockets = len(s.Sockets())
 	return s, nil
 }

@@ -174,7 +174,7 @@ func TestBadPrograms(t *testing.T) {
 		})
 	}
 	t.Run("stderr is shown", func(t *testing.T) {
-		text, _ := grade(t, Command{Exec: badServer(t, "exits")})
+		text, _ := grade(t, Command{Exec: badServer(t, "exits"), All: true})
 		if !strings.Contains(text, "cannot find my configuration") || strings.Contains(text, "\nFAIL ") {
 			t.Errorf("the report lacks the stderr of the program, or has failed cases:\n%s", text)
 		}
@@ -278,7 +278,7 @@ func TestCrash(t *testing.T) {
 	}
 	r.finish()
 	if len(r.Findings) != 1 || !strings.Contains(r.Findings[0], "It crashed, and ended with signal: segmentation fault") ||
-		!strings.Contains(r.Findings[0], "2 cases") {
+		!strings.Contains(r.Findings[0], "3 cases") {
 		t.Errorf("findings %q, want one about the crash", r.Findings)
 	}
 	var out strings.Builder

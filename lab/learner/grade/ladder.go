@@ -172,10 +172,12 @@ func (l *ladder) next(e *entry, n int) []string {
 	if n > 1 {
 		more = fmt.Sprintf(" (%d of its %d cases fail)", n, len(l.failed.entries))
 	}
-	return []string{
-		shorten("next: "+l.failed.title+more+". This case alone, in full:", ladderWidth),
-		fmt.Sprintf("  %s -t %s --seed %d", l.again, e.Name, l.seed),
+	lines := []string{shorten("next: "+l.failed.title+more+". This case alone, in full:", ladderWidth)}
+	command, seed := fmt.Sprintf("  %s -t %s", l.again, e.Name), fmt.Sprintf("--seed %d", l.seed)
+	if len(command)+1+len(seed) > ladderWidth {
+		return append(lines, command+" \\", "    "+seed)
 	}
+	return append(lines, command+" "+seed)
 }
 
 // wrapped breaks text into lines that begin with some spaces.
