@@ -15,6 +15,7 @@ import (
 	"fourways.example/lab/learner/bench"
 	"fourways.example/lab/learner/doctor"
 	"fourways.example/lab/learner/grade"
+	"fourways.example/lab/learner/handout"
 	"fourways.example/lab/learner/learn"
 	"fourways.example/lab/learner/live"
 	"fourways.example/lab/learner/pitfall"
@@ -32,6 +33,7 @@ type commands struct {
 	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
 	Compare bench.Compare   `cmd:"" help:"Show the four stages side by side in four situations: who is served, how fast, and at what cost. It takes a minute."`
 	Learn   learn.Command   `cmd:"" help:"Guide you through exercises that are cut from the code, and check each after every save."`
+	Handout handout.Command `cmd:"" help:"Make a tree for students: the stages up to one, with the exercises cut, and without solutions."`
 	Live    live.Command    `cmd:"" help:"Show the four stages side by side on a page while you add clients: who waits, for what, and where."`
 	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
 	Bench   bench.Command   `cmd:"" help:"Measure the stages and other servers side by side: throughput, CPU time, latency, memory."`
