@@ -68,21 +68,25 @@ func Make(root, out string, stage int) error {
 			chosen = append(chosen, e)
 		}
 	}
-	files := map[string]string{"README.md": readme(stage, chosen), "go.work": workspace(stage)}
+	twins, err := cutTwins(out, chosen) // first: it compares with the code of the exercises
+	if err != nil {
+		return err
+	}
+	for i := range chosen {
+		if err := chosen[i].Apply(out); err != nil {
+			return err
+		}
+	}
 	makefile, err := os.ReadFile(filepath.Join(out, "Makefile"))
 	if err != nil {
 		return err
 	}
-	if files["Makefile"], err = adapt(string(makefile)); err != nil {
+	adapted, err := adapt(string(makefile))
+	if err != nil {
 		return err
 	}
-	for name, text := range files {
+	for name, text := range map[string]string{"README.md": readme(stage, chosen, twins), "go.work": workspace(stage), "Makefile": adapted} {
 		if err := os.WriteFile(filepath.Join(out, name), []byte(text), 0o644); err != nil {
-			return err
-		}
-	}
-	for i := range chosen {
-		if err := chosen[i].Apply(out); err != nil {
 			return err
 		}
 	}

@@ -11,7 +11,7 @@ import (
 )
 
 // readme returns the first page of the tree: the exercises, and how to check them.
-func readme(stage int, all []exercise.Exercise) string {
+func readme(stage int, all []exercise.Exercise, twins map[string][]exercise.Functions) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Exercises up to %s\n\n", stages.Dirs[stage])
 	b.WriteString("The server in this tree lacks some functions. Each has its signature and its comment, and says what is\n" +
@@ -24,6 +24,9 @@ func readme(stage int, all []exercise.Exercise) string {
 		fmt.Fprintf(&b, "\n## %d. %s (%s)\n\nAbout %d minutes. Missing: %s.\n\n", i+1, e.Title, e.ID, e.Minutes, e.Missing)
 		for _, c := range e.Cuts {
 			fmt.Fprintf(&b, "- Write `%s` in %s.\n", strings.Join(c.Names, "`, `"), c.File)
+		}
+		for _, c := range twins[e.ID] {
+			fmt.Fprintf(&b, "- Copy your `%s` to %s.\n", strings.Join(c.Names, "`, `"), c.File)
 		}
 		fmt.Fprintf(&b, "- Read %s.\n\nCheck:\n\n", strings.Join(e.Read, "; "))
 		for i := range e.Check {
