@@ -13,7 +13,7 @@ ARGS      ?=
 modules := $(patsubst %/go.mod,%,$(sort $(wildcard */go.mod)))
 stages  := $(sort $(wildcard stage[1-9]-*))
 steps   := $(notdir $(wildcard stage4-epoll/testdata/steps/4?))
-# STAGE selects one stage for run, test, race, microbench, spec and grade: 2, 2-threadpool and stage2-threadpool
+# STAGE selects one stage for run, test, race, microbench, spec, grade and handout: 2, 2-threadpool and stage2-threadpool
 # mean the same. Without STAGE, run starts the last stage. For run, test and race it may also be a step from
 # stage 3 to stage 4, such as 4a: a server.go that takes the place of the one of stage 4.
 named   := $(patsubst stage%,%,$(STAGE:/=))
@@ -103,6 +103,15 @@ compare: ## shows the four stages side by side with the same clients: one minute
 live: ## opens a page with the four stages side by side: what each thread waits for, while you add clients; ARGS='--port 0' adds flags
 	@cd lab && $(GO) build -o ../bin/lab .
 	@exec bin/lab live $(ARGS)
+
+learn: ## guides you through exercises in a working copy beside this folder; ARGS='list', 'start ID', 'hint' and others: see bin/lab learn -h
+	@cd lab && $(GO) build -o ../bin/lab .
+	@exec bin/lab learn $(ARGS)
+
+handout: ## makes a tree for students up to STAGE=n, with the exercises cut; OUT=dir
+	@$(if $(one),,$(error STAGE=n is missing))
+	@cd lab && $(GO) build -o ../bin/lab .
+	@bin/lab handout --stage $(call number,$(one)) $(if $(OUT),--out '$(OUT)')
 
 microbench: ## runs all Go benchmarks six times, for benchstat
 	@$(call each,$(tested),$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...)
@@ -196,4 +205,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race slow fuzz bench compare live microbench spec pitfall trace traces matrix mutants faults hostile grade autograder doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race slow fuzz bench compare live learn handout microbench spec pitfall trace traces matrix mutants faults hostile grade autograder doctor check fmt vet lint tidy always clean

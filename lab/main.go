@@ -17,6 +17,7 @@ import (
 	"fourways.example/lab/learner/bench"
 	"fourways.example/lab/learner/doctor"
 	"fourways.example/lab/learner/grade"
+	"fourways.example/lab/learner/handout"
 	"fourways.example/lab/learner/learn"
 	"fourways.example/lab/learner/live"
 	"fourways.example/lab/learner/pitfall"
@@ -43,6 +44,7 @@ type commands struct {
 	Faults     faults.Command     `cmd:"" help:"Make system calls of the servers fail, and write or check the table in docs/security.md."`
 	Autograder autograder.Command `cmd:"" help:"Make an archive that grades submissions at Gradescope."`
 	Learn      learn.Command      `cmd:"" help:"Guide you through exercises that are cut from the code, and check each after every save."`
+	Handout    handout.Command    `cmd:"" help:"Make a tree for students: the stages up to one, with the exercises cut, and without solutions."`
 }
 
 func main() {

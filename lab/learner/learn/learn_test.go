@@ -128,12 +128,14 @@ func TestOpenRefuses(t *testing.T) {
 	}
 }
 
-// TestCopyHasNoPitfalls checks that the copy has the folders of the pitfalls, but not what they tell.
+// TestCopyHasNoPitfalls checks that the copy has no texts that tell where a bug is.
 func TestCopyHasNoPitfalls(t *testing.T) {
 	v, _ := newToy(t)
-	entries, err := os.ReadDir(v.copied.path("stage1-x/testdata/pitfalls/bug"))
-	if err != nil || len(entries) != 0 {
-		t.Errorf("the folder of a pitfall has %v, %v; want an empty folder", entries, err)
+	if _, err := os.Stat(filepath.Join(v.copied.origin, "stage1-x", "testdata", "pitfalls")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(v.copied.path("stage1-x/testdata/pitfalls")); err == nil {
+		t.Error("the copy has the folder of the pitfalls")
 	}
 }
 

@@ -134,6 +134,12 @@ func (c *Tests) args() []string {
 	return []string{"test", "-count=1", "-timeout=60s", "-run", c.Run, c.Package}
 }
 
+// Shell returns the command as a reader types it in the root of a tree.
+func (c *Tests) Shell() string {
+	words := append([]string{"cd", c.Dir, "&&"}, c.Env...)
+	return strings.Join(append(words, "go", "test", "-run", "'"+c.Run+"'", c.Package), " ")
+}
+
 // String names the tests for a reader.
 func (c *Tests) String() string {
 	names := strings.NewReplacer("$/^fixed$", "", "$/^(", ": ", "|", ", ", "^", "", "$", "", "(", "", ")", "", "_", " ").Replace(c.Run)

@@ -12,7 +12,7 @@ const (
 	stage3 = "stage3-dualstack/listen.go"
 	stage4 = "stage4-epoll/server.go"
 	step4a = "stage4-epoll/testdata/steps/4a/server.go"
-	step4b = "stage4-epoll/testdata/steps/4b/server.go"
+	step4c = "stage4-epoll/testdata/steps/4c/server.go"
 )
 
 // servers returns the exercises about the stages and what each needs.
@@ -97,18 +97,6 @@ func servers() []Exercise {
 			Read: []string{"the comment of package deadline", "stage4-epoll/testdata/steps/4b/README.md", "the documentation of package iter"},
 		},
 		{
-			ID: "epollout", Title: "When to watch for EPOLLOUT", Stage: 4, Minutes: 20,
-			Cuts:    []Functions{{step4b, []string{"loop.handle"}}},
-			Missing: "serve the client until it would have to wait, then watch for the right event",
-			Check:   []Tests{step("4b", "content-get", "content-big", "content-big-slow", "conn-persistent", "timeout-idle", "conn-reset-in-response")},
-			Hints: [3]string{
-				"serve returns for one of three reasons: the connection is over, an error has ended it, or it would have to wait. Only in one of them does the client stay.",
-				"A client that reads slowly fills the send queue. Then EPOLLIN says nothing about it: the loop must hear when there is room again. A socket with an empty send queue is always writable, so a set that watches for EPOLLOUT all the time never sleeps.",
-				"sock.ErrAgain means that the client has to wait, and Want says for what: h1.Write needs EPOLLOUT, anything else EPOLLIN. After any other result, drop the client.",
-			},
-			Read: []string{"stage4-epoll/testdata/steps/4b/README.md", "docs/design.md, The event loop", "epoll_ctl(2)"},
-		},
-		{
 			ID: "inbox", Title: "Waking a thread in epoll_wait", Stage: 4, Minutes: 45,
 			Cuts:    []Functions{{"common/inbox/inbox.go", []string{"Inbox.Put", "Inbox.wakeIf", "Inbox.Sleep", "Inbox.Take"}}},
 			Missing: "pass values to the owner, and wake it only if it sleeps",
@@ -119,6 +107,18 @@ func servers() []Exercise {
 				"wakeIf calls news, remembers its result in b.news, and wakes only if the owner is asleep and there is news; then the owner counts as awake, so that it is woken once. Call Wake of the eventfd after the lock is released. Take leaves news if it could not take everything; closed is true only with the last values.",
 			},
 			Read: []string{"the comments of package inbox", "eventfd(2)", "docs/design.md, The event loop"},
+		},
+		{
+			ID: "epollout", Title: "When to watch for EPOLLOUT", Stage: 4, Minutes: 20,
+			Cuts:    []Functions{{step4c, []string{"loop.watch"}}},
+			Missing: "tell the epoll set which event the client waits for, and arm its time-out",
+			Check:   []Tests{step("4c", "content-get", "content-big", "content-big-slow", "conn-persistent", "timeout-idle", "conn-reset-in-response")},
+			Hints: [3]string{
+				"A client that reads slowly fills the send queue. Then EPOLLIN says nothing about it: the loop must hear when there is room again. A socket with an empty send queue is always writable, so a set that watches for EPOLLOUT all the time never sleeps.",
+				"Want of the connection says what the client waits for: h1.Write needs EPOLLOUT, anything else EPOLLIN. Watch of the epoll set gets what it watches so far, the descriptor, the event, and the tag. If it fails, warn, and drop this client only.",
+				"Deadline of the connection returns a class and a time. Push them with the client's entry. Do that last, and not for a client that was dropped. A client with the descriptor -1 waits for its time-out alone; Watch knows that.",
+			},
+			Read: []string{"stage4-epoll/testdata/steps/4c/README.md", "docs/design.md, The event loop", "epoll_ctl(2)"},
 		},
 		{
 			ID: "turns", Title: "A bounded turn for each client", Stage: 4, Minutes: 15,
