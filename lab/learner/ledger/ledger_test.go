@@ -57,7 +57,11 @@ func TestDiff(t *testing.T) {
 // lines are right.
 func TestDiffApplies(t *testing.T) {
 	for _, p := range [][2]string{
-		{"a b c d e", "b x d } e f"}, {"", "a b"}, {"a b", ""}, {"{ a { } b }", "{ b { } a }"}, {"a } b } c", "x } b } y } z"},
+		{"a b c d e", "b x d } e f"},
+		{"", "a b"},
+		{"a b", ""},
+		{"{ a { } b }", "{ b { } a }"},
+		{"a } b } c", "x } b } y } z"},
 		{"a  //x func", "a +  //y y  //x func"},
 	} {
 		checkApplies(t, lines(p[0]), lines(p[1]))
