@@ -13,6 +13,7 @@ import (
 
 	"fourways.example/common/servertest/netns"
 	"fourways.example/lab/learner/bench"
+	"fourways.example/lab/learner/book"
 	"fourways.example/lab/learner/doctor"
 	"fourways.example/lab/learner/grade"
 	"fourways.example/lab/learner/ledger"
@@ -31,6 +32,7 @@ type commands struct {
 	Matrix  pitfall.Matrix  `cmd:"" help:"Run every pitfall against the server with its bug and against the four stages, and write docs/pitfalls.md."`
 	Grade   grade.Command   `cmd:"" help:"Grade any server that has the command line of docs/spec.md, and explain every lost point."`
 	Compare bench.Compare   `cmd:"" help:"Show the four stages side by side in four situations: who is served, how fast, and at what cost. It takes a minute."`
+	Book    book.Command    `cmd:"" help:"Make the book: weave code and figures into docs/book, and write the pages in docs/site/book."`
 	Diff    ledger.Command  `cmd:"" help:"Show the difference between two neighbouring stages or steps, and explain each hunk."`
 	Live    live.Command    `cmd:"" help:"Show the four stages side by side on a page while you add clients: who waits, for what, and where."`
 	Doctor  doctor.Command  `cmd:"" help:"Check what this machine has, what it lacks, and which tests it must skip."`
