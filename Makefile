@@ -135,6 +135,11 @@ matrix: ## plays every pitfall against every server, and writes docs/pitfalls.md
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab matrix
 
+# CHECK=1 is what CI wants. It also runs the console blocks, for which it starts the servers.
+book: ## makes the book: weaves code into docs/book, writes the pages in docs/site/book; CHECK=1 compares, and runs the console blocks
+	@cd lab && $(GO) build -o ../bin/lab .
+	@bin/lab book $(if $(CHECK),--check)
+
 mutants: ## makes 200 small changes in common/ and the stages, and lists those that no test notices; MUTANTS='--sample 12' adds flags
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab mutants --seed 1 --sample 200 --jobs 2 --state bin/mutants.state --json bin/mutants.json $(MUTANTS)
@@ -205,4 +210,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race slow fuzz bench compare live learn handout microbench spec pitfall trace traces matrix mutants faults hostile grade autograder doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race slow fuzz bench compare live learn handout microbench spec pitfall trace traces matrix book mutants faults hostile grade autograder doctor check fmt vet lint tidy always clean

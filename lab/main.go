@@ -15,10 +15,12 @@ import (
 	"fourways.example/common/servertest/netns"
 	"fourways.example/lab/learner/autograder"
 	"fourways.example/lab/learner/bench"
+	"fourways.example/lab/learner/book"
 	"fourways.example/lab/learner/doctor"
 	"fourways.example/lab/learner/grade"
 	"fourways.example/lab/learner/handout"
 	"fourways.example/lab/learner/learn"
+	"fourways.example/lab/learner/ledger"
 	"fourways.example/lab/learner/live"
 	"fourways.example/lab/learner/pitfall"
 	"fourways.example/lab/learner/spec"
@@ -45,6 +47,8 @@ type commands struct {
 	Autograder autograder.Command `cmd:"" help:"Make an archive that grades submissions at Gradescope."`
 	Learn      learn.Command      `cmd:"" help:"Guide you through exercises that are cut from the code, and check each after every save."`
 	Handout    handout.Command    `cmd:"" help:"Make a tree for students: the stages up to one, with the exercises cut, and without solutions."`
+	Book       book.Command       `cmd:"" help:"Make the book: weave code and figures into docs/book, and write the pages in docs/site/book."`
+	Diff       ledger.Command     `cmd:"" help:"Show the difference between two neighbouring stages or steps, and explain each hunk."`
 }
 
 func main() {
