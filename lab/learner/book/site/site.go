@@ -1,5 +1,5 @@
-// Package site makes the HTML pages of the book from its Markdown. docs/book/README.md is the list of contents: its
-// links to Markdown files are the pages, in the order in which one reads them.
+// Package site makes the HTML pages of the book from its Markdown. docs/book/README.md is the list of contents: the
+// links of its lists are the pages, in the order in which one reads them.
 package site
 
 import (
@@ -110,6 +110,9 @@ func (b *builder) listPages() error {
 	for line := range strings.SplitSeq(text, "\n") {
 		if s, ok := strings.CutPrefix(line, "## "); ok {
 			part = s
+		}
+		if !strings.HasPrefix(line, "- [") {
+			continue
 		}
 		for _, target := range linkTargets(line) {
 			target, _, _ = strings.Cut(target, "#")

@@ -43,6 +43,9 @@ func list(s string) []string {
 	if s == "" {
 		return nil
 	}
+	if strings.Contains(s, "; ") { // for names with commas
+		return strings.Split(s, "; ")
+	}
 	return strings.Split(s, ", ")
 }
 
