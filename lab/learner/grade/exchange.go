@@ -16,7 +16,7 @@ var (
 	wantMark = regexp.MustCompile(`(?s)^(.*?),? want (?:at most )?(.*)$`)
 	stepLine = regexp.MustCompile(`^ *\d+\. ([^:]*)(?:: (.*))?   <-- here$`)
 	stagesOf = regexp.MustCompile(`^\*\(.*?\)\* | \(Stages? [^)]*\)$`)
-	address  = regexp.MustCompile(`(?:read|write) tcp[46]? \S+->\S+ `)
+	address  = regexp.MustCompile(`(?:read|write) tcp[46]? \S+->\S+ |(?:connect: )?dial tcp[46]? \S+ connect: `)
 )
 
 // exchangeOf finds the first exchange that failed in the log of an entry.
@@ -115,7 +115,7 @@ func plain(text string) string {
 		{"EOF", "the server closed the connection, with no further answer (EOF)"},
 		{"i/o timeout", "nothing more came within the time limit"},
 		{"connection reset by peer", "the connection was reset, so the client lost the answer"},
-		{"connection refused", "nobody listens on the port any more (connection refused)"},
+		{"connection refused", "nobody listens at this address (connection refused)"},
 	} {
 		if rest, ok := strings.CutSuffix(strings.TrimSpace(text), w.end); ok && !strings.HasSuffix(rest, "unexpected ") {
 			return strings.TrimSuffix(rest, "read: ") + w.words

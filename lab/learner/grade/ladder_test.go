@@ -157,7 +157,10 @@ func TestSlowLadder(t *testing.T) {
 		t.Run(name, func(t *testing.T) { wants(t, screen(t, Command{Exec: badServer(t, name)}), "one request", reason) })
 	}
 	t.Run("IPv4 only", func(t *testing.T) { // as stage 2 is
-		wants(t, screen(t, Command{Exec: build(t, stages.Dirs[2]), Stage: 3}), "IPv4 and IPv6", "connection refused", "family AF_INET")
+		wants(t, screen(t, Command{Exec: build(t, stages.Dirs[2]), Stage: 3}), "IPv4 and IPv6", "nobody listens at this address (connection refused)", "family AF_INET")
+	})
+	t.Run("a pool as event loops", func(t *testing.T) {
+		wants(t, screen(t, Command{Exec: build(t, stages.Dirs[3]), Stage: 4}), "event loops", "500 idle clients do not delay", "With epoll, one thread can wait for all connections")
 	})
 	repo, err := variants.FindRepo(".")
 	if err != nil {
@@ -172,8 +175,8 @@ func TestSlowLadder(t *testing.T) {
 		pitfall, milestone string
 		reasons            []string
 	}{
-		{"thread-per-connection", "many clients at once", []string{"thread"}},
-		{"blocking-fd", "event loops", []string{"blocking"}},
+		{"thread-per-connection", "many clients at once", []string{"threads stay at the pool", "the number of clients determines the number of threads"}},
+		{"blocking-fd", "event loops", []string{"500 idle clients do not delay", "A loop with epoll still blocks if a socket is not set to O_NONBLOCK"}},
 	} {
 		t.Run(tt.pitfall, func(t *testing.T) {
 			server := pitfallServer(t, repo, shop, tt.pitfall)
