@@ -170,9 +170,7 @@ const slow = "lab/support/slow"
 
 // labShared lists the packages of lab that one other command imports, with that command. docs/design.md says why.
 var labShared = map[string]string{
-	"lab/learner/ledger":         "lab/learner/book",
-	"lab/learner/learn/exercise": "lab/learner/handout",
-	"lab/learner/learn/tree":     "lab/learner/handout",
+	"lab/learner/ledger": "lab/learner/book",
 }
 
 // TestLabImports checks that the commands of lab do not import each other, except for labShared. Code that two commands
