@@ -13,7 +13,7 @@ ARGS      ?=
 modules := $(patsubst %/go.mod,%,$(sort $(wildcard */go.mod)))
 stages  := $(sort $(wildcard stage[1-9]-*))
 steps   := $(notdir $(wildcard stage4-epoll/testdata/steps/4?))
-# STAGE selects one stage for run, test, race, microbench, spec and grade: 2, 2-threadpool and stage2-threadpool
+# STAGE selects one stage for run, test, race, microbench, spec, grade and handout: 2, 2-threadpool and stage2-threadpool
 # mean the same. Without STAGE, run starts the last stage. For run, test and race it may also be a step from
 # stage 3 to stage 4, such as 4a: a server.go that takes the place of the one of stage 4.
 named   := $(patsubst stage%,%,$(STAGE:/=))
@@ -33,7 +33,7 @@ each = bad=; for m in $(1); do echo "-- $$m: $(strip $(2))"; (cd $$m && $(2)) ||
 gotest = @SERVERTEST_SKIPPED=$$(mktemp) || exit; export SERVERTEST_SKIPPED; \
 	status=0; \
 	($(call each,$(filter-out stage%,$(tested)),$(GO) test $(strip -count=1 $(1) $(TESTFLAGS)) ./...)) || status=1; \
-	($(call each,$(filter stage%,$(tested)),$(if $(step),STEP=$(step) )$(GO) test $(strip -count=1 $(1) $(if $(step),-run '^TestStep$$$$') $(TESTFLAGS)))) || status=1; \
+	($(call each,$(filter stage%,$(tested)),$(if $(step),STEP=$(step) )$(GO) test $(strip -count=1 $(1) $(if $(step),-run '^TestStep$$') $(TESTFLAGS)))) || status=1; \
 	sort "$$SERVERTEST_SKIPPED" | uniq -c | awk '{ n = $$1; sub(/^ *[0-9]+ /, ""); if (n > 1) sub(/^needs/, "need"); \
 		all = all (all ? "; " : "") n " " $$0 } END { if (all) print "skipped: " all }'; \
 	rm -f "$$SERVERTEST_SKIPPED"; exit $$status
@@ -104,6 +104,15 @@ live: ## opens a page with the four stages side by side: what each thread waits 
 	@cd lab && $(GO) build -o ../bin/lab .
 	@exec bin/lab live $(ARGS)
 
+learn: ## guides you through exercises in a working copy beside this folder; ARGS='list', 'start ID', 'hint' and others: see bin/lab learn -h
+	@cd lab && $(GO) build -o ../bin/lab .
+	@exec bin/lab learn $(ARGS)
+
+handout: ## makes a tree for students up to STAGE=n, with the exercises cut; OUT=dir
+	@$(if $(one),,$(error STAGE=n is missing))
+	@cd lab && $(GO) build -o ../bin/lab .
+	@bin/lab handout --stage $(call number,$(one)) $(if $(OUT),--out '$(OUT)')
+
 microbench: ## runs all Go benchmarks six times, for benchstat
 	@$(call each,$(tested),$(GO) test -run '^$$' -bench . -benchmem -count 6 ./...)
 
@@ -113,6 +122,14 @@ spec: build ## checks each claim of docs/spec.md against every stage, or STAGE=n
 pitfall: ## plays a pitfall, P=short-read, against a server with the bug and the real one; without P lists all
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab pitfall $(if $(P),'$(P)',--list)
+
+trace: ## draws the system calls of the four stages with three clients, or of STAGE=n; P=short-read draws a pitfall (needs strace)
+	@cd lab && $(GO) build -o ../bin/lab .
+	@bin/lab trace $(if $(P),'$(P)') $(if $(one),--stage $(call number,$(one))) $(ARGS)
+
+traces: ## draws every pitfall, broken above right, into bin/trace: two minutes (needs strace)
+	@cd lab && $(GO) build -o ../bin/lab .
+	@bin/lab trace --every
 
 matrix: ## plays every pitfall against every server, and writes docs/pitfalls.md
 	@cd lab && $(GO) build -o ../bin/lab .
@@ -135,10 +152,15 @@ hostile: build ## puts stage 4 under hostile loads, and shows what a normal clie
 	@bin/lab hostile $(ARGS)
 
 grade: export EXEC := $(EXEC)
-grade: ## gives points to any program: EXEC=./prog, and STAGE=n for the claims that it makes
+grade: ## tries any program, milestone by milestone: EXEC=./prog, STAGE=n for the claims that it makes; ARGS=--all gives points
 	@$(if $(EXEC),,$(error EXEC=./prog is missing))
 	@cd lab && $(GO) build -o ../bin/lab .
 	@bin/lab grade --exec "$$EXEC" $(if $(one),--stage $(call number,$(one))) $(ARGS)
+
+autograder: ## makes bin/autograder-stageN.zip, which grades submissions for STAGE=n at Gradescope; ARGS='--weights FILE' adds flags
+	@$(if $(one),,$(error STAGE=n is missing))
+	@cd lab && CGO_ENABLED=0 $(GO) build -o ../bin/lab .
+	@bin/lab autograder --stage $(call number,$(one)) $(ARGS)
 
 doctor: ## shows what this machine offers, and which tests it must skip
 	@cd lab && $(GO) build -o ../bin/lab .
@@ -152,8 +174,9 @@ bin/tools/%: lab/go.mod lab/go.sum
 	@mkdir -p bin/tools
 	@cd lab && GOWORK=off $(GO) build -o ../bin/tools/ tool
 
+# gofumpt looks into a folder testdata only if it is named.
 fmt: bin/tools/gofumpt ## lists the files that are not formatted
-	@bad=$$(bin/tools/gofumpt -l $(modules)); test -z "$$bad" || { echo "not formatted; run bin/tools/gofumpt -w on:"; echo "$$bad"; exit 1; }
+	@bad=$$(bin/tools/gofumpt -l $(modules) stage4-epoll/testdata/steps); test -z "$$bad" || { echo "not formatted; run bin/tools/gofumpt -w on:"; echo "$$bad"; exit 1; }
 
 vet: ## runs go vet
 	@$(call each,$(modules),$(GO) vet ./...)
@@ -187,4 +210,4 @@ always:
 clean: ## removes bin/
 	rm -rf bin
 
-.PHONY: help build run test race slow fuzz bench compare live microbench spec pitfall matrix book mutants faults hostile grade doctor check fmt vet lint tidy always clean
+.PHONY: help build run test race slow fuzz bench compare live learn handout microbench spec pitfall trace traces matrix book mutants faults hostile grade autograder doctor check fmt vet lint tidy always clean

@@ -4,10 +4,14 @@ import (
 	"io"
 	"net/netip"
 	"os"
+	"strings"
+	"sync"
 	"testing"
 
 	"fourways.example/common/cli"
 	"fourways.example/common/servertest"
+	"fourways.example/common/sock"
+	"golang.org/x/sys/unix"
 )
 
 // TestListenFails checks that listen closes its socket after an error.
@@ -27,6 +31,43 @@ func TestListenFails(t *testing.T) {
 	}
 	if more := len(servertest.SocketsOf(os.Getpid())) - before; more > tries/2 {
 		t.Errorf("after %d failures to listen, %d more sockets are open", tries, more)
+	}
+}
+
+// TestWork checks that a worker serves the connections of the queue one after the other, and returns when the queue
+// is closed.
+func TestWork(t *testing.T) {
+	cfg := newConfig(t)
+	const clients = 3
+	queue := make(chan sock.Conn, clients)
+	var fds []int
+	for range clients {
+		pair, err := unix.Socketpair(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer unix.Close(pair[1])
+		const request = "GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+		if _, err := unix.Write(pair[1], []byte(request)); err != nil {
+			t.Fatal(err)
+		}
+		cfg.Conns.Acquire()
+		queue <- sock.FromFD(pair[0], netip.MustParseAddrPort("192.0.2.1:1"), false)
+		fds = append(fds, pair[1])
+	}
+	close(queue)
+	var worker sync.WaitGroup
+	worker.Go(func() { work(queue, cfg) })
+	worker.Wait()
+	for i, fd := range fds {
+		got := make([]byte, 4096)
+		n, err := unix.Read(fd, got)
+		if answer := string(got[:max(n, 0)]); err != nil || !strings.HasPrefix(answer, "HTTP/1.1 200 ") {
+			t.Errorf("client %d gets %q, %v; want 200", i, answer, err)
+		}
+		if n, err := unix.Read(fd, got); n != 0 || err != nil {
+			t.Errorf("the connection of client %d is not closed: read returns %d, %v", i, n, err)
+		}
 	}
 }
 

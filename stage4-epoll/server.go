@@ -208,8 +208,8 @@ func (l *loop) drop(c *client) {
 	l.cfg.Conns.Release()
 }
 
-// forget takes a client out of the loop, but not out of the epoll set. The set must forget a
-// descriptor of the other tier, which another client may use next.
+// forget takes a client out of the loop. Its own descriptor may stay in the epoll set, but a
+// connection to the other tier may not: another client may use it next.
 func (l *loop) forget(c *client) {
 	l.epoll.Forget(&c.watched, c.conn.FD())
 	c.timeout.Remove()
@@ -295,13 +295,13 @@ func accept(l *sock.Listener, loops []*loop, cfg *cli.Config) (s sock.Conn, ok b
 			s.UnmapPeer()
 			return s, true
 		}
+		flush(loops) // the next Accept may wait
 		switch sock.ClassifyAcceptError(err) {
 		case sock.ListenerClosed:
 			cfg.Stop.ListenerClosed(l, err)
 			return s, false
 		case sock.BackOff:
 			cfg.Warn("cannot accept: %v; trying again", err)
-			flush(loops)
 			time.Sleep(50 * time.Millisecond)
 		}
 	}

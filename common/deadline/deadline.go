@@ -1,7 +1,7 @@
 // Package deadline keeps the time-outs of an event loop's connections.
 //
 // All time-outs of one class (idle, head, body, …) are equally long, so the deadline that
-// was armed last expires last. A list in the order of arming is therefore sorted. To arm a
+// was armed last nearly always expires last. A list in the order of arming is then sorted. To arm a
 // deadline, to disarm it, and to find the earliest each take a few pointer operations. With
 // a heap, each request would cost log n steps for n connections, to sort a sorted list.
 //

@@ -126,10 +126,13 @@ const (
 	pauseEach = 50 * time.Microsecond
 	// pauseMost limits the pause. Whoever connects meanwhile waits that long.
 	pauseMost = time.Millisecond
+	// burst is after how many connections Gather calls idle although another one waits.
+	burst = 64
 )
 
 // Gather is Wait for an acceptor that hands connections to other threads. If no connection
-// waits, it calls idle, which must wake these threads, before it waits for one.
+// waits, it calls idle, which must wake these threads, before it waits for one. It also calls
+// idle after 64 connections, for the case that there is always another one.
 //
 // If connections come in quick succession, then it costs more to put these threads to sleep and
 // to wake them for each connection than to accept it. So if at least 4 connections were accepted
@@ -138,6 +141,9 @@ const (
 // accepted at once.
 func (l *Listener) Gather(idle func()) {
 	if l.poll(0) {
+		if l.accepted > 0 && l.accepted%burst == 0 {
+			idle()
+		}
 		return
 	}
 	idle()

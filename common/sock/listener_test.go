@@ -263,6 +263,28 @@ func TestGather(t *testing.T) {
 	}
 }
 
+// TestGatherInBurst checks that Gather calls idle after burst connections although another one waits.
+func TestGatherInBurst(t *testing.T) {
+	l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"))
+	calls := 0
+	for i := range burst + 1 {
+		client, err := net.Dial("tcp4", l.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer client.Close()
+		l.Gather(func() { calls++ })
+		if want := i / burst; calls != want {
+			t.Fatalf("idle is called %d times before connection %d, want %d times", calls, i+1, want)
+		}
+		c, err := l.Accept(0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.Close()
+	}
+}
+
 func TestDeferAccept(t *testing.T) {
 	for d, set := range map[time.Duration]bool{0: false, time.Millisecond: true, 2 * time.Second: true} {
 		l := listen(t, netip.MustParseAddrPort("127.0.0.1:0"), func(l *Listener) error { return l.DeferAccept(d) })

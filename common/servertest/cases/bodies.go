@@ -356,7 +356,7 @@ func chunkCases() []Case {
 			}
 			c := t.Dial()
 			resp := c.Send(post+"Content-Type: text/x-head\r\nTransfer-Encoding: chunked\r\n\r\n"+chunk("2", "ok")+"0\r\nX-T: text/x-trailer\r\n\r\n").WantBody(200, "ok")
-			if got := resp.Get("Content-Type"); got != "text/x-head" {
+			if got := resp.Get("Content-Type"); got != "text/x-head" && !mayLack(t, resp, "Content-Type") {
 				t.Errorf("Content-Type is %q, want text/x-head", got)
 			}
 			// Trailers must not replace header fields of the request.

@@ -1,13 +1,13 @@
 // Package cases holds the cases of the conformance suite. Each section of docs/spec.md has a file
 // here, and a case belongs in the file of the claim that it tests:
 //
+//	the first steps of a new server      first_steps.go
 //	Flags, Environment, Start            command_line.go, connection_limit.go
 //	Time-outs                            time_outs.go
 //	Stop                                 stop.go, listener_lost.go
 //	Output                               output.go
 //	Connections                          connections.go
-//	Closing                              closing.go
-//	Refusals                             refusals.go
+//	Closing, Refusals                    closing.go
 //	Request line, Target, Host,
 //	Field lines, Methods                 request_head.go
 //	Bodies, Chunks, Expect               bodies.go
@@ -51,7 +51,7 @@ type (
 
 // groups lists the functions that return cases, one for each subject.
 var groups = []func() []Case{
-	cliCases, timeoutCases, stopCases, lostCases, outputCases,
+	firstCases, cliCases, timeoutCases, stopCases, lostCases, outputCases,
 	connectionCases, closeCases, refusalCases, lineCases, targetCases, fieldCases, methodCases,
 	bodyCases, chunkCases, expectCases, responseCases,
 	typeCases, nameCases, contentCases, rangeCases, conditionCases, fallbackCases,

@@ -301,6 +301,9 @@ func freshDates(t *T) {
 		date, err := http.ParseTime(resp.Get("Last-Modified"))
 		t.Must(err)
 		now, err := http.ParseTime(resp.Get("Date"))
+		if resp.Get("Date") == "" && t.Tolerates("resp-date") {
+			now, err = time.Now(), nil
+		}
 		t.Must(err)
 		if date.After(now) {
 			t.Errorf("Last-Modified %v is after Date %v", date, now)

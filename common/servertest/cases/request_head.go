@@ -291,7 +291,8 @@ func fieldCases() []Case {
 				row{name: "Content-Length", send: "POST /echo HTTP/1.1\r\nHost: h\r\nContent-Length: \t5\t \r\n\r\nhello", want: 200, kept: true, body: "hello"},
 			)
 			c := t.Dial()
-			if got := c.Post("/echo", "x", "Content-Type:\t text/x-odd \t").Want(200).Get("Content-Type"); got != "text/x-odd" {
+			resp := c.Post("/echo", "x", "Content-Type:\t text/x-odd \t").Want(200)
+			if got := resp.Get("Content-Type"); got != "text/x-odd" && !mayLack(t, resp, "Content-Type") {
 				t.Errorf("Content-Type: %q came back, want %q", got, "text/x-odd")
 			}
 		}},

@@ -48,9 +48,15 @@ func SocketsOf(pid int) []string {
 }
 
 // Descendants returns the descendants of a process, parents before children.
-func Descendants(pid int) []int {
+func Descendants(pid int) []int { return Children().Of(pid) }
+
+// A Family has the child processes of each process.
+type Family map[int][]int
+
+// Children reads the state of all processes once.
+func Children() Family {
 	stats, _ := filepath.Glob("/proc/[0-9]*/stat")
-	children := map[int][]int{}
+	children := Family{}
 	for _, path := range stats {
 		f := Stat(path)
 		if len(f) < 2 {
@@ -60,6 +66,11 @@ func Descendants(pid int) []int {
 		child, _ := strconv.Atoi(filepath.Base(filepath.Dir(path)))
 		children[parent] = append(children[parent], child)
 	}
+	return children
+}
+
+// Of returns the descendants of a process, parents before children.
+func (children Family) Of(pid int) []int {
 	var all []int
 	next := children[pid]
 	for len(next) > 0 {

@@ -4,6 +4,7 @@
 package netns
 
 import (
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -193,6 +194,41 @@ func Elsewhere(t *testing.T, kind Machine) (there bool) {
 		t.Logf("on a machine with %s:%s", kind, process.Indent(string(out)))
 	}
 	return false
+}
+
+// Inside reports whether this process was started by Again or Elsewhere, in a network of its own.
+func Inside() bool { return os.Getenv(netEnv) != "" }
+
+// capNetAdmin is CAP_NET_ADMIN of linux/capability.h.
+const capNetAdmin = 12
+
+// Again runs this program again with the same arguments, on a machine of that kind, and returns its exit status. It
+// returns an error if this machine allows no network namespaces. main must call Enter.
+func Again(ctx context.Context, kind Machine) (status int, err error) {
+	me, err := os.Executable()
+	if err != nil {
+		return 0, err
+	}
+	// A user keeps the own ID in the new namespace, so that a server does not believe that it is root.
+	user := &syscall.SysProcAttr{
+		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWUSER, AmbientCaps: []uintptr{capNetAdmin},
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getuid(), HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: os.Getgid(), HostID: os.Getgid(), Size: 1}},
+	}
+	for _, attr := range []*syscall.SysProcAttr{{Cloneflags: unix.CLONE_NEWNET}, user} {
+		cmd := exec.CommandContext(ctx, me, os.Args[1:]...)
+		cmd.Cancel = func() error { return cmd.Process.Signal(syscall.SIGTERM) }
+		cmd.WaitDelay = process.StopPatience
+		cmd.Env = append(os.Environ(), netEnv+"="+string(kind))
+		cmd.Stdin, cmd.Stdout, cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+		attr.Pdeathsig = syscall.SIGKILL
+		cmd.SysProcAttr = attr
+		err = cmd.Run()
+		if cmd.ProcessState != nil && cmd.ProcessState.ExitCode() != exitUnable {
+			return cmd.ProcessState.ExitCode(), nil
+		}
+	}
+	return 0, err
 }
 
 // EnterNetwork moves the calling goroutine to a fresh network of that kind. Servers that the goroutine

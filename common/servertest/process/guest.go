@@ -28,16 +28,21 @@ type Guest struct {
 	// Output, if it is not nil, receives a copy of all lines that the program's processes write, each
 	// after the process ID.
 	Output io.Writer
+	Bounds Bounds // of each server
+	// CaseLimit is how long a case or a scenario may take; 0 is record.Watchdog.
+	CaseLimit time.Duration
 
 	outputMu sync.Mutex // for writes to Output
 
-	mu       sync.Mutex       // for the fields below
-	overdue  int              // how many times a process has not ended in time
-	timeouts int              // how many times an answer has not come in time
-	lost     int              // how many of the last cases in a row had no server or no answer
-	gaveUp   error            // the argument of the first GiveUp
-	end      chan struct{}    // closed by GiveUp; nil until Ended is called
-	servers  map[*Server]bool // the processes that run
+	mu       sync.Mutex               // for the fields below
+	overdue  int                      // how many times a process has not ended in time
+	timeouts int                      // how many times an answer has not come in time
+	lost     int                      // how many of the last cases in a row had no server or no answer
+	gaveUp   error                    // the argument of the first GiveUp
+	end      chan struct{}            // closed by GiveUp; nil until Ended is called
+	servers  map[*Server]bool         // the processes that run
+	bound    map[int]func(why string) // the processes that are measured
+	watching bool                     // watchBounds runs
 }
 
 const (
@@ -53,6 +58,14 @@ const (
 
 // ErrHopeless is the reason to give up a program that does not answer.
 var ErrHopeless = fmt.Errorf("%d cases in a row got no server or no answer: the rest was not tried", Hopeless)
+
+// Limit returns how long a case may take: the CaseLimit, or usual if there is none.
+func (g *Guest) Limit(usual time.Duration) time.Duration {
+	if g == nil || g.CaseLimit == 0 {
+		return usual
+	}
+	return g.CaseLimit
+}
 
 // Patience returns how long to wait for something that a working server does at once. It is shorter after
 // many time-outs. For a nil Guest, the repository's own programs, it is always the constant Patience.
@@ -271,6 +284,9 @@ func (s *Server) Dismiss() {
 func (s *Server) Crashed() string {
 	if !s.Exited() {
 		return ""
+	}
+	if why := s.Over(); why != "" {
+		return "SIGKILL by the grader: " + why + Indent(tail(s.Stderr.String(), 12))
 	}
 	ws, ok := s.Cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if sig := ws.Signal(); ok && (sig == syscall.SIGTERM || sig == syscall.SIGINT || sig == syscall.SIGKILL) {

@@ -1,6 +1,7 @@
 package process
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,5 +64,18 @@ func TestOutputLines(t *testing.T) {
 	if !strings.Contains(out.String(), "] half a line\n") || !strings.Contains(out.String(), "] started: ") ||
 		!strings.Contains(out.String(), "] no end\n") {
 		t.Errorf("Output is %q", out.String())
+	}
+}
+
+// TestStranger checks that a program that finds its port in use does not pass for the server that listens there.
+func TestStranger(t *testing.T) {
+	l, port, err := ListenFree()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	s, err := script(t, "sleep 0.05", "exit 1").Begin(Config{Port: port}) // an interpreter takes a while to notice it
+	if !errors.Is(err, errAtStart) {
+		t.Errorf("the server is %v, the error %v", s, err)
 	}
 }

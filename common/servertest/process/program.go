@@ -19,6 +19,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"time"
 
@@ -41,9 +42,20 @@ type Program struct {
 	Env   []string // added to the environment, from which USER_NAME, USER_PASS and SECRET are removed
 	Stage int      // the stage whose claims the program makes, 1 to 4
 	Guest *Guest   // not nil if somebody else wrote the program
+	// Tracer is not nil if Path is strace(1), which runs the server and writes all its system calls into a file.
+	Tracer *Tracer
+	Seed   uint64 // of the names, sizes and splits that cases choose at random; 0 is another seed in each run
 
 	mu     sync.Mutex
 	silent bool // the start line names no port, so Begin chooses one
+}
+
+// A Tracer is a strace(1) that the caller runs the server under. A thread cannot have two tracers, so a scenario that
+// traces the server itself uses this one instead.
+type Tracer struct {
+	File string // one line for each call: the thread, the time, the call
+	// Hold stops a thread before its next call of epoll_wait(2) that returns events, until release is called.
+	Hold func(pid, thread int) (release func(), err error)
 }
 
 // Executable returns the absolute path of a server's executable, for [Program.Path].
@@ -84,6 +96,8 @@ type Server struct {
 	pid        int           // the server if Cmd is a wrapper around it, otherwise 0
 	exited     chan struct{} // closed when wait(2) has returned for Cmd
 	OwnSockets int           // the number of sockets before the first client connects
+
+	over atomic.Pointer[string] // see Over
 }
 
 // startAddress matches an address with a port in a start line.
@@ -97,7 +111,8 @@ func (p *Program) Begin(c Config) (*Server, error) {
 	if c.Stdout != nil && c.Port == 0 {
 		silent = true
 	}
-	if silent && c.Port == 0 {
+	ours := silent && c.Port == 0
+	if ours {
 		port, err := FreePort()
 		if err != nil {
 			return nil, err
@@ -116,6 +131,12 @@ func (p *Program) Begin(c Config) (*Server, error) {
 			p.mu.Unlock()
 		}
 	}
+	if ours && p.Guest != nil && errors.Is(err, errAtStart) { // another process may have taken the port
+		if c.Port, err = FreePort(); err != nil {
+			return nil, err
+		}
+		s, err = p.begin(c, true)
+	}
 	return s, err
 }
 
@@ -123,6 +144,9 @@ var (
 	errNoPort  = errors.New("the start line names no port")
 	errAtStart = errors.New("it exits at start")
 )
+
+// strangerTime is how long a program may take to end that finds its port in use.
+const strangerTime = 200 * time.Millisecond
 
 func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	args := []string{"-p", strconv.Itoa(c.Port)}
@@ -145,8 +169,10 @@ func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
+	s.Guest.bind(cmd.Process.Pid, s.noteOver)
 	go func() {
 		_ = cmd.Wait() // Cmd.ProcessState says how the process ended
+		s.Guest.release(cmd.Process.Pid)
 		s.Guest.flush(cmd.Stdout, cmd.Stderr)
 		s.Stdout.end()
 		s.Stderr.end()
@@ -157,14 +183,21 @@ func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	if err == nil {
 		err = s.await(silent)
 	}
-	if errors.Is(err, errAtStart) && s.Cmd.ProcessState != nil {
+	// The port may belong to another process, if this one could not have it.
+	if found := err == nil && s.locate(); err == nil && !found && p.Guest != nil {
+		if _, _, ended := s.Wait(strangerTime); ended {
+			err = errAtStart
+		}
+	}
+	if why := s.Over(); err != nil && why != "" {
+		err = fmt.Errorf("%w: SIGKILL by the grader: %s", errAtStart, why)
+	} else if errors.Is(err, errAtStart) && s.Cmd.ProcessState != nil {
 		err = fmt.Errorf("%w: %v", err, s.Cmd.ProcessState)
 	}
 	if err != nil {
 		s.Kill()
 		return nil, fmt.Errorf("%s: %w%s", strings.Join(cmd.Args, " "), err, Indent(s.Stderr.String()))
 	}
-	s.locate()
 	s.OwnSockets = len(s.Sockets())
 	return s, nil
 }
@@ -224,6 +257,7 @@ func (p *Program) command(args []string, c Config) *exec.Cmd {
 	cmd.Env = slices.Concat(cmd.Env, p.Env, c.Env)
 	// When the suite is killed, its servers must end too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
+	p.Guest.bounded(cmd.SysProcAttr)
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
@@ -248,7 +282,9 @@ func (p *Program) Exec(c Config, args ...string) (status int, stdout, stderr str
 	}
 	stop := context.AfterFunc(ctx, func() { killTree(cmd.Process) })
 	defer stop()
+	p.Guest.bind(cmd.Process.Pid, func(string) {})
 	_ = cmd.Wait()
+	p.Guest.release(cmd.Process.Pid)
 	status = cmd.ProcessState.ExitCode()
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ctx.Err() == nil {
 		status = 128 + int(ws.Signal()) // as in a shell; the -1 of os/exec would look like a time-out

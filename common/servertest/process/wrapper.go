@@ -16,11 +16,11 @@ import (
 // server is then the descendant of the wrapper that has the listening socket.
 
 // locate finds the server that a wrapper has started. If it finds no process with the listening socket, the
-// started process counts as the server.
-func (s *Server) locate() {
+// started process counts as the server, and locate returns false.
+func (s *Server) locate() (found bool) {
 	l, ok := kernel.Listener(s.Port)
 	if !ok {
-		return
+		return false
 	}
 	inode := fmt.Sprintf("socket:[%d]", l.Inode)
 	for _, pid := range append([]int{s.Cmd.Process.Pid}, kernel.Descendants(s.Cmd.Process.Pid)...) {
@@ -30,8 +30,9 @@ func (s *Server) locate() {
 		if pid != s.Cmd.Process.Pid {
 			s.follow(pid)
 		}
-		return
+		return true
 	}
+	return false
 }
 
 // follow records that the process pid is the server. It kills a wrapper that still runs 1 s after the server has ended,

@@ -25,6 +25,7 @@ type Recorder struct {
 	failed bool
 	lines  []string       // the messages
 	Guest  *process.Guest // counts time-outs for all cases; nil for the repository's own servers
+	Claims []string       // the claims that the case proves
 	Vain   int            // how many waits of this case timed out
 	crash  string         // how a guest's server ended by itself
 	ends   []func()       // what OnEnd has registered
@@ -64,6 +65,12 @@ func (r *Recorder) End() {
 
 // Lenient reports whether the server belongs to a Guest, so that any answer shows that the server is alive.
 func (r *Recorder) Lenient() bool { return r.Guest != nil }
+
+// Tolerates reports whether a breach of a claim does not matter to this case: the server belongs to a Guest, and
+// the claim has cases of its own.
+func (r *Recorder) Tolerates(claim string) bool {
+	return r.Guest != nil && !slices.Contains(r.Claims, claim)
+}
 
 // WaitedInVain counts a wait that timed out.
 func (r *Recorder) WaitedInVain() {

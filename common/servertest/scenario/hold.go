@@ -27,6 +27,14 @@ func (s *S) Hold(p *Peer) (release func()) {
 	if !s.Until(func() bool { thread = s.loopOf(p); return thread != 0 }) {
 		s.Fatalf("no thread waits in epoll_wait(2) for %s", p.Name)
 	}
+	if tracer := s.Program.Tracer; tracer != nil {
+		release, err := tracer.Hold(s.Server.PID(), thread)
+		if err != nil {
+			s.Fatalf("cannot hold the thread that serves %s: %v", p.Name, err)
+		}
+		s.OnEnd(release)
+		return release
+	}
 	stopped, done := make(chan error), make(chan struct{})
 	go func() {
 		// Only the thread that seized another one may trace it. UnlockOSThread keeps this thread alive

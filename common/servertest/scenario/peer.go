@@ -311,7 +311,11 @@ func (p *Peer) Reset() {
 }
 
 func (p *Peer) stream() Stream {
-	return Stream{Name: p.Name, Bytes: mask(p.got), Total: p.total}
+	port := 0
+	if p.Conn != nil {
+		port = p.Conn.LocalAddr().(*net.TCPAddr).Port
+	}
+	return Stream{Name: p.Name, Port: port, Bytes: mask(p.got), Total: p.total}
 }
 
 // InWords describes an outcome in words that are the same in every run.

@@ -86,6 +86,9 @@ type Step struct {
 	Did string // what a client did
 	Saw string // what it saw as a result
 	Odd bool   // the named assertion failed at this step
+	At  time.Time
+	// SawAt is when the client saw the result. It is zero if Saw is "".
+	SawAt time.Time
 	// Threads says what the server's threads were doing, if Assert was called at this step.
 	Threads []string
 }
@@ -106,6 +109,7 @@ type Transcript struct {
 // every run are masked.
 type Stream struct {
 	Name  string
+	Port  int // the client's own port, 0 if it was refused
 	Bytes []byte
 	Total int64 // the number of bytes received, which may be more than Bytes holds
 }
@@ -126,8 +130,9 @@ func Play(sc Scenario, prog *process.Program, root *docroot.Root) *Transcript {
 		if !sc.NoServer {
 			s.Begin(process.Config{})
 		}
-		watchdog := time.AfterFunc(record.Watchdog, func() {
-			s.Errorf("the scenario takes longer than %v, so its server is killed", record.Watchdog)
+		limit := prog.Guest.Limit(record.Watchdog)
+		watchdog := time.AfterFunc(limit, func() {
+			s.Errorf("the scenario takes longer than %v, so its server is killed", limit)
 			if s.Server != nil {
 				s.Server.Signal(syscall.SIGKILL)
 			}
@@ -162,7 +167,9 @@ func (s *S) Begin(c process.Config) *process.Server {
 	}
 	c.Flags = slices.Concat(s.Scenario.Flags, c.Flags)
 	c.Env = slices.Concat(s.Scenario.Env, c.Env)
-	if s.Scenario.Strace != nil {
+	if tracer := s.Program.Tracer; s.Scenario.Strace != nil && tracer != nil {
+		s.spy = &spy{file: tracer.File}
+	} else if s.Scenario.Strace != nil {
 		s.spy = newSpy(s, s.Scenario.Strace)
 		c.Wrap = slices.Concat(c.Wrap, s.spy.command())
 	}
@@ -178,6 +185,10 @@ func (s *S) Begin(c process.Config) *process.Server {
 // Stage returns the stage of the program that is played.
 func (s *S) Stage() int { return s.Program.Stage }
 
+// Tolerates reports whether a breach of a claim does not matter, which holds for every claim: the server of a
+// Guest fails a scenario only for its bug.
+func (s *S) Tolerates(string) bool { return s.Program.Guest != nil }
+
 // patience returns the time-out of a client's operations. It is short in a stage in which the assertion must fail.
 func (s *S) patience() time.Duration {
 	if s.Scenario.Fails.Has(s.Program.Stage) {
@@ -188,7 +199,7 @@ func (s *S) patience() time.Duration {
 
 // Step adds a step to the transcript, and says what a client does.
 func (s *S) Step(format string, args ...any) {
-	s.tr.Steps = append(s.tr.Steps, Step{Did: fmt.Sprintf(format, args...)})
+	s.tr.Steps = append(s.tr.Steps, Step{Did: fmt.Sprintf(format, args...), At: time.Now()})
 }
 
 // Saw adds what the client saw to the last step. The words should be the same in every run: the reader is shown
@@ -203,6 +214,7 @@ func (s *S) Saw(format string, args ...any) {
 		last.Saw += "; "
 	}
 	last.Saw += fmt.Sprintf(format, args...)
+	last.SawAt = time.Now()
 }
 
 // Assert checks the named assertion. If it does not hold, the server has the bug, and the scenario ends. The

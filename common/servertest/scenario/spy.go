@@ -70,11 +70,7 @@ func (y *spy) count(names []string) (n int) {
 		return 0
 	}
 	for line := range bytes.Lines(b) {
-		// A line is "1234  recvfrom(7, …". A call that overlaps another thread's call takes two lines,
-		// and the second has "<... recvfrom resumed>" instead of the name.
-		_, call, _ := bytes.Cut(line, []byte(" "))
-		name, _, _ := bytes.Cut(bytes.TrimLeft(call, " "), []byte("("))
-		if slices.Contains(names, string(name)) {
+		if _, name := caller(line); slices.Contains(names, name) {
 			n++
 		}
 	}
@@ -87,12 +83,24 @@ func (s *S) Callers() map[string]map[string]bool {
 	all := map[string]map[string]bool{}
 	b, _ := os.ReadFile(s.spy.file)
 	for line := range bytes.Lines(b) {
-		tid, call, _ := bytes.Cut(line, []byte(" "))
-		name, _, _ := bytes.Cut(bytes.TrimLeft(call, " "), []byte("("))
-		if all[string(tid)] == nil {
-			all[string(tid)] = map[string]bool{}
+		tid, name := caller(line)
+		if all[tid] == nil {
+			all[tid] = map[string]bool{}
 		}
-		all[string(tid)][string(name)] = true
+		all[tid][name] = true
 	}
 	return all
+}
+
+// caller returns the thread and the name of the call in a line "1234  recvfrom(7, …". A call that overlaps another
+// thread's call takes two lines, and the second has "<... recvfrom resumed>" instead of the name. In the file of
+// a process.Tracer the time stands before the call.
+func caller(line []byte) (tid, name string) {
+	thread, call, _ := bytes.Cut(line, []byte(" "))
+	call = bytes.TrimLeft(call, " ")
+	if len(call) > 0 && call[0] >= '0' && call[0] <= '9' {
+		_, call, _ = bytes.Cut(call, []byte(" "))
+	}
+	before, _, _ := bytes.Cut(call, []byte("("))
+	return string(thread), string(before)
 }

@@ -2,6 +2,8 @@ package suite
 
 import (
 	"fmt"
+	"hash/fnv"
+	"math/rand/v2"
 	"regexp"
 	"runtime"
 	"strings"
@@ -77,6 +79,17 @@ func (t *T) Patience() time.Duration {
 func (t *T) Missing(reason string) {
 	t.missing = reason
 	runtime.Goexit()
+}
+
+// Rand returns a source of random numbers for the case. The same Program.Seed gives the same numbers.
+func (t *T) Rand() *rand.Rand {
+	seed := t.Program.Seed
+	if seed == 0 {
+		seed = rand.Uint64()
+	}
+	name := fnv.New64a()
+	_, _ = name.Write([]byte(t.Case.Name))
+	return rand.New(rand.NewPCG(seed, name.Sum64()))
 }
 
 // Play runs f and then the functions registered with OnEnd.
@@ -161,7 +174,7 @@ func (t *T) Sub(name string, f func(t *T)) bool {
 		t.Fatalf("%s: the server is gone", name)
 	}
 	part := &T{Server: t.Server, Program: t.Program, Root: t.Root, Case: t.Case, patience: t.patience}
-	part.Guest, part.Vain = t.Guest, t.Vain
+	part.Guest, part.Claims, part.Vain = t.Guest, t.Claims, t.Vain
 	part.Play(f)
 	t.Vain = part.Vain
 	if part.Failed() {

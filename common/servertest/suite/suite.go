@@ -271,7 +271,7 @@ func (g *group) do(c Case) Result {
 		return Result{Case: c, Outcome: NotHere}
 	}
 	t := &T{Program: g.suite.prog, Root: g.suite.root, Case: &c, patience: g.suite.breaker.patience()}
-	t.Guest = g.suite.prog.Guest
+	t.Guest, t.Claims = g.suite.prog.Guest, c.IDs
 	if !c.NoServer && !g.ready(t) {
 		return Result{Case: c, Outcome: Failed, Log: t.Log(), Took: time.Since(start), Silent: true}
 	}
@@ -333,8 +333,9 @@ func (g *group) ready(t *T) bool {
 
 // play runs the case. If the case gets stuck, play kills its server, which ends every wait for the server.
 func (g *group) play(t *T) {
-	watchdog := time.AfterFunc(record.Watchdog, func() {
-		t.Errorf("stuck for %v: its server is killed", record.Watchdog)
+	limit := t.Guest.Limit(record.Watchdog)
+	watchdog := time.AfterFunc(limit, func() {
+		t.Errorf("stuck for %v: its server is killed", limit)
 		if t.Server != nil {
 			_ = t.Server.Cmd.Process.Kill()
 		}
@@ -353,7 +354,7 @@ func (g *group) play(t *T) {
 	case <-done:
 		return
 	case <-t.Guest.Ended():
-	case <-time.After(record.Watchdog):
+	case <-time.After(limit):
 	}
 	// The end of the server ends every wait for it. If the case waits for something else, its goroutine is
 	// left running.
@@ -377,7 +378,10 @@ func (g *group) check(t *T, stderr int) (crash string, silent bool) {
 		if err := unexpected(t.Case, s.Stderr.Since(stderr)); err != nil && s.Guest == nil {
 			t.Errorf("%v", err)
 		}
-		return "", false
+		if s.Over() != "" {
+			crash = s.Crashed()
+		}
+		return crash, false
 	}
 	silent, err := healthy(s, t.patience)
 	if s.Guest == nil {

@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"fourways.example/common/servertest/kernel"
 	"fourways.example/common/servertest/process"
 )
 
@@ -81,6 +82,19 @@ func TestStuckCase(t *testing.T) {
 	(&group{}).play(st)
 	if !st.Failed() {
 		t.Error("the stuck case has not failed")
+	}
+}
+
+// TestCaseLimit checks that a case of a guest fails after the guest's limit.
+func TestCaseLimit(t *testing.T) {
+	prog := program(t, "exec sleep 60")
+	prog.Guest.CaseLimit = 50 * time.Millisecond
+	c := Case{Name: "slow", Run: func(t *T) { kernel.Eventually(process.Patience, t.Failed) }}
+	st := &T{Program: prog, Case: &c}
+	st.Guest = prog.Guest
+	(&group{}).play(st)
+	if !strings.Contains(st.Log(), "stuck for 50ms") {
+		t.Errorf("the case has not failed after 50 ms: %s", st.Log())
 	}
 }
 

@@ -5,6 +5,7 @@
 package trials
 
 import (
+	"fmt"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -48,7 +49,7 @@ func Run(t *testing.T, prog *Program, all []Trial) {
 			}
 			defer func() { tally.Ran(t) }()
 			if limit := maxFiles(); limit < trial.Files {
-				record.Missing(t, "needs %d descriptors: RLIMIT_NOFILE is %d; raise it with ulimit -Hn", trial.Files, limit)
+				record.Missing(t, "%s", missingFiles(trial.Files, limit))
 			}
 			trial.run(t, prog, root)
 		})
@@ -64,6 +65,11 @@ func (trial Trial) run(t *testing.T, prog *Program, root *Root) {
 	} else if log := st.Log(); log != "" {
 		t.Log("\n" + log)
 	}
+}
+
+// missingFiles is the reason to skip a trial that needs more descriptors than the limit.
+func missingFiles(needed, limit int) string {
+	return fmt.Sprintf("needs %d descriptors: RLIMIT_NOFILE is %d; raise it with ulimit -Hn", needed, limit)
 }
 
 // maxFiles returns how many descriptors a process may have. That is the hard limit, because the Go runtime

@@ -41,6 +41,7 @@ type TB interface {
 	Fatalf(format string, args ...any) // ends the case
 	WaitedInVain()                     // counts a wait that timed out
 	Lenient() bool                     // whether the server only has to answer, correctly or not
+	Tolerates(claim string) bool       // whether a breach of this claim does not matter, see ReadTolerantly
 }
 
 // NewClient returns a client on conn that reads from r, usually conn itself. It waits for the server for
@@ -120,7 +121,7 @@ func Request(method, target, body string, fields ...string) string {
 // of ending the case.
 func (c *Client) TryRead(method string) (*Response, error) {
 	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
-	return ReadResponse(c.R, method, nil)
+	return ReadTolerantly(c.R, method, nil, c.T.Tolerates)
 }
 
 // Read reads the response to a request that is not HEAD, strictly.
@@ -174,9 +175,9 @@ func (c *Client) WantBodyOK() *Client {
 
 // Stream reads a response and passes its body to a function instead of keeping it.
 func (c *Client) Stream(body func(*Response, io.Reader) error) (*Response, error) {
-	return ReadResponse(c.R, "GET", func(r *Response, in io.Reader) error {
+	return ReadTolerantly(c.R, "GET", func(r *Response, in io.Reader) error {
 		return body(r, &patientReader{c: c, in: in})
-	})
+	}, c.T.Tolerates)
 }
 
 // patientReader gives each read a deadline of its own, so that a long response does not time out as long
@@ -221,7 +222,7 @@ func (c *Client) WantKept() {
 func (c *Client) WantContinue() {
 	c.T.Helper()
 	_ = c.Conn.SetReadDeadline(time.Now().Add(c.waiting))
-	resp, problems, err := readHead(c.R)
+	resp, problems, err := readHead(c.R, c.T.Tolerates)
 	switch {
 	case err != nil:
 		c.T.Fatalf("no 100 response: %v%s", err, c.About(nil))

@@ -66,6 +66,12 @@ func (r *Response) String() string {
 // returns the Response with it.
 type Malformed struct{ problems []string }
 
+// Tolerates reports whether a breach of a claim of docs/spec.md does not matter to the caller. A nil Tolerates
+// tolerates nothing.
+type Tolerates func(claim string) bool
+
+func (t Tolerates) the(claim string) bool { return t != nil && t(claim) }
+
 func (m *Malformed) Error() string { return "response: " + strings.Join(m.problems, "; ") }
 
 // single lists the fields that a response may have only once.
@@ -80,9 +86,17 @@ const imfFixdate = "Mon, 02 Jan 2006 15:04:05 GMT"
 // ReadResponse reads one final response and the interim ones before it. It reads no byte beyond the
 // Content-Length. If body is not nil, ReadResponse passes the body to it instead of keeping it.
 func ReadResponse(r *bufio.Reader, method string, body func(*Response, io.Reader) error) (*Response, error) {
+	return ReadTolerantly(r, method, body, nil)
+}
+
+// ReadTolerantly is ReadResponse for a server that somebody else wrote. What it lacks should fail the cases about
+// that and no others, so the caller can tolerate that the version is 1.0 (resp-status-line), that Date (resp-date),
+// Content-Type (resp-content-type) or Allow (method-405) is missing, and that a response without Content-Length
+// (resp-length) ends with the connection.
+func ReadTolerantly(r *bufio.Reader, method string, body func(*Response, io.Reader) error, tolerates Tolerates) (*Response, error) {
 	var interim []int
 	for {
-		resp, bad, err := readHead(r)
+		resp, bad, err := readHead(r, tolerates)
 		if err != nil {
 			return nil, err
 		}
@@ -97,10 +111,13 @@ func ReadResponse(r *bufio.Reader, method string, body func(*Response, io.Reader
 			continue
 		}
 		resp.Interim = interim
-		n, more := checkFields(resp, method)
+		n, more := checkFields(resp, method, tolerates)
 		bad = append(bad, more...)
-		if method == "HEAD" || resp.Status == 204 || resp.Status == 304 {
+		switch {
+		case method == "HEAD" || resp.Status == 204 || resp.Status == 304:
 			n = 0
+		case n < 0:
+			return readToEnd(r, resp, body)
 		}
 		err = readBody(r, resp, n, body)
 		if err == nil && len(bad) > 0 {
@@ -125,7 +142,20 @@ func readBody(r *bufio.Reader, resp *Response, n int64, body func(*Response, io.
 	return nil
 }
 
-func readHead(r *bufio.Reader) (*Response, []string, error) {
+// readToEnd reads a body that ends with the connection.
+func readToEnd(r *bufio.Reader, resp *Response, body func(*Response, io.Reader) error) (_ *Response, err error) {
+	if body != nil {
+		err = body(resp, r)
+	} else {
+		resp.Body, err = io.ReadAll(r)
+	}
+	if err != nil {
+		err = fmt.Errorf("after %d bytes of a body without Content-Length, which ends only with the connection: %w", len(resp.Body), err)
+	}
+	return resp, err
+}
+
+func readHead(r *bufio.Reader, tolerates Tolerates) (*Response, []string, error) {
 	line, err := readLine(r)
 	if err != nil {
 		return nil, nil, err
@@ -134,6 +164,9 @@ func readHead(r *bufio.Reader) (*Response, []string, error) {
 	version, rest, _ := strings.Cut(line, " ")
 	code, reason, ok := strings.Cut(rest, " ")
 	resp.Status, err = strconv.Atoi(code)
+	if version == "HTTP/1.0" && tolerates.the("resp-status-line") {
+		version = "HTTP/1.1"
+	}
 	if version != "HTTP/1.1" || !ok || len(code) != 3 || err != nil || resp.Status < 100 || resp.Status > 599 {
 		if version == "HTTP/1.0" && ok {
 			return nil, nil, fmt.Errorf("response: %q is not of HTTP/1.1", line)
@@ -181,8 +214,8 @@ func readLine(r *bufio.Reader) (string, error) {
 }
 
 // checkFields checks the rules for every final response. It returns the length of the body and the
-// rules that the response breaks.
-func checkFields(resp *Response, method string) (length int64, bad []string) {
+// rules that the response breaks. The length is -1 if it is missing, which is tolerated.
+func checkFields(resp *Response, method string, tolerates Tolerates) (length int64, bad []string) {
 	complain := func(format string, args ...any) { bad = append(bad, fmt.Sprintf(format, args...)) }
 	for _, name := range single {
 		if all := resp.Values(name); len(all) > 1 {
@@ -191,6 +224,7 @@ func checkFields(resp *Response, method string) (length int64, bad []string) {
 	}
 	date, err := time.Parse(imfFixdate, resp.Get("Date"))
 	switch {
+	case resp.Get("Date") == "" && tolerates.the("resp-date"):
 	case err != nil || date.Format(imfFixdate) != resp.Get("Date"):
 		complain("Date: %q is not an IMF-fixdate", resp.Get("Date"))
 	case time.Since(date).Abs() > time.Minute:
@@ -208,13 +242,15 @@ func checkFields(resp *Response, method string) (length int64, bad []string) {
 	case hasLength && (err != nil || length < 0 || strconv.FormatInt(length, 10) != text):
 		complain("Content-Length: %q", text)
 		length = 0
+	case !hasLength && resp.Status != 204 && resp.Status != 304 && tolerates.the("resp-length"):
+		length = -1
 	case !hasLength && resp.Status != 204 && resp.Status != 304:
 		complain("a %d to %s without Content-Length", resp.Status, method)
 	}
-	if length > 0 && resp.Status != 304 && resp.Get("Content-Type") == "" {
+	if length > 0 && resp.Status != 304 && resp.Get("Content-Type") == "" && !tolerates.the("resp-content-type") {
 		complain("a body without Content-Type")
 	}
-	if resp.Status == 405 && resp.Get("Allow") == "" {
+	if resp.Status == 405 && resp.Get("Allow") == "" && !tolerates.the("method-405") {
 		complain("405 without Allow") // RFC 9110 §15.5.6
 	}
 	if c := resp.Get("Connection"); c != "" && !strings.EqualFold(c, "close") && !strings.EqualFold(c, "keep-alive") {

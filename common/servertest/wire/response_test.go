@@ -69,3 +69,28 @@ func TestReadResponse(t *testing.T) {
 		t.Error("no error for a CRLF between two responses")
 	}
 }
+
+// TestReadTolerantly checks that each claim is tolerated by its own name only, and that the body of a response
+// without Content-Length is read to the end of the connection.
+func TestReadTolerantly(t *testing.T) {
+	t.Parallel()
+	const length, kind = "Content-Length: 2\r\n", "Content-Type: text/plain\r\n"
+	date := "Date: " + time.Now().UTC().Format(imfFixdate) + "\r\n"
+	for claim, raw := range map[string]string{
+		"resp-status-line":  "HTTP/1.0 200 OK\r\n" + date + kind + length + "\r\nok",
+		"resp-date":         "HTTP/1.1 200 OK\r\n" + kind + length + "\r\nok",
+		"resp-content-type": "HTTP/1.1 200 OK\r\n" + date + length + "\r\nok",
+		"resp-length":       "HTTP/1.1 200 OK\r\n" + date + kind + "\r\nok",
+		"method-405":        "HTTP/1.1 405 No\r\n" + date + kind + length + "\r\nok",
+	} {
+		read := func(tolerates Tolerates) (*Response, error) {
+			return ReadTolerantly(bufio.NewReader(strings.NewReader(raw)), "GET", nil, tolerates)
+		}
+		if resp, err := read(func(c string) bool { return c == claim }); err != nil || string(resp.Body) != "ok" {
+			t.Errorf("%s is not tolerated: %v, %v", claim, resp, err)
+		}
+		if _, err := read(func(c string) bool { return c != claim }); err == nil {
+			t.Errorf("%s is tolerated by another name", claim)
+		}
+	}
+}

@@ -285,6 +285,7 @@ func tools(m machine) []Finding {
 		{"nginx", "the comparison with nginx", "apt-get install nginx-light", []string{"nginx", "/usr/sbin/nginx"}},
 		{"Chromium", "the tests in lab/support/browser", "apt-get install chromium", []string{"chromium", "chromium-browser", "google-chrome"}},
 		{"redis-server", "the cases notes-redis-real and tier-real; --notes", "apt-get install redis-server", []string{"redis-server", "valkey-server"}},
+		{"python3", "the test of `lab grade` with a first server in Python", "apt-get install python3", []string{"python3"}},
 		{"dlv", "lab/support/wrappers/dlv-wrapper", "go install github.com/go-delve/delve/cmd/dlv@latest", []string{"dlv"}},
 		{"tmux", "more than one terminal on a remote machine", "apt-get install tmux", []string{"tmux"}},
 	} {

@@ -64,7 +64,7 @@ func diagnose(g *suite.Greeting, single bool) (findings []string, hopeless bool)
 	}
 	for i, err := range g.Errs[:min(len(g.Errs), len(greetings)-1)] { // the last greeting is not HTTP: any answer will do
 		if err != nil && g.Answers[i] != nil || err != nil && strings.Contains(err.Error(), "response: ") {
-			say("An answer breaks a rule of docs/spec.md. Every case with such an answer fails. The request was %q; %v", g.Requests[i], err)
+			say("An answer breaks a rule of docs/spec.md. The cases about this rule fail. The request was %q; %v", g.Requests[i], err)
 			break
 		}
 	}

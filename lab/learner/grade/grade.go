@@ -11,17 +11,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"os/exec"
 	"path"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
 	"fourways.example/common/servertest/cases"
+	"fourways.example/common/servertest/netns"
 	"fourways.example/common/servertest/process"
 	"fourways.example/common/servertest/suite"
+	"fourways.example/common/servertest/trials"
 )
 
 // Command is `lab grade`.
@@ -31,11 +35,17 @@ type Command struct {
 	Case    []string      `short:"t" placeholder:"CASE" help:"Run only this case, claim, category or pitfall. * matches any letters. The flag may be repeated."`
 	List    bool          `short:"l" help:"List the cases with their points, without running them."`
 	Output  string        `short:"o" placeholder:"FILE" help:"Write the stdout and stderr of the program to a file, each line after the process ID."`
-	JSON    bool          `name:"json" help:"Print the report as JSON."`
-	All     bool          `help:"Show every failure instead of the first three of each category."`
+	JSON    bool          `name:"json" help:"Print the report as JSON, as --format json does."`
+	Format  string        `enum:"text,json,junit,gradescope" default:"text" help:"The format of the report: ${enum}. All but text run all cases; gradescope is the results.json of Gradescope."`
+	All     bool          `help:"Run all cases, give points, and show every failure. Without this flag, or -t or --json, the milestones are tried in order up to the first one that fails."`
+	Seed    uint64        `placeholder:"N" help:"The seed of the names, sizes and splits that some cases choose at random, to repeat a run. The default is another one in each run."`
 	Weights string        `placeholder:"FILE" help:"A file with the points for each category, in the format of lab/learner/grade/weights.txt."`
 	Doc     string        `placeholder:"FILE" help:"The document with the text of the claims. The default is docs/spec.md in a folder above the working directory or above this program."`
-	Limit   time.Duration `name:"time-limit" default:"2m" help:"Stop after this time. Cases that have not run by then get no points."`
+	Limit   time.Duration `name:"time-limit" default:"4m" help:"Stop after this time. Cases that have not run by then get no points."`
+
+	CaseLimit time.Duration `name:"case-limit" default:"60s" help:"The longest time for a case. The server of a longer one is killed, and the case has failed."`
+	Build     string        `name:"build-log" placeholder:"FILE" help:"A file with the output of the build, which is added to the report."`
+	confinement
 
 	out, warn io.Writer // for tests; nil is stdout and stderr
 }
@@ -71,15 +81,34 @@ func (c *Command) Run(ctx context.Context) error {
 	if c.List {
 		return report.list(out, c.JSON)
 	}
-	if report.Program, err = executable(c.Exec); err != nil {
+	note, done, err := c.enter(ctx)
+	if done || err != nil {
 		return err
+	}
+	if note != "" {
+		report.Notes = append(report.Notes, note)
+		if !netns.Inside() {
+			fmt.Fprintf(warn, "lab: warning: %s\n", note)
+		}
+	}
+	if report.BuildLog, err = buildLog(c.Build); err != nil {
+		return fmt.Errorf("--build-log: %w", err)
+	}
+	if report.Program, err = executable(c.Exec); err != nil {
+		if c.Format != "gradescope" && c.Format != "junit" {
+			return err
+		}
+		report.Program = c.Exec // whoever reads results.json wants to know, too
+		report.Findings = append(report.Findings, "There is no program to grade: "+err.Error())
+		report.skipAll()
+		return errors.Join(report.write(out, c.Format), report.failure())
 	}
 	for _, name := range []string{c.Exec, os.Getenv("SERVER")} {
 		if note := staleNote(name); note != "" {
 			fmt.Fprintf(warn, "lab: warning: %s\n", note)
 		}
 	}
-	guest := &process.Guest{}
+	guest := &process.Guest{Bounds: c.bounds(), CaseLimit: c.CaseLimit}
 	if c.Output != "" {
 		f, err := os.Create(c.Output)
 		if err != nil {
@@ -88,19 +117,61 @@ func (c *Command) Run(ctx context.Context) error {
 		defer func() { _ = f.Close() }()
 		guest.Output = f
 	}
-	prog := &process.Program{Path: report.Program, Stage: c.Stage, Guest: guest, Env: wrapperEnv()}
-	if err := c.measure(ctx, prog, report); err != nil {
+	for c.Seed == 0 {
+		c.Seed = rand.Uint64N(1e6)
+	}
+	report.Seed = c.Seed
+	prog := &process.Program{Path: report.Program, Stage: c.Stage, Guest: guest, Env: wrapperEnv(), Seed: c.Seed}
+	if !c.All && !c.machine() && len(c.Case) == 0 {
+		return c.climb(ctx, prog, report, out)
+	}
+	if err := c.measure(ctx, prog, report, report.playAll); err != nil {
 		return err
 	}
-	if err := report.print(out, c.JSON, c.All); err != nil {
+	if c.machine() {
+		err = report.write(out, c.Format)
+	} else {
+		err = report.print(out, c.All)
+	}
+	if err != nil {
 		return err
 	}
 	return report.failure()
 }
 
-// measure runs the tests and fills the report.
-func (c *Command) measure(ctx context.Context, prog *process.Program, report *Report) error {
-	limit := cmp.Or(c.Limit, 2*time.Minute)
+// machine reports whether a program reads the report.
+func (c *Command) machine() bool { return c.JSON || c.Format != "" && c.Format != "text" }
+
+// climb tries the milestones, and prints how far the program gets.
+func (c *Command) climb(ctx context.Context, prog *process.Program, report *Report, out io.Writer) error {
+	l := &ladder{report: report, program: c.Exec, rungs: report.rungs(milestones), again: c.again(), seed: c.Seed}
+	if err := c.measure(ctx, prog, report, l.climb); err != nil {
+		return err
+	}
+	if l.failed == nil && report.failure() != nil { // the program was not worth testing
+		l.failed = l.rungs[0]
+	}
+	if err := l.print(out); err != nil || l.failed == nil {
+		return err
+	}
+	return fmt.Errorf("%w milestone %d, %s", errFailed, l.failed.number, l.failed.title)
+}
+
+// again returns the command line for a further run, without the selection of cases.
+func (c *Command) again() string {
+	line := "lab grade --exec " + c.Exec
+	if c.Stage != stageOf(c.Exec) {
+		line += fmt.Sprint(" --stage ", c.Stage)
+	}
+	return line
+}
+
+// A play runs the cases for which keep returns true, and adds their results to the report.
+type play func(keep func(name string) bool) error
+
+// measure greets the program. Unless that shows that further tests are of no use, it calls run to run them.
+func (c *Command) measure(ctx context.Context, prog *process.Program, report *Report, run func(context.Context, play) error) error {
+	limit := cmp.Or(c.Limit, 4*time.Minute)
 	timely, cancel := context.WithTimeoutCause(ctx, limit, fmt.Errorf("the time limit of %v was reached (--time-limit)", limit))
 	defer cancel()
 	start := time.Now()
@@ -110,31 +181,38 @@ func (c *Command) measure(ctx context.Context, prog *process.Program, report *Re
 	if err != nil {
 		return err
 	}
-	why, hopeless := diagnose(greeting, len(c.Case) > 0)
+	why, hopeless := diagnose(greeting, len(c.Case) > 0 || !c.All && !c.machine())
+	report.diagnosis = why
 	report.Findings = append(report.Findings, why...)
 	if hopeless {
 		report.skipAll()
 		return nil
 	}
-	results, err := suite.RunProgram(timely, prog, cases.All(), func(k suite.Case) bool { return report.includes(k.Name) })
-	if err != nil && ctx.Err() != nil {
-		return fmt.Errorf("interrupted: %w", ctx.Err())
-	}
-	if err != nil && timely.Err() == nil {
-		return err
-	}
-	for _, r := range results {
-		report.addResult(r)
-	}
-	if err := playPitfalls(timely, prog, report); err != nil {
-		return err
-	}
+	err = run(ctx, func(keep func(string) bool) error {
+		results, err := suite.RunProgram(timely, prog, allCases(), func(k suite.Case) bool { return keep(k.Name) })
+		if err != nil && timely.Err() == nil {
+			return err
+		}
+		for _, r := range results {
+			report.addResult(r)
+		}
+		return playPitfalls(timely, prog, report, keep)
+	})
 	if ctx.Err() != nil {
 		return fmt.Errorf("interrupted: %w", ctx.Err())
+	}
+	if err != nil {
+		return err
 	}
 	report.finish()
 	return nil
 }
+
+// playAll runs all cases of the report.
+func (r *Report) playAll(_ context.Context, p play) error { return p(r.includes) }
+
+// allCases returns the cases of the suite, and those for servers that somebody else wrote.
+func allCases() []suite.Case { return slices.Concat(cases.All(), trials.GuestCases()) }
 
 // stageOf finds the stage in the name of the program, or in the name of the server that a wrapper starts.
 func stageOf(program string) int {

@@ -16,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"fourways.example/common/servertest/netns"
 	"fourways.example/common/servertest/record"
 	"fourways.example/common/servertest/stages"
 	"fourways.example/common/servertest/suite"
@@ -30,6 +31,7 @@ var built = struct {
 }{done: map[string]string{}}
 
 func TestMain(m *testing.M) {
+	netns.Enter() // a pitfall starts its server through this program, to take IPv6 from the server
 	flag.Parse()
 	if err := flag.Set("test.parallel", "12"); err != nil { // more than there are CPUs: most tests only wait
 		panic(err)
@@ -108,12 +110,11 @@ func TestStages(t *testing.T) {
 	}
 }
 
-// TestSlowStages checks that each stage gets full points for all of its claims.
-func TestSlowStages(t *testing.T) {
+// TestSlowStage4 checks that stage 4, which makes the most claims, gets full points for all of them. With the other
+// stages it would take several minutes.
+func TestSlowStage4(t *testing.T) {
 	slow.Test(t)
-	for i, name := range stages.Dirs[1:] {
-		t.Run(name, func(t *testing.T) { wantFullPoints(t, i+1, Command{Exec: build(t, name)}) })
-	}
+	wantFullPoints(t, 4, Command{Exec: build(t, stages.Dirs[4])})
 }
 
 // wantFullPoints checks that a command grades a stage with all points and without a finding.
@@ -173,7 +174,7 @@ func TestBadPrograms(t *testing.T) {
 		})
 	}
 	t.Run("stderr is shown", func(t *testing.T) {
-		text, _ := grade(t, Command{Exec: badServer(t, "exits")})
+		text, _ := grade(t, Command{Exec: badServer(t, "exits"), All: true})
 		if !strings.Contains(text, "cannot find my configuration") || strings.Contains(text, "\nFAIL ") {
 			t.Errorf("the report lacks the stderr of the program, or has failed cases:\n%s", text)
 		}
@@ -277,11 +278,11 @@ func TestCrash(t *testing.T) {
 	}
 	r.finish()
 	if len(r.Findings) != 1 || !strings.Contains(r.Findings[0], "It crashed, and ended with signal: segmentation fault") ||
-		!strings.Contains(r.Findings[0], "2 cases") {
+		!strings.Contains(r.Findings[0], "3 cases") {
 		t.Errorf("findings %q, want one about the crash", r.Findings)
 	}
 	var out strings.Builder
-	if err := r.print(&out, false, true); err != nil || !strings.Contains(out.String(), "CRASHED") || !strings.Contains(out.String(), "| the last line") {
+	if err := r.print(&out, true); err != nil || !strings.Contains(out.String(), "CRASHED") || !strings.Contains(out.String(), "| the last line") {
 		t.Errorf("%v\n%s", err, out.String())
 	}
 }
@@ -414,7 +415,7 @@ func TestHintForOwnFailure(t *testing.T) {
 		t.Errorf("%q gets the hint %q", own, got)
 	}
 	var out bytes.Buffer
-	if err := r.print(&out, false, true); err != nil {
+	if err := r.print(&out, true); err != nil {
 		t.Fatal(err)
 	}
 	if n := strings.Count(out.String(), "without close(2)"); n != 1 || !strings.Contains(out.String(), "the same as in conn-") {

@@ -16,11 +16,11 @@ import (
 // pitfallsAtOnce is how many scenarios run at the same time, each with a server of its own. They mostly wait.
 const pitfallsAtOnce = 4
 
-// playPitfalls plays the scenarios of the report.
-func playPitfalls(ctx context.Context, prog *process.Program, report *Report) error {
+// playPitfalls plays the scenarios of the report for which keep returns true.
+func playPitfalls(ctx context.Context, prog *process.Program, report *Report, keep func(name string) bool) error {
 	var included []scenario.Scenario
 	for _, sc := range pitfalls.Scenarios() {
-		if report.includes(pitfallName(sc)) {
+		if name := pitfallName(sc); report.includes(name) && keep(name) {
 			included = append(included, sc)
 		}
 	}

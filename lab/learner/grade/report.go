@@ -1,7 +1,6 @@
 package grade
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"path"
@@ -10,7 +9,6 @@ import (
 	"strings"
 	"text/tabwriter"
 
-	"fourways.example/common/servertest/cases"
 	"fourways.example/common/servertest/pitfalls"
 	"fourways.example/common/servertest/suite"
 )
@@ -32,13 +30,17 @@ type Report struct {
 	Stage      int         `json:"stage"`
 	Points     float64     `json:"points"`
 	Max        float64     `json:"max"`
-	Findings   []string    `json:"findings"` // what is wrong with the program as a whole
+	Findings   []string    `json:"findings"`        // what is wrong with the program as a whole
+	Notes      []string    `json:"notes,omitempty"` // about the run: what confines the program
+	BuildLog   string      `json:"build_log,omitempty"`
 	Categories []*category `json:"categories"`
 	Cases      []*entry    `json:"cases"`
 	Seconds    float64     `json:"seconds"`
+	Seed       uint64      `json:"seed,omitempty"` // --seed repeats what cases choose at random
 
-	claims claims
-	hinted map[string]string // the hints that were printed, and the case of each
+	claims    claims
+	diagnosis []string          // the findings before the first case
+	hinted    map[string]string // the hints that were printed, and the case of each
 }
 
 type category struct {
@@ -79,7 +81,7 @@ func newReport(stage int, weights []weight, claims claims) *Report {
 		}
 		r.Cases, of = append(r.Cases, e), append(of, k)
 	}
-	for _, c := range cases.All() {
+	for _, c := range allCases() {
 		if !c.ClaimedBy(stage) {
 			continue
 		}
@@ -190,6 +192,9 @@ func (r *Report) setResult(name string, result *entry) {
 			own, _, both := strings.Cut(e.Log, afterCase)
 			if both && strings.TrimSpace(own) == "" {
 				own = e.Log
+			}
+			if e.Crash != "" {
+				own += "\ncrash: " + e.Crash
 			}
 			e.Hint = hintFor(e.ids, own)
 		}
@@ -315,12 +320,12 @@ func (r *Report) failure() error {
 // few is how many failures of a category are printed in full without --all.
 const few = 3
 
-func (r *Report) print(out io.Writer, asJSON, all bool) error {
-	if asJSON {
-		return encode(out, r)
-	}
+func (r *Report) print(out io.Writer, all bool) error {
 	p := &printer{out: out}
 	p.printf("%s, graded as stage %d\n", r.Program, r.Stage)
+	for _, n := range r.Notes {
+		p.printf("%s\n", wrap(n, 100))
+	}
 	for _, c := range r.Categories {
 		r.failures(p, c, all)
 	}
@@ -352,7 +357,7 @@ func (r *Report) print(out io.Writer, asJSON, all bool) error {
 	if err := w.Flush(); err != nil {
 		return err
 	}
-	if n < len(cases.All())+len(pitfalls.Scenarios()) {
+	if n < len(allCases())+len(pitfalls.Scenarios()) {
 		p.printf("(Only the cases of stage %d count; `lab grade -l` lists them.)\n", r.Stage)
 	}
 	return p.err
@@ -514,11 +519,4 @@ func (r *Report) list(out io.Writer, asJSON bool) error {
 	}
 	fmt.Fprintf(w, "\nstage %d: %s, %s points\n", r.Stage, count(len(r.Cases), "case"), points(r.Max))
 	return w.Flush()
-}
-
-func encode(out io.Writer, r *Report) error {
-	e := json.NewEncoder(out)
-	e.SetEscapeHTML(false)
-	e.SetIndent("", "  ")
-	return e.Encode(r)
 }

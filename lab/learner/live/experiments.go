@@ -57,7 +57,7 @@ var experiments = []experiment{
 			t.say("now comes the other half")
 			t.w.step(slow[0])
 			t.await(settlePatience, func(s *state) bool { return !t.waits(s) })
-			t.row("the new client, after the other half", t.outcomes())
+			t.row("the new client"+t.letter()+", after the other half", t.outcomes())
 			return nil
 		},
 	},
@@ -73,7 +73,7 @@ var experiments = []experiment{
 			t.settle()
 			t.ask()
 			t.row("where the four idle ones are", t.places(idle))
-			t.row("where the new client is", t.places(t.fresh))
+			t.row("where"+t.letter()+" is", t.places(t.fresh))
 			return nil
 		},
 	},

@@ -107,3 +107,12 @@ func TestEvents(t *testing.T) {
 		t.Errorf("after the end of the context comes %+v", s)
 	}
 }
+
+// TestOneStart checks that a server which is being started is not started a second time.
+func TestOneStart(t *testing.T) {
+	w := nobody()
+	w.stages[1].state = "starting"
+	if err := w.replace(t.Context(), 2, ""); err == nil || !strings.Contains(err.Error(), "wait for it") {
+		t.Errorf("a second start: %v", err)
+	}
+}

@@ -117,6 +117,10 @@ func (s *stage) begin(ctx context.Context, shop *variants.Workshop, bug *pitfall
 // replace stops the server and starts another one in its place.
 func (s *stage) replace(ctx context.Context, shop *variants.Workshop, bug *pitfalls.Pitfall) error {
 	s.mu.Lock()
+	if s.state == "starting" {
+		s.mu.Unlock()
+		return fmt.Errorf("a server for stage %d is being started; wait for it", s.n)
+	}
 	old := s.server
 	s.server, s.bug, s.state, s.said = nil, bug, "starting", "is being built and started"
 	s.mu.Unlock()

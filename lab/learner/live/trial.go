@@ -219,7 +219,15 @@ func (t *trial) askBy(kind string) {
 	for n := 1; n <= stageCount; n++ {
 		t.found.answered[n] = outcomes[n-1].Mood == good
 	}
-	t.row("the new client", outcomes)
+	t.row("the new client"+t.letter(), outcomes)
+}
+
+// letter returns the name of the new client after a space, so that it can be found among the chips.
+func (t *trial) letter() string {
+	if len(t.fresh) == 0 {
+		return ""
+	}
+	return " " + t.fresh[0].name
 }
 
 // waits reports whether the new client still waits for an answer.

@@ -274,5 +274,11 @@ func (w *world) replace(ctx context.Context, n int, id string) error {
 		}
 		bug = &w.all[i]
 	}
+	w.mu.Lock()
+	busy := w.busy()
+	w.mu.Unlock()
+	if busy {
+		return errBusy
+	}
 	return w.stages[n-1].replace(ctx, w.shop, bug)
 }

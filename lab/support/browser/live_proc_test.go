@@ -195,10 +195,6 @@ func waits(pid int, task string) (call string, fds []int) {
 		return "epoll_wait", epollSet(pid, arg(0))
 	case unix.SYS_SENDFILE:
 		return "sendfile", []int{int(arg(0))}
-	case unix.SYS_RECVFROM:
-		return "recvfrom", []int{int(arg(0))}
-	case unix.SYS_SENDTO:
-		return "sendto", []int{int(arg(0))}
 	}
 	return f[0], nil
 }

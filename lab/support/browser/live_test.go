@@ -83,6 +83,7 @@ func startLive(t *testing.T, lab string, signal syscall.Signal) *live {
 	t.Helper()
 	cmd := exec.Command(lab, "live", "--port", "0", "--patience", "1s")
 	cmd.Dir = "../../.."
+	cmd.Env = append(os.Environ(), "TMPDIR="+t.TempDir()) // SIGKILL leaves its files there
 	cmd.Stderr = os.Stderr
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	out, err := cmd.StdoutPipe()

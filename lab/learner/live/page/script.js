@@ -354,7 +354,7 @@ async function start() {
   events.addEventListener("message", (e) => {
     show(JSON.parse(e.data), setup);
     link.classList.remove("lost");
-    setText(link, `read from /proc and the kernel's socket lists four times a second; the servers' time-outs are ${setup.timeout} here`);
+    setText(link, `as the kernel sees it, four times a second; the servers' time-outs are ${setup.timeout} here`);
   });
   events.addEventListener("error", () => {
     link.classList.add("lost");

@@ -66,13 +66,13 @@ type client struct {
 	watched      sock.Watched // what the epoll set watches for this client
 }
 
-// push hands a client to the loop. A new socket is writable, so the set reports it at once.
+// push hands a client to the loop. The set reports it when its request arrives, or has arrived.
 func (l *loop) push(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.open.Add(1)
 	l.clients.Put(c.conn.FD(), c)
-	l.watch(c, unix.EPOLLOUT)
+	l.watch(c, unix.EPOLLIN)
 }
 
 // work runs the event loop: it waits, and serves the clients that are ready.
@@ -108,9 +108,9 @@ func (l *loop) watch(c *client, events uint32) {
 func (l *loop) drop(c *client) {
 	l.epoll.Forget(&c.watched, c.conn.FD())
 	l.clients.Delete(c.Key())
-	l.open.Done()
 	c.conn.Close()
 	l.cfg.Conns.Release()
+	l.open.Done()
 }
 
 // stop serves every client once more when the server stops. This closes the clients that

@@ -86,7 +86,8 @@ func newLoop(cfg *cli.Config) (*loop, error) {
 	}, epoll.Add(cfg.Stop.FD(), unix.EPOLLIN, stopTag)
 }
 
-// push hands a client to the loop. A new socket is writable, so the set reports it at once.
+// push hands a client to the loop. A new socket is writable, so the set reports it at once. This
+// wakes the loop, which may be waiting for a later deadline.
 func (l *loop) push(c *client) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -153,9 +154,9 @@ func (l *loop) drop(c *client) {
 	l.epoll.Forget(&c.watched, c.conn.FD())
 	c.timeout.Remove()
 	l.clients.Delete(c.Key())
-	l.open.Done()
 	c.conn.Close()
 	l.cfg.Conns.Release()
+	l.open.Done()
 }
 
 // stop serves every client once more when the server stops. This closes the clients that

@@ -189,9 +189,9 @@ func (l *loop) drop(c *client) {
 	l.epoll.Forget(&c.watched, c.conn.FD())
 	c.timeout.Remove()
 	l.clients.Delete(c.Key())
-	l.open.Add(-1)
 	c.conn.Close()
 	l.cfg.Conns.Release()
+	l.open.Add(-1)
 }
 
 // stop serves every client once more when the server stops. This closes the clients that

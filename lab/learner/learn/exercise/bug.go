@@ -1,0 +1,108 @@
+package exercise
+
+import (
+	"fmt"
+	"path"
+	"strings"
+
+	"fourways.example/common/servertest/pitfalls"
+	"fourways.example/common/servertest/scenario"
+	"fourways.example/common/servertest/stages"
+	"fourways.example/common/servertest/variants"
+)
+
+// bugs are pitfalls whose scenario needs nothing special of the machine, in the order of the exercises.
+var bugs = []string{
+	"short-read", "leftover", "first-eof", "short-write", "no-keepalive-close", "no-truncate",
+	"lost-worker", "unbounded-queue", "no-epollout", "stale-fd", "unbalanced",
+}
+
+// Bugs returns the exercises in which a reader finds a bug. The code has the bug of a pitfall, and the check is the
+// pitfall's scenario. The ID does not tell which pitfall it is.
+func Bugs() []Exercise {
+	var all []Exercise
+	for i, id := range bugs {
+		s, ok := pitfalls.ScenarioOf(id)
+		if !ok {
+			panic("exercise: there is no pitfall " + id)
+		}
+		all = append(all, Exercise{
+			ID: fmt.Sprintf("bug-%d", i+1), Title: "Find the bug", Stage: s.Stage, Minutes: 30,
+			Bug:     id,
+			Missing: "a client gets something else than it should; mend the code",
+			Check:   []Tests{scenarios(s.Stage, id)},
+			Hints:   bugHints(s),
+			Read:    []string{stages.Dirs[s.Stage] + "/README.md", "docs/reading-traces.md"},
+		})
+	}
+	return all
+}
+
+// bugHints makes hints of what the scenario knows: the folder, the function, the cause.
+func bugHints(s scenario.Scenario) [3]string {
+	var dirs, funcs []string
+	for _, p := range s.Where {
+		dir := strings.ReplaceAll(p.Dir, "STAGE", stages.Dirs[s.Stage])
+		if !strings.Contains(strings.Join(dirs, " "), dir) {
+			dirs = append(dirs, dir)
+		}
+		if p.Func != "" {
+			funcs = append(funcs, p.Func+" in "+dir)
+		}
+	}
+	return [3]string{
+		"Look into " + strings.Join(dirs, " and ") + ".",
+		"Compare what the client sees with " + strings.Join(funcs, ", ") + ".",
+		"What the client sees usually means " + s.Usually + ".",
+	}
+}
+
+// pitfallDir returns the folder of a pitfall.
+func (e *Exercise) pitfallDir() string {
+	return path.Join(stages.Dirs[e.Stage], "testdata", "pitfalls", e.Bug)
+}
+
+// Patch returns the change that makes the bug, and the page that explains it, from the root of the repository.
+func (e *Exercise) Patch(read func(string) ([]byte, error)) (patch []byte, page string, err error) {
+	patch, err = read(e.pitfallDir() + "/bug.patch")
+	return patch, e.pitfallDir() + "/README.md", err
+}
+
+// broken returns the files with the bug.
+func (e *Exercise) broken(read func(string) ([]byte, error)) ([]Stub, error) {
+	patch, _, err := e.Patch(read)
+	if err != nil {
+		return nil, err
+	}
+	files, err := variants.ParsePatch(patch)
+	if err != nil {
+		return nil, err
+	}
+	var stubs []Stub
+	for _, f := range files {
+		text, err := read(f.Path)
+		if err != nil {
+			return nil, err
+		}
+		bad, err := f.Apply(string(text))
+		if err != nil {
+			return nil, fmt.Errorf("exercise %s: %w", e.ID, err)
+		}
+		stubs = append(stubs, Stub{File: f.Path, Text: []byte(bad)})
+	}
+	return stubs, nil
+}
+
+// hide takes out of the output of a check what tells the reader which bug it is.
+func (e *Exercise) hide(output string) string {
+	if e.Bug == "" {
+		return output
+	}
+	var out strings.Builder
+	for line := range strings.Lines(output) {
+		if !strings.Contains(line, "this usually means") && !strings.HasPrefix(line, "pitfall ") {
+			out.WriteString(strings.ReplaceAll(line, e.Bug, e.ID))
+		}
+	}
+	return out.String()
+}

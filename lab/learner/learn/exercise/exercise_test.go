@@ -1,0 +1,166 @@
+package exercise
+
+import (
+	"go/format"
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"fourways.example/common/servertest/cases"
+	"fourways.example/common/servertest/variants"
+)
+
+// repo returns the tree of the sources.
+func repo(t *testing.T) *variants.Repo {
+	t.Helper()
+	r, err := variants.FindRepo(".")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// TestStubs cuts every exercise from the real code and types the solution in again.
+func TestStubs(t *testing.T) {
+	read := ReadFrom(repo(t).Root)
+	for _, e := range Gaps() {
+		stubs, err := e.Stubs(read)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i, s := range stubs {
+			original, err := read(s.File)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if nice, err := format.Source(s.Text); err != nil || string(nice) != string(s.Text) {
+				t.Errorf("%s: gofmt would change the stub of %s: %v", e.ID, s.File, err)
+			}
+			if n := strings.Count(string(s.Text), e.body()); n != len(e.Cuts[i].Names) {
+				t.Errorf("%s: %d bodies of %s say what is missing, want %d", e.ID, n, s.File, len(e.Cuts[i].Names))
+			}
+			if again, err := Restore(s.Text, original, e.Cuts[i].Names); err != nil || string(again) != string(original) {
+				t.Errorf("%s: the solution typed into the stub of %s does not give the file back: %v", e.ID, s.File, err)
+			}
+		}
+	}
+}
+
+// quoted is the length from which a line of the solution must not be in a hint, in bytes.
+const quoted = 20
+
+// TestHintsQuoteNoSolution looks for the lines of the solution in the exercise's texts.
+func TestHintsQuoteNoSolution(t *testing.T) {
+	read := ReadFrom(repo(t).Root)
+	for _, e := range All() {
+		texts := strings.Join(append(append([]string{e.Title, e.Missing}, e.Hints[:]...), e.Read...), "\n")
+		for _, c := range e.Cuts {
+			text, err := read(c.File)
+			if err != nil {
+				t.Fatal(err)
+			}
+			solution, err := parse(text)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range c.Names {
+				body, err := solution.body(name)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for line := range strings.Lines(body) {
+					code, _, _ := strings.Cut(line, "//")
+					if code = strings.TrimSpace(code); len(code) >= quoted && strings.Contains(texts, code) {
+						t.Errorf("a text of %s quotes %q", e.ID, code)
+					}
+				}
+			}
+		}
+	}
+}
+
+// TestTexts checks that every exercise has all its texts, a place in the order, and pages that exist.
+func TestTexts(t *testing.T) {
+	root := repo(t).Root
+	stage, seen := 0, map[string]bool{}
+	for i, e := range All() {
+		if seen[e.ID] || e.ID == "" {
+			t.Errorf("the ID %q is used twice", e.ID)
+		}
+		seen[e.ID] = true
+		if e.Title == "" || e.Missing == "" || len(e.Check) == 0 || len(e.Read) == 0 || e.Minutes < 15 || e.Minutes > 60 {
+			t.Errorf("%s: a text, a check or a reading is missing, or it does not take 15 to 60 minutes", e.ID)
+		}
+		if i == len(Gaps()) {
+			stage = 0 // the bugs begin at the first stage again
+		}
+		if e.Stage < stage {
+			t.Errorf("%s: stage %d comes after stage %d", e.ID, e.Stage, stage)
+		}
+		stage = e.Stage
+		for i, h := range e.Hints {
+			if h == "" {
+				t.Errorf("%s: hint %d is missing", e.ID, i+1)
+			}
+		}
+		for _, r := range e.Read {
+			path, section, _ := strings.Cut(r, ", ")
+			if !strings.Contains(path, "/") || strings.Contains(path, " ") {
+				continue // a page of the manual, an RFC, a comment
+			}
+			text, err := os.ReadFile(filepath.Join(root, path))
+			if err != nil {
+				t.Errorf("%s: %v", e.ID, err)
+			}
+			if filepath.Ext(path) == ".md" && section != "" && !regexp.MustCompile(`(?m)^#+ `+regexp.QuoteMeta(section)+"$").Match(text) {
+				t.Errorf("%s: %s has no section %q", e.ID, path, section)
+			}
+		}
+	}
+}
+
+var oneName = regexp.MustCompile(`[\w-]+`)
+
+// TestChecksExist checks that every test that an exercise names exists: go test ignores names that do not.
+func TestChecksExist(t *testing.T) {
+	root := repo(t).Root
+	known := map[string]bool{}
+	for _, c := range cases.All() {
+		known[c.Name] = true
+	}
+	for _, e := range All() {
+		for _, c := range e.Check {
+			test, names, sub := strings.Cut(c.Run, "$/^")
+			if sub && (test == "TestConformance" || test == "TestStep") {
+				for _, name := range oneName.FindAllString(names, -1) {
+					if !known[name] {
+						t.Errorf("%s: there is no case %s", e.ID, name)
+					}
+				}
+				continue
+			}
+			if sub {
+				continue // scenarios and trials are few: the slow test sees them fail
+			}
+			var text strings.Builder
+			files, err := filepath.Glob(filepath.Join(root, c.Dir, c.Package, "*_test.go"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range files {
+				b, err := os.ReadFile(f)
+				if err != nil {
+					t.Fatal(err)
+				}
+				text.Write(b)
+			}
+			for _, name := range oneName.FindAllString(c.Run, -1) {
+				if !strings.Contains(text.String(), "\nfunc "+name+"(") {
+					t.Errorf("%s: there is no test %s in %s/%s", e.ID, name, c.Dir, c.Package)
+				}
+			}
+		}
+	}
+}
