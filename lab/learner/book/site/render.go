@@ -177,14 +177,20 @@ func (r *nodes) href(dest string, note bool) (string, bool) {
 	return other.out + "#" + fragment, true
 }
 
-// paragraph makes a figure of a paragraph that is only a picture.
+// paragraph makes a figure of a paragraph that is only a picture, and a caption of one that is only emphasised: weave
+// writes the sources of code and tables so.
 func (r *nodes) paragraph(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
-	tag := "p"
-	if n.ChildCount() == 1 && n.FirstChild().Kind() == ast.KindImage {
-		tag = "figure"
+	tag, class := "p", ""
+	if n.ChildCount() == 1 {
+		switch n.FirstChild().Kind() {
+		case ast.KindImage:
+			tag = "figure"
+		case ast.KindEmphasis:
+			class = " class=\"source\""
+		}
 	}
 	if entering {
-		_, _ = w.WriteString("<" + tag + ">")
+		_, _ = w.WriteString("<" + tag + class + ">")
 	} else {
 		_, _ = w.WriteString("</" + tag + ">\n")
 	}

@@ -77,6 +77,8 @@ func find(file, text, name string) (from, to int, err error) {
 	if filepath.Ext(file) != ".go" {
 		return 0, 0, fmt.Errorf("the file has no region // !+%s … // !-%s", name, name)
 	}
+	name, whole := strings.CutPrefix(name, "(")
+	name = strings.TrimSuffix(name, ")")
 	fset := token.NewFileSet()
 	parsed, err := parser.ParseFile(fset, file, text, parser.ParseComments)
 	if err != nil {
@@ -95,7 +97,7 @@ func find(file, text, name string) (from, to int, err error) {
 				if doc == nil {
 					continue
 				}
-				if len(decl.Specs) == 1 || !decl.Lparen.IsValid() {
+				if whole || len(decl.Specs) == 1 || !decl.Lparen.IsValid() {
 					return line(start(decl.Pos(), decl.Doc)), line(decl.End()), nil
 				}
 				return line(start(spec.Pos(), *doc)), line(spec.End()), nil

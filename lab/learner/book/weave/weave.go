@@ -8,6 +8,7 @@
 // the sources, and a comparison shows whether it is still what the sources say. The directives are:
 //
 //	code PATH NAME                      a declaration (Func, Type.Method, a type, a constant) or a tagged region
+//	code PATH (NAME)                    the whole group of constants, variables or types that has NAME
 //	figure PATH | CAPTION               a picture
 //	figure PATH#HEADING | rows: A, B | columns: C, D
 //	                                    the first table below a heading; rows are named by their first column

@@ -60,6 +60,7 @@ func TestCode(t *testing.T) {
 		"a/p.go f":      "```go\nfunc f() {\n\tif x {\n\t\ty()\n\t}\n}\n```\n\n*[a/p.go](../../a/p.go#L11), lines 11 to 17*",
 		"a/p.go inner":  "```go\nif x {\n\ty()\n}\n```\n\n*[a/p.go](../../a/p.go#L13), lines 13 to 15*",
 		"a/p.go A":      "```go\n// A is one.\nA = 1\n```\n\n*[a/p.go](../../a/p.go#L20), lines 20 to 21*",
+		"a/p.go (B)":    "```go\nconst (\n\t// A is one.\n\tA = 1\n\tB = 2 // two\n)\n```\n\n*[a/p.go](../../a/p.go#L19), lines 19 to 23*",
 		"a/p.go B":      "```go\nB = 2 // two\n```\n\n*[a/p.go](../../a/p.go#L22), line 22*",
 		"a/p.go single": "```go\nvar single = 3\n```\n\n*[a/p.go](../../a/p.go#L25), line 25*",
 		"c/x.c r":       "```c\nint b;\n```\n\n*[c/x.c](../../c/x.c#L3), line 3*",
