@@ -121,7 +121,7 @@ func (d *describer) thread(t task) (v threadView, ok bool) {
 		v = d.loop(v, d.memory.sets[t.tid])
 		v.State, v.Text = runs, "not in epoll_wait at this moment"
 		return v, true
-	case v.Label != "" && v.Label != onlyThread && t.call == "futex":
+	case v.Label != "" && t.call == "futex":
 		v.State, v.Text = free, "until the queue has a client"
 		return v, true
 	case t.call == "":

@@ -109,12 +109,14 @@ func TestFullQueue(t *testing.T) {
 func TestOnlyThread(t *testing.T) {
 	o := server(conn(1001, 100))
 	m := newMemory()
-	o.tasks = []task{{tid: 20, call: "accept4", fds: []watched{{fd: 3}}}}
-	describe(o, 2, m, clientAt)
 	o.tasks = []task{{tid: 20, call: "poll", fds: []watched{{fd: 10}}}, {tid: 21, call: "futex"}}
 	got := describe(o, 2, m, clientAt)
 	if len(got.Threads) != 1 || got.Threads[0].Label != onlyThread || got.Conns[0].Owner != onlyThread {
 		t.Errorf("%+v", got.Threads)
+	}
+	o.tasks = append(o.tasks, task{tid: 22, call: "accept4", fds: []watched{{fd: 3}}})
+	if got := describe(o, 2, m, clientAt); got.Threads[1].Label != "thread 20" {
+		t.Errorf("next to an acceptor: %+v", got.Threads)
 	}
 	if want := "and 1 other thread (Go runtime and idle workers)"; got.Others != want {
 		t.Errorf("%q, want %q", got.Others, want)

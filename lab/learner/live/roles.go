@@ -31,19 +31,29 @@ func (m *memory) note(tasks []task) {
 // onlyThread is the label of a thread that accepts clients and serves them too.
 const onlyThread = "the thread"
 
-// label names a thread whose role is not remembered. A thread that has accepted clients before it serves one is the only
-// one, as in stage 1.
+// label names a thread whose role is not remembered.
 func (d *describer) label(noun string, tid int) string {
 	switch {
-	case d.stage == 1:
+	case d.stage == 1, noun == "thread" && d.alone():
 		return onlyThread
 	case noun == "acceptor":
 		return noun
-	case !d.known && tid == d.memory.acceptor:
-		d.roles[tid] = onlyThread
-		return onlyThread
 	}
 	return fmt.Sprintf("%s %d", noun, tid)
+}
+
+// alone reports whether a server that is not known has one accepted connection, a thread serves it, and no thread waits
+// for a new client: the one that serves is then the one that accepts. The Go runtime may move it from one kernel thread to
+// another, so that thread IDs do not show this.
+func (d *describer) alone() bool {
+	serve := 0
+	for _, t := range d.tasks {
+		if d.listensTo(t.fds) {
+			return false
+		}
+		serve += len(d.remotes(t.fds))
+	}
+	return !d.known && serve == 1 && len(d.byInode) == 1 && len(d.observation.sets) == 0
 }
 
 // pooled reports whether the server is a pool of which all workers are known.
