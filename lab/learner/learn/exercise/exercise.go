@@ -138,7 +138,11 @@ func (c *Tests) args() []string {
 // Shell returns the command as a reader types it in the root of a tree.
 func (c *Tests) Shell() string {
 	words := append([]string{"cd", c.Dir, "&&"}, c.Env...)
-	return strings.Join(append(words, "go", "test", "-run", "'"+c.Run+"'", c.Package), " ")
+	words = append(words, "go", "test")
+	if c.Times > 1 {
+		words = append(words, fmt.Sprintf("-count=%d", c.Times))
+	}
+	return strings.Join(append(words, "-run", "'"+c.Run+"'", c.Package), " ")
 }
 
 // String names the tests for a reader.
