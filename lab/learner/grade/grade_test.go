@@ -20,7 +20,6 @@ import (
 	"fourways.example/common/servertest/record"
 	"fourways.example/common/servertest/stages"
 	"fourways.example/common/servertest/suite"
-	"fourways.example/lab/support/slow"
 )
 
 // built has the programs that build has compiled, so that each is compiled once.
@@ -108,13 +107,6 @@ func TestStages(t *testing.T) {
 			wantFullPoints(t, i+1, Command{Exec: build(t, name), Case: sample})
 		})
 	}
-}
-
-// TestSlowStage4 checks that stage 4, which makes the most claims, gets full points for all of them. With the other
-// stages it would take several minutes.
-func TestSlowStage4(t *testing.T) {
-	slow.Test(t)
-	wantFullPoints(t, 4, Command{Exec: build(t, stages.Dirs[4])})
 }
 
 // wantFullPoints checks that a command grades a stage with all points and without a finding.
