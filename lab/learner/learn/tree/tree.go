@@ -9,7 +9,8 @@ import (
 )
 
 // Copy copies the files of the folder from into the folder to. It leaves out .git and bin, and all files and folders
-// for which skip returns true. skip gets their paths from the folder on, with slashes; it may be nil.
+// for which skip returns true. skip gets their paths from the folder on, with slashes; it may be nil. If the folder to
+// is inside from, Copy does not copy it into itself.
 func Copy(from, to string, skip func(path string) bool) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
@@ -22,7 +23,7 @@ func Copy(from, to string, skip func(path string) bool) error {
 		name := filepath.ToSlash(rel)
 		out := filepath.Join(to, rel)
 		switch {
-		case name == ".git" || name == "bin" || skip != nil && skip(name):
+		case path == to || name == ".git" || name == "bin" || skip != nil && skip(name):
 			if d.IsDir() {
 				return filepath.SkipDir
 			}
