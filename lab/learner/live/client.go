@@ -18,12 +18,13 @@ type client struct {
 	kind *kind
 	ends []*end
 
-	stepped atomic.Bool // has been sent on
+	stepped atomic.Bool   // has been sent on
+	ready   chan struct{} // closed when all ends have tried to connect
 }
 
 // newClient makes a client. servers has the running servers by stage; the client connects at once.
 func newClient(id int, name string, k *kind, servers map[int]*process.Server) *client {
-	c := &client{id: id, name: name, kind: k}
+	c := &client{id: id, name: name, kind: k, ready: make(chan struct{})}
 	for stage := 1; stage <= stageCount; stage++ {
 		for range k.connections() {
 			if servers[stage] != nil {
@@ -32,6 +33,7 @@ func newClient(id int, name string, k *kind, servers map[int]*process.Server) *c
 		}
 	}
 	go func() {
+		defer close(c.ready)
 		for _, e := range c.ends {
 			e.connect(servers[e.stage])
 			e.listen()
@@ -73,6 +75,7 @@ type clientView struct {
 type cell struct {
 	Text  string `json:"text"`
 	Mood  mood   `json:"mood"`
+	Exact string `json:"exact"` // how long the last answer took
 	Place string `json:"place"` // where the server has the connection: "in the backlog", "thread 2"
 }
 
@@ -100,7 +103,7 @@ func (c *client) cell(stage int, now time.Time) (cell, bool) {
 		}
 		text, m, over := e.outcome(now)
 		if counts[text] == 0 {
-			order = append(order, cell{Text: text, Mood: m})
+			order = append(order, cell{Text: text, Mood: m, Exact: e.exact()})
 		}
 		counts[text]++
 		done = done && over

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
-	"strings"
 
 	"fourways.example/common/servertest/kernel"
 )
@@ -40,6 +39,7 @@ const (
 	loops   = "watches" // waits for any of many clients
 	accepts = "accepts" // waits for a new client
 	free    = "free"    // has no client
+	full    = "full"    // holds a client for which the queue has no room
 	runs    = "running"
 	unknown = "unknown"
 )
@@ -59,29 +59,10 @@ type description struct {
 	Threads []threadView `json:"threads"`
 	Others  string       `json:"others"`  // the threads of the Go runtime
 	Accepts bool         `json:"accepts"` // a thread waits for new clients
+	Held    int          `json:"held"`    // accepted connections that do not fit into the queue: the acceptor holds them
 	Conns   []connView   `json:"conns"`
 	Backlog int          `json:"backlog"`
 	Limit   int          `json:"limit"`
-}
-
-// A memory is what is known of a server's threads from earlier observations.
-type memory struct {
-	roles map[int]string // the labels of threads that keep their roles
-	sets  map[int]int    // the epoll sets of event loops, by thread
-	ran   map[int]int    // in how many observations in a row a thread was running
-}
-
-func newMemory() *memory { return &memory{roles: map[int]string{}, sets: map[int]int{}} }
-
-// note counts the observations in which threads run. The Go runtime's own threads run for a moment now and then.
-func (m *memory) note(tasks []task) {
-	ran := map[int]int{}
-	for _, t := range tasks {
-		if t.call == "running" {
-			ran[t.tid] = m.ran[t.tid] + 1
-		}
-	}
-	m.ran = ran
 }
 
 // A describer gives the names.
@@ -105,11 +86,15 @@ func describe(o *observation, stage int, m *memory, client func(netip.AddrPort) 
 			v.Accepts = v.Accepts || view.State == accepts
 		}
 	}
+	v.Conns = d.connections()
+	if d.pooled() && !v.Accepts && m.acceptor != 0 {
+		v.Held = d.held(v.Conns)
+		v.Threads = append(v.Threads, d.absentAcceptor(v.Held))
+	}
 	slices.SortFunc(v.Threads, func(a, b threadView) int {
 		return cmp.Or(cmp.Compare(a.Label, b.Label), cmp.Compare(a.TID, b.TID))
 	})
 	v.Others = d.otherThreads()
-	v.Conns = d.connections()
 	return v
 }
 
@@ -121,6 +106,7 @@ func (d *describer) thread(t task) (v threadView, ok bool) {
 		return d.loop(v, t.fds[0].fd), true
 	case d.listensTo(t.fds):
 		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("acceptor", t.tid)), accepts, "until a client connects"
+		d.memory.acceptor = t.tid
 		return v, true
 	case len(d.remotes(t.fds)) > 0:
 		v.Label = cmp.Or(v.Label, d.label("thread", t.tid))
@@ -144,7 +130,7 @@ func (d *describer) thread(t task) (v threadView, ok bool) {
 	case t.call == "poll" && t.unknown:
 		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("thread", t.tid)), unknown, "what it waits for cannot be read"
 		return v, true
-	case v.Label != "" || t.call == "running" && d.ran[t.tid] > 1:
+	case v.Label != "" || t.call == "running" && d.ran[t.tid] > 1 && !(d.pooled() && t.tid == d.memory.acceptor):
 		v.Label, v.State, v.Text = cmp.Or(v.Label, d.label("thread", t.tid)), runs, "works, or waits for no client"
 		return v, true
 	}
@@ -177,17 +163,6 @@ func (d *describer) loop(v threadView, fd int) threadView {
 	return v
 }
 
-// label names a thread whose role is not remembered. Stage 1 has one thread.
-func (d *describer) label(noun string, tid int) string {
-	switch {
-	case d.stage == 1:
-		return "the thread"
-	case noun == "acceptor":
-		return noun
-	}
-	return fmt.Sprintf("%s %d", noun, tid)
-}
-
 // own records the owner of connections.
 func (d *describer) own(fds []watched, label string) {
 	for _, w := range fds {
@@ -214,24 +189,6 @@ func (d *describer) groups(fds []watched) []group {
 	}
 	slices.SortFunc(all, func(a, b group) int { return cmp.Compare(a.Client, b.Client) })
 	return all
-}
-
-// otherThreads sums up the threads that serve no client.
-func (d *describer) otherThreads() string {
-	var parts []string
-	total := 0
-	for call, n := range d.others {
-		if call != "running" {
-			call = "in " + call
-		}
-		parts = append(parts, fmt.Sprintf("%d %s", n, call))
-		total += n
-	}
-	slices.Sort(parts)
-	if total == 0 {
-		return ""
-	}
-	return fmt.Sprintf("and %d of the Go runtime: %s", total, strings.Join(parts, ", "))
 }
 
 // connections describes all connections; those of a crowd in the same place with the same queues are one row.

@@ -67,6 +67,7 @@ func TestPool(t *testing.T) {
 		{tid: 25, call: "epoll_wait", fds: []watched{{fd: 6}}},
 	}
 	m := newMemory()
+	m.known = true
 	m.roles = map[int]string{20: "thread 1", 21: "thread 2", 22: "thread 3"}
 	got := describe(o, 2, m, clientAt)
 	want := description{
@@ -88,6 +89,37 @@ func TestPool(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(connView{})); diff != "" {
 		t.Error(diff)
+	}
+}
+
+// TestFullQueue describes a pool whose queue is full: the acceptor waits for the Go runtime, and holds one connection.
+func TestFullQueue(t *testing.T) {
+	o := server(conn(1001, 100), conn(1002, 110), conn(1003, 120), conn(1004, 130), conn(1005, 140))
+	o.tasks = []task{{tid: 24, call: "futex"}, {tid: 25, call: "futex"}}
+	m := newMemory()
+	m.known, m.acceptor = true, 24
+	got := describe(o, 2, m, clientAt)
+	want := []threadView{{TID: 24, Label: "acceptor", Call: "futex", State: full, Text: "waits until the queue has room", Clients: []group{}}}
+	if diff := cmp.Diff(want, got.Threads); diff != "" || got.Held != 1 || got.Others != "and 1 of the Go runtime: 1 in futex" {
+		t.Errorf("%s\nheld %d, others %q", diff, got.Held, got.Others)
+	}
+}
+
+// TestOnlyThread describes a server with a bug, of which one thread both accepts and serves.
+func TestOnlyThread(t *testing.T) {
+	o := server(conn(1001, 100))
+	m := newMemory()
+	o.tasks = []task{{tid: 20, call: "poll", fds: []watched{{fd: 10}}}, {tid: 21, call: "futex"}}
+	got := describe(o, 2, m, clientAt)
+	if len(got.Threads) != 1 || got.Threads[0].Label != onlyThread || got.Conns[0].Owner != onlyThread {
+		t.Errorf("%+v", got.Threads)
+	}
+	o.tasks = append(o.tasks, task{tid: 22, call: "accept4", fds: []watched{{fd: 3}}})
+	if got := describe(o, 2, m, clientAt); got.Threads[1].Label != "thread 20" {
+		t.Errorf("next to an acceptor: %+v", got.Threads)
+	}
+	if want := "and 1 other thread (Go runtime and idle workers)"; got.Others != want {
+		t.Errorf("%q, want %q", got.Others, want)
 	}
 }
 

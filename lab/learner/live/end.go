@@ -31,6 +31,7 @@ type end struct {
 	wants   int           // answers that have not come yet
 	answers int           // answers that have come
 	status  int           // of the last answer
+	rested  time.Duration // how long the client has read nothing after its request
 	took    time.Duration // how long the last answer took
 	bytes   int64         // bytes that the client has read
 	reading bool
@@ -123,6 +124,7 @@ func (e *end) step() {
 	}
 	e.send(e.kind.then, time.Now())
 	if !e.reading {
+		e.rested = time.Since(e.from)
 		e.read()
 	}
 }
@@ -216,16 +218,7 @@ const (
 func (e *end) outcome(now time.Time) (text string, m mood, done bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	answer := ""
-	if e.answers > 0 {
-		answer = fmt.Sprintf("answered in %s", short(e.took))
-		if e.status != http.StatusOK {
-			answer = fmt.Sprintf("status %d in %s", e.status, short(e.took))
-		}
-		if e.answers > 1 && !e.kind.again {
-			answer = fmt.Sprintf("%d answers in %s", e.answers, short(e.took))
-		}
-	}
+	answer := e.answer()
 	switch {
 	case e.refused != "":
 		return e.refused, bad, true
@@ -242,11 +235,56 @@ func (e *end) outcome(now time.Time) (text string, m mood, done bool) {
 	case e.wants > 0 && e.kind.unread != "":
 		return fmt.Sprintf("has read %d MiB", e.bytes>>20), waiting, false
 	case e.wants > 0:
-		return "no answer for " + short(now.Sub(e.from).Truncate(100*time.Millisecond)), waiting, false
+		return "no answer for " + seconds(now.Sub(e.from)), waiting, false
 	case answer != "":
 		return answer, good, false
 	}
 	return e.kind.silent, quiet, false
+}
+
+// answer says in words which answer the client has had, or "". The caller holds the lock.
+func (e *end) answer() string {
+	switch {
+	case e.answers == 0:
+		return ""
+	case e.status != http.StatusOK:
+		return fmt.Sprintf("status %d %s", e.status, soon(e.took))
+	case e.kind.unread != "":
+		return fmt.Sprintf("read all %d MiB; had paused for %s", e.bytes>>20, seconds(e.rested))
+	case e.kind.again && e.over == "":
+		return "answered; stays connected"
+	case e.kind.id == "half":
+		return fmt.Sprintf("answered %s after the other half", short(e.took))
+	case e.answers > 1 && !e.kind.again:
+		return fmt.Sprintf("%d answers %s", e.answers, soon(e.took))
+	}
+	return "answered " + soon(e.took)
+}
+
+// exact returns how long the last answer took, for the reader who wants to know what "at once" means.
+func (e *end) exact() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.answers == 0 {
+		return ""
+	}
+	return short(e.took)
+}
+
+// atOnce is below which time a person does not notice a wait.
+const atOnce = 100 * time.Millisecond
+
+// soon says how long an answer took. Milliseconds that change with each observation would draw the eye to nothing.
+func soon(d time.Duration) string {
+	if d < atOnce {
+		return "at once"
+	}
+	return "after " + seconds(d)
+}
+
+// seconds formats a wait for people: 0.7 s.
+func seconds(d time.Duration) string {
+	return fmt.Sprintf("%.1f\u00a0s", d.Truncate(100*time.Millisecond).Seconds())
 }
 
 // short formats a time for people: 0.4 ms, 12 ms, 3.2 s.

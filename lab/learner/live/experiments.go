@@ -47,13 +47,17 @@ var experiments = []experiment{
 		question: "One client sends half a request and pauses. Then a new client asks for a small file. Which stages answer the new client?",
 		choices:  []string{"All four: half a request is no work yet.", "Stages 2, 3 and 4.", "Only stage 4.", "None, before the other half has come."},
 		why: "The only thread of stage 1 waits for the rest of one request, and the new client waits in the kernel's backlog: " +
-			"it is not lost, but it is served only after the other half.",
+			"it is not lost, but it is served only after the other half. Stages 2 and 3 have three more threads; " +
+			"the loop of stage 4 watches A and goes on.",
 		judge: bySet("1234", "234", "4", ""),
 		run: func(t *trial) error {
 			slow := t.add("half", 1)
 			t.settle()
-			t.row("the server waits in", t.calls(slow))
+			t.row("who waits for "+slow[0].name, t.calls(slow))
 			t.ask()
+			if !t.pause("the other half has not been sent") {
+				return nil
+			}
 			t.say("now comes the other half")
 			t.w.step(slow[0])
 			t.await(settlePatience, func(s *state) bool { return !t.waits(s) })
@@ -82,13 +86,14 @@ var experiments = []experiment{
 		question: "A client asks for a file of 64 MiB and reads nothing. How much of the file does the kernel take from each server?",
 		choices:  []string{"Nothing, before the client reads.", "A few megabytes; then the server has to wait.", "All of it: the server is done at once."},
 		why: "When the kernel's buffers are full, a thread of stages 1 to 3 sleeps in sendfile until there is room; stage 4 gets EAGAIN, " +
-			"lets its epoll set watch for room, and serves others meanwhile.",
+			"lets its epoll set watch for room, and serves others meanwhile. " +
+			"The bytes lie in two kernel buffers: the server's send queue and the client's receive queue.",
 		judge: byTaken,
 		run: func(t *trial) error {
 			unread := t.add("unread", 1)
 			t.settle()
 			t.row("taken by the kernel", t.taken(unread[0]))
-			t.row("the server waits in", t.calls(unread))
+			t.row("who waits for "+unread[0].name, t.calls(unread))
 			t.ask()
 			return nil
 		},
@@ -109,7 +114,7 @@ var experiments = []experiment{
 		},
 	},
 	{
-		id: "crowd", title: "A hundred idle clients: how many threads hold them?",
+		id: "crowd", title: "A hundred idle clients: how many threads of stage 4 hold them?",
 		question: "A hundred clients connect and send nothing. How many threads of stage 4 hold them, and does a new client get in?",
 		choices: []string{
 			"A hundred threads; the new client gets one more.", "Two threads; the new client is answered.",

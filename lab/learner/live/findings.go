@@ -76,10 +76,7 @@ func (t *trial) calls(clients []*client) []cell {
 				if !slices.ContainsFunc(clients, func(c *client) bool { return c.id == g.Client }) {
 					continue
 				}
-				text := th.Call + ", for all its clients"
-				if th.State == taken {
-					text = th.Call + ", for this client alone"
-				}
+				text := waiter(s, &th)
 				if !slices.Contains(texts, text) {
 					texts = append(texts, text)
 				}
@@ -90,6 +87,19 @@ func (t *trial) calls(clients []*client) []cell {
 		}
 		return strings.Join(texts, ", ")
 	})
+}
+
+// waiter says which thread waits for a client: "1 of 4 threads, in poll".
+func waiter(s *stageView, th *threadView) string {
+	switch {
+	case th.State != taken:
+		return "a loop, in " + th.Call + ", for all its clients"
+	case th.Label == onlyThread:
+		return "the only thread, in " + th.Call
+	case s.Pitfall == "" && (s.N == 2 || s.N == 3):
+		return fmt.Sprintf("1 of %d threads, in %s", pool, th.Call)
+	}
+	return "a thread, in " + th.Call
 }
 
 // taken says how many bytes of the large file the kernel has taken from each server: those in the server's send

@@ -63,6 +63,7 @@ func handler(ctx context.Context, w *world, address string) http.Handler {
 		}
 		return w.begin(ctx, r.PathValue("id"), guess)
 	}))
+	mux.HandleFunc("POST /proceed", action(func(*http.Request) error { return w.proceed() }))
 	mux.HandleFunc("POST /leave", action(func(*http.Request) error { return w.leave() }))
 	return guard(address, mux)
 }

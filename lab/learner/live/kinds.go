@@ -56,11 +56,11 @@ var kinds = []kind{
 		silent: "silent", reads: true, step: "send a request", then: get(smallFile, false), again: true,
 	},
 	{
-		id: "unread", button: "does not read", words: "asks for 64 MiB and does not read",
+		id: "unread", button: "asks for 64 MiB, does not read", words: "asks for 64 MiB and does not read",
 		first: get(largeFile, true), small: true, step: "now read", unread: "reads nothing",
 	},
 	{
-		id: "pipeline", button: "pipelines", words: "sends 5 requests at once, then reads",
+		id: "pipeline", button: "5 requests at once", words: "sends 5 requests at once, then reads",
 		first: strings.Repeat(get(smallFile, false), pipelined-1) + get(smallFile, true), reads: true,
 	},
 	{

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"strings"
 	"sync"
 	"time"
 
@@ -36,7 +37,8 @@ type probe struct {
 type probeView struct {
 	Waiting bool    `json:"waiting"`
 	Millis  float64 `json:"ms"`
-	Text    string  `json:"text"` // "0.4 ms", or why there is no answer
+	Exact   string  `json:"exact"`
+	Text    string  `json:"text"` // "at once", "0.7 s", or why there is no answer
 	Failed  bool    `json:"failed"`
 	Port    int     `json:"port"` // of the probe while it waits
 }
@@ -112,12 +114,16 @@ func (p *probe) view() (v probeView, local netip.AddrPort) {
 	}
 	if !closed(p.done) {
 		wait := time.Since(p.began)
-		return probeView{Waiting: true, Millis: millis(wait), Text: short(wait.Truncate(100 * time.Millisecond)), Port: int(p.local.Port())}, p.local
+		text := seconds(wait)
+		if wait < atOnce && p.took > 0 && p.err == nil {
+			text = strings.TrimPrefix(soon(p.took), "after ") // of the last one: it is too early for a word about this one
+		}
+		return probeView{Waiting: true, Millis: millis(wait), Text: text, Port: int(p.local.Port())}, p.local
 	}
 	if p.err != nil {
 		return probeView{Failed: true, Text: refusal(p.err)}, local
 	}
-	return probeView{Millis: millis(p.took), Text: short(p.took)}, local
+	return probeView{Millis: millis(p.took), Text: strings.TrimPrefix(soon(p.took), "after "), Exact: short(p.took)}, local
 }
 
 func millis(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }

@@ -6,6 +6,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -29,8 +30,8 @@ var techniques = []string{
 	"",
 	"one thread, one client after the other",
 	fmt.Sprintf("%d threads, each with one client at a time", pool),
-	fmt.Sprintf("%d threads, IPv4 and IPv6", pool),
-	fmt.Sprintf("%d event loops, each with many clients", eventLoops),
+	fmt.Sprintf("%d threads; IPv4 and IPv6", pool),
+	fmt.Sprintf("%d event loops; IPv4 and IPv6", eventLoops),
 }
 
 // A stage is the place of a stage on the page. Another server, with a bug, may stand in it.
@@ -90,8 +91,10 @@ func (s *stage) start(ctx context.Context, shop *variants.Workshop, bug *pitfall
 	s.server, s.state, s.said = server, "up", ""
 	s.probe = &probe{}
 	s.memory = newMemory()
+	s.memory.known = bug == nil
 	if bug == nil && (s.n == 2 || s.n == 3) {
 		s.memory.roles = poolThreads(server)
+		s.memory.known = len(s.memory.roles) == pool
 	}
 	return nil
 }
@@ -143,12 +146,27 @@ func (s *stage) running() *process.Server {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.server != nil && s.server.Exited() && s.state == "up" {
-		s.state, s.said = "ended", "the server has ended: "+s.server.Ended()+process.Indent(s.server.Stderr.String())
+		s.state, s.said = "ended", "the server has ended: "+s.server.Ended()+lastWords(s.server.Stderr.String())
 	}
 	if s.state != "up" {
 		return nil
 	}
 	return s.server
+}
+
+// lastWords returns what a server has printed, without its name in front of each line: the page says whose words they are.
+func lastWords(printed string) string {
+	words := ""
+	for line := range strings.Lines(printed) {
+		if name, rest, ok := strings.Cut(line, ": "); ok && slices.Contains(stages.Dirs[:], name) {
+			line = rest
+		}
+		words += "\n" + strings.TrimRight(line, "\n")
+		if len(words) > 2000 {
+			return words[:2000] + "…"
+		}
+	}
+	return words
 }
 
 // poolThreads finds out which threads of a server are its pool. It connects as many clients as there are threads: each

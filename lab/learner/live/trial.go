@@ -22,12 +22,15 @@ type trial struct {
 	fresh []*client // the new client
 	found findings
 
-	mu    sync.Mutex
-	note  string
-	rows  []row
-	right int
-	done  bool
-	err   error
+	mu     sync.Mutex
+	note   string
+	rows   []row
+	right  int
+	judged bool          // the answer is known
+	more   chan struct{} // closed when the reader wants to go on; nil unless the trial waits for that
+	left   bool          // the reader has left during a pause
+	done   bool
+	err    error
 }
 
 // A row is one observation, with a cell for each stage.
@@ -45,7 +48,8 @@ type trialView struct {
 	Right  int    `json:"right"` // the choice that fits what happened, or -1
 	Rows   []row  `json:"rows"`
 	Why    string `json:"why"`
-	Caveat string `json:"caveat"` // why the sentence may not hold
+	Caveat string `json:"caveat"` // which servers with a bug took part
+	Paused bool   `json:"paused"` // the reader must press a button to go on
 	Error  string `json:"error"`
 }
 
@@ -84,6 +88,9 @@ func (w *world) busy() bool {
 // leave ends the look at an experiment, and its clients.
 func (w *world) leave() error {
 	w.mu.Lock()
+	if w.trial != nil {
+		w.trial.proceed(true)
+	}
 	if w.busy() {
 		w.mu.Unlock()
 		return errBusy
@@ -102,9 +109,9 @@ func (t *trial) play() {
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	t.done, t.note, t.err = true, "", err
+	t.done, t.note, t.err, t.more = true, "", err, nil
 	if err == nil {
-		t.right = t.e.judge(&t.found)
+		t.right, t.judged = t.e.judge(&t.found), true
 	}
 }
 
@@ -137,7 +144,7 @@ func (t *trial) row(label string, cells []cell) {
 	t.rows = append(t.rows, row{label, cells})
 }
 
-// add adds clients of a kind to all stages.
+// add adds clients of a kind to all stages, one after the other, so that they come in the same order everywhere.
 func (t *trial) add(id string, n int) (all []*client) {
 	k := kindOf(id)
 	t.say(fmt.Sprintf("adding: %s", k.button))
@@ -145,8 +152,15 @@ func (t *trial) add(id string, n int) (all []*client) {
 		t.say(fmt.Sprintf("adding: %d × %s", n, k.button))
 	}
 	for range n {
-		if c, err := t.w.connect(k, 0); err == nil {
-			all = append(all, c)
+		c, err := t.w.connect(k, 0)
+		if err != nil {
+			continue
+		}
+		all = append(all, c)
+		select {
+		case <-c.ready:
+		case <-t.ctx.Done():
+		case <-time.After(settlePatience):
 		}
 	}
 	return all
@@ -238,19 +252,20 @@ func (t *trial) waits(s *state) bool {
 	})
 }
 
-// view returns the trial as the page shows it. broken are the stages in whose place a server with a bug stands.
-func (t *trial) view(broken []string) *trialView {
+// view returns the trial as the page shows it.
+func (t *trial) view(stages []stageView) *trialView {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	v := &trialView{ID: t.e.id, Guess: t.guess, Done: t.done, Note: t.note, Right: t.right, Rows: slices.Clone(t.rows)}
+	v := &trialView{ID: t.e.id, Guess: t.guess, Done: t.done, Note: t.note, Right: t.right, Rows: slices.Clone(t.rows), Paused: t.more != nil}
 	if t.err != nil {
 		v.Error = t.err.Error()
 		return v
 	}
-	if t.done {
+	v.Caveat = caveat(stages)
+	if t.judged {
 		v.Why = t.e.why
-		if len(broken) > 0 {
-			v.Caveat = "This sentence is about the four stages. Another server was in the place of " + strings.Join(broken, " and ") + "."
+		if v.Caveat != "" {
+			v.Why = "Without the bug: " + v.Why
 		}
 	}
 	return v

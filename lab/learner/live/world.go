@@ -142,19 +142,13 @@ func (w *world) look() {
 		}
 		next.Clients = append(next.Clients, v)
 	}
-	var broken []string
-	for _, v := range next.Stages {
-		if v.Pitfall != "" {
-			broken = append(broken, fmt.Sprint("stage ", v.N))
-		}
-	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !next.holds(leftID) {
 		w.left = w.left[left:] // no server has a connection of those that had left before this observation
 	}
 	if w.trial != nil {
-		next.Trial = w.trial.view(broken)
+		next.Trial = w.trial.view(next.Stages)
 	}
 	w.state = next
 	close(w.news)

@@ -44,13 +44,13 @@ func (v *livePage) everyKind() {
 	v.t.Helper()
 	quick := v.add("quick")
 	for stage := 1; stage <= 4; stage++ {
-		v.sees(quick, stage, "answered in")
+		v.sees(quick, stage, "answered")
 	}
 	pipeline := v.add("pipeline")
-	v.sees(pipeline, 4, "5 answers in")
+	v.sees(pipeline, 4, "5 answers")
 	six := v.add("ipv6")
 	v.sees(six, 1, "refused")
-	v.sees(six, 3, "answered in")
+	v.sees(six, 3, "answered")
 
 	half := v.add("half")
 	unread := v.add("unread")
@@ -62,6 +62,8 @@ func (v *livePage) everyKind() {
 	v.sees(idle, 1, "backlog")
 	v.sees(crowd, 1, "100 silent")
 	v.sees(crowd, 4, "loop 2")
+	v.do("the queue is full", says("#stage-2 .queue-count", "5 (4 in the queue, 1 with the acceptor)"),
+		says("#stage-2 .threads", "waits until the queue has room"), says("#stage-3 .threads", "waits until the queue has room"))
 	v.do("the new client waits", says("#stage-1 .probe", "still waiting"), says("#stage-2 .probe", "still waiting"),
 		says("#stage-4 .probe", "answered"), says("#stage-1 .shut", "No thread waits"))
 	v.do("details", run(`for (const d of document.querySelectorAll("details")) d.open = true`))
@@ -70,12 +72,12 @@ func (v *livePage) everyKind() {
 
 	v.press(crowd, "leave")
 	v.press(half, "step")
-	v.sees(half, 1, "answered in")
+	v.sees(half, 1, "after the other half")
 	v.press(unread, "step")
-	v.sees(unread, 1, "answered in")
-	v.sees(unread, 4, "answered in")
+	v.sees(unread, 1, "read all 64 MiB; had paused for")
+	v.sees(unread, 4, "read all 64 MiB")
 	v.press(idle, "step")
-	v.sees(idle, 1, "answered in")
+	v.sees(idle, 1, "answered; stays connected")
 	v.agrees()
 	v.press(idle, "leave")
 	v.hangUpAll()
@@ -137,7 +139,7 @@ func (v *livePage) keyboard() {
 			v.t.Errorf("no outline shows the focus on %s", eval[string](v, `document.activeElement.outerHTML.slice(0, 80)`))
 		}
 	}
-	v.do("an answer", chromedp.KeyEvent(kb.Enter), says("#rows", "answered in"),
+	v.do("an answer", chromedp.KeyEvent(kb.Enter), says("#rows", "answered; stays connected"),
 		run(`window.updates = 0; new MutationObserver(() => updates++).observe(document.querySelector("#stages"), { subtree: true, childList: true, characterData: true })`))
 	const top = `document.activeElement.getBoundingClientRect().top`
 	before := eval[float64](v, top)
@@ -159,7 +161,8 @@ func (v *livePage) pitfall() {
 	}
 	v.do("head-of-line", choose("head-of-line"), visible("#stage-2 .bug"), says("#stage-2 .verdict", "answered"))
 	idle := v.add("idle")
-	v.do("one client takes all", says("#stage-2 .probe", "still waiting"), says("#stage-3 .probe", "answered"))
+	v.do("one client takes all", says("#stage-2 .probe", "still waiting"), says("#stage-3 .probe", "answered"),
+		says("#stage-2 .threads", "the thread"), says("#stage-2 .others", "other threads (Go runtime and idle workers)"))
 	v.press(idle, "leave")
 	v.do("the stage again", choose(""), gone("#stage-2 .bug"), says("#stage-2 .verdict", "answered"))
 	v.live.pids = v.snapshot().pids()
@@ -173,10 +176,10 @@ type liveExperiment struct {
 }
 
 var liveExperiments = []liveExperiment{
-	{"half", 1, []string{"no answer for", "poll, for this client alone", "epoll_wait, for all its clients", "answered in"}},
+	{"half", 1, []string{"no answer for", "the only thread, in poll", "1 of 4 threads, in poll", "a loop, in epoll_wait, for all its clients", "after the other half"}},
 	{"pool", 2, []string{"no answer for", "4 have a thread each", "accepted without a thread"}},
-	{"unread", 1, []string{"of 64 MiB", "sendfile, for this client alone"}},
-	{"ipv6", 1, []string{"refused", "answered in"}},
+	{"unread", 1, []string{"of 64 MiB", "1 of 4 threads, in sendfile"}},
+	{"ipv6", 1, []string{"refused", "answered"}},
 	{"crowd", 1, []string{"50 in loop 1", "91 in the backlog"}},
 }
 
@@ -188,6 +191,14 @@ func (v *livePage) experiment(e liveExperiment) {
 		click("#experiment .see"), says("#experiment .note", "Choose an answer first"),
 		click("#experiment [data-choice='0']"), click("#experiment .see"),
 		gone("#experiment .see"),
+	)
+	if e.id == "half" { // the evidence stays until the reader goes on
+		v.do("the other half", visible("#experiment .more"), says("#experiment .verdict", "Your guess was not what happened."),
+			says("#experiment .found", "no answer for"), click("#experiment .more"))
+	}
+	v.do("end of "+e.id,
+		gone("#experiment .more"),
+		until(`!document.querySelector("#experiment .back").disabled`),
 		visible("#experiment .why"),
 		says("#experiment .verdict", "Your guess was not what happened."),
 		says(fmt.Sprintf("#experiment [data-choice='%d']", e.right), "what happened"),

@@ -112,7 +112,7 @@ func upTo(stage int) []exercise.Exercise {
 // solvers are files and folders that have no use without the later stages or the lab, or tell too much.
 var solvers = []string{
 	".ci", ".devcontainer", "CHANGELOG.md", "CONTRIBUTING.md", "lab", "docs/bench", "docs/book", "docs/ledger", "docs/performance.md",
-	"docs/pitfalls.md", "docs/sample", "docs/security.md", "docs/site/book", "docs/trace",
+	"docs/pitfalls.md", "docs/sample", "docs/security.md", "docs/site/book", "docs/teaching.md", "docs/trace",
 }
 
 // leftOut reports whether the tree for a stage does not have a file or folder.

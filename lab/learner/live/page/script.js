@@ -64,16 +64,16 @@ async function post(path, fields = {}) {
 // The clients by id, for the chips.
 let clients = new Map();
 
-// A chip is the sign of a client: a letter and a colour. The probe is "new".
+// A chip is the sign of a client: a letter and a colour. The probe is "test".
 function chips(parent, groups) {
   sync(parent, groups, (g) => `${g.client} ${g.write ?? ""}`, () => element("span", { class: "chip" }), (chip, g) => {
     const c = clients.get(g.client);
     let name = "?", title = "a client that this page has not made";
-    if (g.client === 0) [name, title] = ["new", "the new client that asks how long it waits"];
+    if (g.client === 0) [name, title] = ["test", "the client that asks again and again, to see how long a new client waits"];
     if (g.client === -2) [name, title] = ["left", "a client that has hung up, which the server does not know yet"];
     if (c) {
       [name, title] = [c.name, `client ${c.name} ${c.words}`];
-      chip.style.setProperty("--hue", (c.id * 137 + 73) % 360);
+      chip.style.setProperty("--hue", ((c.name.charCodeAt(0) - 65) * 137 + 210) % 360); // a letter keeps its colour
     }
     chip.classList.toggle("new", g.client === 0);
     chip.classList.toggle("stranger", g.client < 0 || (g.client > 0 && !c));
@@ -102,7 +102,7 @@ function newStage(pitfalls, n) {
   const select = $("select", article);
   select.setAttribute("aria-label", `the server in the place of stage ${n}`);
   for (const p of pitfalls.filter((p) => p.stage === n)) {
-    select.append(element("option", { value: p.id, title: p.bug }, `with the bug ${p.id}`));
+    select.append(element("option", { value: p.id, title: p.bug }, `bug: ${p.id}`));
   }
   $(".again", article).addEventListener("click", () => post(`stages/${n}`, { pitfall: select.value }));
   select.addEventListener("change", () => post(`stages/${n}`, { pitfall: select.value }));
@@ -132,25 +132,28 @@ function showStage(article, s) {
   setData(probe, "mood", p.failed ? "bad" : late ? "waiting" : "good");
   setData(probe, "port", String(p.port));
   setText($(".time", probe), p.text);
+  setText($(".exact", probe), p.exact);
   setText($(".verdict", probe), p.failed ? "no answer" : late ? "still waiting" : "answered");
 
   const backlog = merge(s.conns.filter((c) => c.place === "backlog"));
-  setText($(".backlog-count", article), String(s.backlog));
+  const tests = total(backlog.filter((g) => g.client === 0));
+  setText($(".backlog-count", article), tests ? (s.backlog > tests ? `${s.backlog - tests} + the test client` : "only the test client") : String(s.backlog));
   chips($(".backlog", article), backlog);
   const queue = merge(s.conns.filter((c) => c.place === "queue"));
   setHidden($(".queued", article), queue.length === 0 && s.n !== 2 && s.n !== 3);
   setHidden($(".shut", article), s.accepts);
-  setText($(".queue-count", article), String(total(queue)));
+  const queued = total(queue);
+  setText($(".queue-count", article), s.held ? `${queued} (${queued - s.held} in the queue, ${s.held} with the acceptor)` : String(queued));
   chips($(".queue", article), queue);
 
   sync($(".threads", article), s.threads, (t) => t.tid, newThread, showThread);
-  setText($(".others", article), s.others);
+  setText($(".runtime", article), s.others);
   setText($(".conn-count", article), String(total(s.conns)));
   sync($(".conns tbody", article), s.conns, (c) => `${c.client} ${c.owner} ${c.note} ${c.n > 1 ? `${c.unread} ${c.unacked}` : ""}`, newConn, showConn);
   setText($(".ids", article), `port ${s.port}, process ${s.pid}, backlog ${s.backlog} of ${s.limit}`);
 }
 
-const states = { taken: "taken by", watches: "watches", accepts: "accepts", free: "free", running: "runs", unknown: "unknown" };
+const states = { taken: "taken by", watches: "watches", accepts: "accepts", free: "free", full: "", running: "runs", unknown: "unknown" };
 
 function newThread() {
   return element("li", {},
@@ -160,13 +163,18 @@ function newThread() {
 
 function showThread(li, t) {
   setData(li, "state", t.state);
-  li.title = `thread ID ${t.tid}`;
+  const title = `thread ID ${t.tid}: ${t.call}, ${t.text}`;
+  if (li.title !== title) li.title = title;
   setText($(".label", li), t.label);
   setText($(".state", li), states[t.state]);
   chips($(".clients", li), t.clients);
   setText($("code", li), t.call);
   const full = t.clients.filter((g) => g.write).map((g) => clients.get(g.client)?.name ?? "?");
-  setText($(".text", li), t.state === "watches" && full.length ? `until one sends, or there is room for ${full.join(", ")}` : t.text);
+  const room = t.state === "watches" && full.length > 0;
+  setText($(".text", li), room ? `until one sends, or there is room for ${full.join(", ")}` : t.text);
+  // One line for each thread: the call says something only where a thread waits for one client.
+  setHidden($("code", li), t.state !== "taken");
+  setHidden($(".text", li), !room && ["taken", "watches", "accepts", "free"].includes(t.state));
 }
 
 function newConn() {
@@ -203,6 +211,7 @@ function showClient(tr, c) {
     const div = $(".cell", tr.children[i + 1]);
     setData(div, "mood", cell.mood);
     setText($(".text", div), cell.text);
+    if (div.title !== cell.exact) div.title = cell.exact;
     setText($(".place", div), cell.place);
   });
   const step = $(".step", tr), leave = $(".leave", tr);
@@ -228,15 +237,16 @@ function newExperiment(e) {
       element("fieldset", { "aria-labelledby": "experiment-title" }, element("p", {}, e.question), ...choices),
       element("p", { class: "line" },
         element("button", { class: "main see" }, "see what happens"),
+        element("button", { type: "button", class: "main more", hidden: "" }, "send the other half"),
         element("button", { type: "button", class: "back" }, "back"))),
     element("p", { class: "note", role: "status" }));
   const right = element("div", { class: "outcome", "aria-live": "polite" },
+    element("p", { class: "caveat", hidden: "" }),
     element("table", { class: "found", hidden: "" },
       element("thead", {}, element("tr", {}, element("td"), ...[1, 2, 3, 4].map((n) => element("th", { scope: "col" }, `stage ${n}`)))),
       element("tbody")),
     element("p", { class: "verdict" }),
-    element("p", { class: "why", hidden: "" }),
-    element("p", { class: "caveat", hidden: "" }));
+    element("p", { class: "why", hidden: "" }));
   panel.append(left, right);
   const form = $("form", panel);
   form.addEventListener("submit", (event) => {
@@ -245,6 +255,7 @@ function newExperiment(e) {
     if (guess === null) setText($(".note", panel), "Choose an answer first.");
     else post(`experiments/${e.id}`, { guess });
   });
+  $(".more", panel).addEventListener("click", () => post("proceed"));
   $(".back", panel).addEventListener("click", () => {
     asked = null;
     if (panel.dataset.began) post("leave"); // the next state then closes the panel
@@ -266,13 +277,14 @@ function openExperiment(e) {
   // An experiment takes the whole width; the buttons then come after the stages, next to the clients.
   const controls = $(".controls"), adding = $("#adding");
   controls.classList.toggle("asking", e !== null);
+  document.body.classList.toggle("experimenting", e !== null);
   if (e) $("#stages").after(adding);
   else controls.prepend(adding);
   panel.replaceChildren(...(e ? [newExperiment(e)] : []));
   if (!e && inside) $("#experiments button").focus();
 }
 
-function showTrial(trial, experiments) {
+function showTrial(trial, experiments, stages) {
   const e = trial ? experiments.find((e) => e.id === trial.id) : asked;
   openExperiment(e ?? null);
   if (!trial) return;
@@ -291,12 +303,15 @@ function showTrial(trial, experiments) {
   setHidden($(".see", panel), true);
   const back = $(".back", panel);
   setText(back, "all hang up, back to the list");
-  if (back.disabled === trial.done) back.disabled = !trial.done;
-  setText($(".note", panel), trial.done ? trial.error : `${trial.note} …`);
+  const still = trial.done || trial.paused;
+  if (back.disabled === still) back.disabled = !still;
+  setHidden($(".more", panel), !trial.paused);
+  setText($(".note", panel), trial.done ? trial.error : `${trial.note}${trial.paused ? "" : " …"}`);
   setHidden($("#adding"), !trial.done);
   setHidden($(".found", panel), trial.rows.length === 0);
+  stages.forEach((s, i) => setText(panel.querySelectorAll(".found th[scope=col]")[i], s.pitfall ? `stage ${s.n} with ${s.pitfall}` : `stage ${s.n}`));
   sync($(".found tbody", panel), trial.rows, (r) => r.label, newFinding, showFinding);
-  const verdict = !trial.done || trial.error ? ""
+  const verdict = !still || trial.error ? ""
     : trial.right < 0 ? "None of these answers fits what happened."
     : trial.right === trial.guess ? "Your guess was right." : "Your guess was not what happened.";
   setText($(".verdict", panel), verdict);
@@ -316,6 +331,7 @@ function showFinding(tr, row) {
     const div = tr.children[i + 1].firstElementChild;
     setData(div, "mood", cell.mood);
     setText(div, cell.text);
+    if (div.title !== cell.exact) div.title = cell.exact;
   });
 }
 
@@ -324,7 +340,7 @@ function show(state, setup) {
   sync($("#stages"), state.stages, (s) => s.n, (s) => newStage(setup.pitfalls, s.n), showStage);
   setHidden($("#clients"), state.clients.length === 0);
   sync($("#rows"), state.clients, (c) => c.id, newClient, showClient);
-  showTrial(state.trial, setup.experiments);
+  showTrial(state.trial, setup.experiments, state.stages);
   const running = state.trial !== null && !state.trial.done;
   for (const button of document.querySelectorAll("#kinds button, #hang-up")) {
     if (button.disabled !== running) button.disabled = running;
