@@ -43,6 +43,7 @@ type Tests struct {
 	Package string   // in the module, as go test wants it
 	Run     string   // the pattern for -run
 	Env     []string // additions to the environment
+	Times   int      // how often each test is run, if one run does not notice every mistake; 0 is once
 }
 
 // All returns the exercises in their order: first those that are cut, then the bugs.
@@ -131,13 +132,17 @@ func (c *Tests) Command(ctx context.Context, root string) *exec.Cmd {
 }
 
 func (c *Tests) args() []string {
-	return []string{"test", "-count=1", "-timeout=60s", "-run", c.Run, c.Package}
+	return []string{"test", fmt.Sprintf("-count=%d", max(c.Times, 1)), "-timeout=30s", "-run", c.Run, c.Package}
 }
 
 // Shell returns the command as a reader types it in the root of a tree.
 func (c *Tests) Shell() string {
 	words := append([]string{"cd", c.Dir, "&&"}, c.Env...)
-	return strings.Join(append(words, "go", "test", "-run", "'"+c.Run+"'", c.Package), " ")
+	words = append(words, "go", "test")
+	if c.Times > 1 {
+		words = append(words, fmt.Sprintf("-count=%d", c.Times))
+	}
+	return strings.Join(append(words, "-run", "'"+c.Run+"'", c.Package), " ")
 }
 
 // String names the tests for a reader.

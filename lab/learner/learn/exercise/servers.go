@@ -22,7 +22,7 @@ func servers() []Exercise {
 			ID: "iterative", Title: "One connection after the other", Stage: 1, Minutes: 30,
 			Cuts:    []Functions{{stage1, []string{"Serve", "handle", "serve"}}},
 			Missing: "accept connections, and make the calls that each wants until it is over",
-			Check:   []Tests{suite(1, "content-get", "content-big", "conn-persistent", "conn-pipeline", "conn-close", "conn-reset-in-response", "body-length", "stop-idle")},
+			Check:   []Tests{suite(1, "content-get", "content-big", "conn-persistent", "conn-pipeline", "conn-close", "conn-reset-in-response", "body-length", "stop-idle"), tests(1, "TestHandleReleases")},
 			Hints: [3]string{
 				"Three loops are one inside the other: over connections (Serve), over one connection's calls (serve), and the one in accept, which is still there. handle is between them: it serves, closes, and gives the slot of the connection limit back.",
 				"serve asks the connection what it wants. h1.Read is a call of Fill, h1.Write one of Flush, h1.Close is the end. An error ends the connection, but not the server.",
@@ -47,7 +47,7 @@ func servers() []Exercise {
 			Cuts:    []Functions{{stage2, []string{"Serve"}}},
 			Missing: "start the workers, and hand them connections through a bounded queue",
 			Check: []Tests{
-				suite(2, "content-get", "conn-persistent", "conn-head-of-line", "cli-workers", "stop-idle", "stop-finishes-request"),
+				suite(2, "content-get", "conn-persistent", "conn-head-of-line", "cli-workers", "stop-idle", "stop-finishes", "stop-finishes-request"),
 				scenarios(2, "unbounded-queue", "lost-worker"),
 			},
 			Hints: [3]string{
