@@ -27,8 +27,8 @@ type Question struct {
 	Bytes []byte
 	// Replies is how many replies the tier sends, one for each command.
 	Replies int
-	// Again says that the tier may get the question twice. It is sent again if a connection
-	// that was used before turns out to be closed.
+	// Again says that the tier may get the question twice. It is sent again, at most maxRepeats
+	// times, if the tier closes the connection before the first byte of the reply.
 	Again bool
 	// Keep is for the handler, which finds it in the Reply.
 	Keep any

@@ -13,6 +13,7 @@ import (
 )
 
 func TestClassifyAcceptError(t *testing.T) {
+	names := map[AcceptError]string{Retry: "Retry", BackOff: "BackOff", ListenerClosed: "ListenerClosed"}
 	for _, c := range []struct {
 		err  error
 		want AcceptError
@@ -41,7 +42,7 @@ func TestClassifyAcceptError(t *testing.T) {
 	} {
 		for _, err := range []error{c.err, os.NewSyscallError("accept4", c.err), fmt.Errorf("listener: %w", c.err)} {
 			if got := ClassifyAcceptError(err); got != c.want {
-				t.Errorf("ClassifyAcceptError(%v) = %v, want %v", err, got, c.want)
+				t.Errorf("ClassifyAcceptError(%v) = %s, want %s", err, names[got], names[c.want])
 			}
 		}
 	}

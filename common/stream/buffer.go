@@ -52,7 +52,7 @@ func (b *Buffer) Fill(r io.Reader) (int, error) {
 }
 
 // Grow makes room for at least n more bytes. It reuses discarded memory first. If that
-// is not enough, it moves the bytes to a larger array.
+// is not enough, it moves the bytes to an array that is just large enough.
 func (b *Buffer) Grow(n int) {
 	held := b.w - b.start
 	if len(b.buf)-b.w >= n {

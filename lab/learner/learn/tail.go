@@ -14,6 +14,7 @@ const (
 var (
 	noise    = regexp.MustCompile(`^(FAIL|ok|Look at this first:|\S+: \d+ of \d+ .* failed, .*|---? ?skipped|exit status \d+|\S+: (cases|pitfalls|trials) …|PASS|=== .*)(\s.*)?$`)
 	panicked = regexp.MustCompile(`^\s*panic: (.*?)( \[recovered.*)?$`)
+	running  = regexp.MustCompile(`^\t\t(Test\S+) \(.*\)$`)
 	place    = regexp.MustCompile(`^\s*(\S+\.go:\d+)( \+0x[0-9a-f]+)?$`)
 )
 
@@ -30,6 +31,12 @@ func tail(output, dir string, width, most int) []string {
 			continue
 		}
 		if inStack {
+			if m := running.FindStringSubmatch(line); m != nil { // the panic is a time-out, in this test
+				if above := lines[len(lines)-1]; strings.HasPrefix("  in "+m[1], above) { // the test has this subtest
+					lines = lines[:len(lines)-1]
+				}
+				lines = append(lines, "  in "+m[1])
+			}
 			// After the stack of the panic, there may be others: one message is enough.
 			if m := place.FindStringSubmatch(line); m != nil && strings.HasPrefix(m[1], dir) && !strings.Contains(m[1], "_test.go") {
 				lines = append(lines, "  at "+short(m[1], dir))

@@ -28,6 +28,10 @@ func TestTail(t *testing.T) {
 			"panic", "--- FAIL: TestA (0.00s)\npanic: exercise one: why [recovered, repanicked]\n\ngoroutine 1 [running]:\ntesting.f()\n\t/go/testing.go:1 +0x2\nmod/a.F(0x1)\n\t/copy/a/a.go:46 +0x2\nmod/a.T()\n\t/copy/a/a_test.go:4 +0x3\nFAIL\tmod/a\t0.01s\n",
 			[]string{"--- FAIL: TestA (0.00s)", "panic: exercise one: why", "  at a/a.go:46"},
 		},
+		{
+			"time-out", "panic: test timed out after 30s\n\trunning tests:\n\t\tTestA (30s)\n\t\tTestA/row (30s)\n\t\tTestB (1s)\n\ngoroutine 1 [running]:\nmod/a.F(0x1)\n\t/copy/a/a.go:46 +0x2\nFAIL\tmod/a\t30.01s\n",
+			[]string{"panic: test timed out after 30s", "  in TestA/row", "  in TestB", "  at a/a.go:46"},
+		},
 		{"many rows", many.String(), last},
 		{"long row", strings.Repeat("x", 45) + "\n", []string{strings.Repeat("x", 40), "xxxxx"}},
 		{"twice", "same\nsame\nother\n", []string{"same", "other"}},

@@ -131,6 +131,16 @@ func Replace(text []byte, name, body string) ([]byte, error) {
 	return text, err
 }
 
+// Prune takes out the imports that a file does not use.
+func Prune(text []byte) ([]byte, error) {
+	s, err := parse(text)
+	if err != nil {
+		return nil, err
+	}
+	text, _ = s.prune()
+	return text, nil
+}
+
 // Restore replaces the bodies of functions in a stub by those of the original, and gives the stub the imports of the
 // original. It does what a reader does who types the original code in.
 func Restore(stub, original []byte, names []string) ([]byte, error) {

@@ -56,24 +56,29 @@ func Make(root, out string, stage int) error {
 	if err != nil {
 		return err
 	}
-	if err := tree.Copy(root, out, func(path string) bool { return leftOut(path, stage) }); err != nil {
+	used, err := usedPackages(root, stage)
+	if err != nil {
+		return err
+	}
+	skip := func(path string) bool { return leftOut(path, stage) || showsSolution(path) || unused(path, used) }
+	if err := tree.Copy(root, out, skip); err != nil {
 		return err
 	}
 	if err := omitted.apply(out, stage); err != nil {
 		return err
 	}
-	var chosen []exercise.Exercise
-	for _, e := range exercise.Gaps() {
-		if e.Stage <= stage {
-			chosen = append(chosen, e)
-		}
-	}
-	twins, err := cutTwins(out, chosen) // first: it compares with the code of the exercises
+	chosen := upTo(stage)
+	twins, err := findTwins(out, chosen) // first: it compares with the code of the exercises
 	if err != nil {
 		return err
 	}
 	for i := range chosen {
 		if err := chosen[i].Apply(out); err != nil {
+			return err
+		}
+	}
+	for _, t := range twins {
+		if err := t.cut(out, chosen); err != nil {
 			return err
 		}
 	}
@@ -90,7 +95,18 @@ func Make(root, out string, stage int) error {
 			return err
 		}
 	}
-	return nil
+	return dropDeadLinks(out)
+}
+
+// upTo returns the exercises up to a stage.
+func upTo(stage int) []exercise.Exercise {
+	var chosen []exercise.Exercise
+	for _, e := range exercise.Gaps() {
+		if e.Stage <= stage {
+			chosen = append(chosen, e)
+		}
+	}
+	return chosen
 }
 
 // solvers are files and folders that have no use without the later stages or the lab, or tell too much.

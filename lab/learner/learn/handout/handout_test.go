@@ -67,29 +67,90 @@ func TestHandoutHasNoSolutions(t *testing.T) {
 			if !strings.Contains(all["README.md"], "("+e.ID+")\n") {
 				t.Errorf("stage %d: README.md does not have exercise %s", stage, e.ID)
 			}
-			for _, c := range e.Cuts {
-				for _, name := range c.Names {
-					notThere(t, all, root, c.File, name)
+		}
+		known := solutions(t, root, upTo(stage))
+		for path, text := range all {
+			for part := range parts(text) {
+				if id, ok := known[part]; ok {
+					t.Errorf("stage %d: %s shows a part of %s:\n%s", stage, path, id, part)
 				}
+			}
+			for _, m := range link.FindAllStringSubmatch(text, -1) {
+				if _, err := os.Stat(filepath.Join(out, filepath.Dir(path), m[3])); err != nil && filepath.Ext(path) == ".md" && !strings.Contains(m[3], "://") {
+					t.Errorf("stage %d: %s: the link %s leads nowhere", stage, path, m[0])
+				}
+			}
+		}
+		for _, pkg := range []string{"deadline", "inbox", "slotmap"} { // only event loops need them
+			if _, has := all["common/"+pkg+"/"+pkg+".go"]; has != (stage == 4) {
+				t.Errorf("stage %d: it has common/%s: %v", stage, pkg, has)
 			}
 		}
 	}
 }
 
-// notThere checks that no file of the tree has the function.
-func notThere(t *testing.T, all map[string]string, root, file, name string) {
+const (
+	together = 4  // so many lines of a solution, one after the other, must not be in a handout
+	longer   = 40 // unless they have fewer bytes: "return nil", "return err" is no solution
+)
+
+// parts returns all runs of so many lines of a text.
+func parts(text string) map[string]bool {
+	runs := map[string]bool{}
+	lines := telling("\n" + text)
+	for i := range max(len(lines)-together+1, 0) {
+		if part := strings.Join(lines[i:i+together], "\n"); len(part) >= longer {
+			runs[part] = true
+		}
+	}
+	return runs
+}
+
+// solutions returns the parts of the real code of exercises, and the exercise of each.
+func solutions(t *testing.T, root string, all []exercise.Exercise) map[string]string {
 	t.Helper()
-	text, err := exercise.ReadFrom(root)(file)
-	if err != nil {
-		t.Fatal(err)
+	found := map[string]string{}
+	for _, e := range all {
+		for _, c := range e.Cuts {
+			text, err := exercise.ReadFrom(root)(c.File)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, name := range c.Names {
+				code, err := exercise.Bodies(text, []string{name})
+				if err != nil {
+					t.Fatal(err)
+				}
+				for part := range parts(code) {
+					found[part] = e.ID
+				}
+			}
+		}
 	}
-	code, err := exercise.Bodies(text, []string{name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for path, text := range all {
-		if strings.Contains(text, code) {
-			t.Errorf("%s has %s, as %s has it", path, name, file)
+	return found
+}
+
+// TestShowing checks that the tests that a handout does not have would show a solution.
+func TestShowing(t *testing.T) {
+	root := source(t)
+	known := solutions(t, root, upTo(len(stages.Dirs)-1))
+	for pattern, id := range showing {
+		paths, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		shown := false
+		for _, path := range paths {
+			text, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for part := range parts(string(text)) {
+				shown = shown || known[part] == id
+			}
+		}
+		if !shown {
+			t.Errorf("%s shows no part of %s: take it out of the list showing", pattern, id)
 		}
 	}
 }

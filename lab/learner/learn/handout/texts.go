@@ -2,6 +2,9 @@ package handout
 
 import (
 	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
@@ -11,7 +14,7 @@ import (
 )
 
 // readme returns the first page of the tree: the exercises, and how to check them.
-func readme(stage int, all []exercise.Exercise, twins map[string][]exercise.Functions) string {
+func readme(stage int, all []exercise.Exercise, twins []twin) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "# Exercises up to %s\n\n", stages.Dirs[stage])
 	b.WriteString("The server in this tree lacks some functions. Each has its signature and its comment, and says what is\n" +
@@ -25,8 +28,13 @@ func readme(stage int, all []exercise.Exercise, twins map[string][]exercise.Func
 		for _, c := range e.Cuts {
 			fmt.Fprintf(&b, "- Write `%s` in %s.\n", strings.Join(c.Names, "`, `"), c.File)
 		}
-		for _, c := range twins[e.ID] {
-			fmt.Fprintf(&b, "- Copy your `%s` to %s.\n", strings.Join(c.Names, "`, `"), c.File)
+		for _, t := range twins {
+			switch {
+			case t.with == i && t.of == i:
+				fmt.Fprintf(&b, "- Copy your `%s` to %s, and adapt it.\n", t.name, t.file)
+			case t.with == i:
+				fmt.Fprintf(&b, "- Write `%s` in %s, too: exercise %s is about it.\n", t.name, t.file, all[t.of].ID)
+			}
 		}
 		fmt.Fprintf(&b, "- Read %s.\n\nCheck:\n\n", strings.Join(e.Read, "; "))
 		for i := range e.Check {
@@ -75,4 +83,30 @@ func adapt(makefile string) (string, error) {
 		}
 	}
 	return strings.Join(out, "\n\n"), nil
+}
+
+var link = regexp.MustCompile(`(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)]*)?\)`)
+
+// dropDeadLinks replaces the links to files that the tree does not have by their text, and takes such pictures out.
+func dropDeadLinks(root string) error {
+	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Ext(path) != ".md" {
+			return err
+		}
+		text, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		living := link.ReplaceAllStringFunc(string(text), func(l string) string {
+			m := link.FindStringSubmatch(l)
+			if _, err := os.Stat(filepath.Join(filepath.Dir(path), filepath.FromSlash(m[3]))); err == nil || strings.Contains(m[3], "://") {
+				return l
+			}
+			if m[1] != "" {
+				return ""
+			}
+			return m[2]
+		})
+		return os.WriteFile(path, []byte(living), 0o644)
+	})
 }
