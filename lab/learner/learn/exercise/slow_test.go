@@ -14,36 +14,32 @@ import (
 	"fourways.example/lab/support/slow"
 )
 
-// TestSlowExercises proves each exercise in a copy of the tree: the real code passes the check; the stub compiles,
-// passes go vet, fails its own check and passes the checks of all exercises before it; and the solution typed in over
-// the stub passes.
+// TestSlowExercises proves each exercise in a copy of the tree: the stub compiles, passes go vet and fails its own check;
+// the solution typed in over the stub is the real code, and passes. That a stub passes the checks of all exercises before
+// it follows from TestSlowOrder in package handout: there these checks pass although this exercise and all later ones are
+// missing.
 func TestSlowExercises(t *testing.T) {
 	slow.Test(t)
 	from, root := repo(t).Root, t.TempDir()
 	if err := tree.Copy(from, root, nil); err != nil {
 		t.Fatal(err)
 	}
-	all := Gaps()
 	only := os.Getenv("EXERCISE") // for work on one exercise
-	for i, e := range all {
+	for _, e := range Gaps() {
 		if only != "" && e.ID != only {
 			continue
 		}
 		t.Run(e.ID, func(t *testing.T) {
-			grade(t, root, &e, true, "the real code")
 			if err := e.Apply(root); err != nil {
 				t.Fatal(err)
 			}
 			vet(t, root, &e)
 			grade(t, root, &e, false, "its stub")
-			for _, before := range all[:i] {
-				grade(t, root, &before, true, "the stub of "+e.ID)
-			}
 			for _, c := range e.Cuts {
 				solve(t, from, root, c)
 			}
 			start := time.Now()
-			grade(t, root, &e, true, "the solution")
+			grade(t, root, &e, true, "the real code")
 			t.Logf("the check takes %.1f s; a reader waits for it after each save", time.Since(start).Seconds())
 		})
 	}
