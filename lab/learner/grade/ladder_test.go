@@ -146,22 +146,6 @@ func TestLadder(t *testing.T) {
 // TestSlowLadder is TestLadder for servers that answer slowly, or that are built from the sources with a patch.
 func TestSlowLadder(t *testing.T) {
 	slow.Test(t)
-	t.Run("slow", func(t *testing.T) {
-		wants(t, screen(t, Command{Exec: flawed(t, "slow"), Stage: 2}), "one client after the other",
-			"each client waits 1", "something in the server waits before each answer")
-	})
-	t.Run("no-length", func(t *testing.T) {
-		wants(t, screen(t, Command{Exec: flawed(t, "no-length"), Stage: 2}), "one request", "Content-Length is missing")
-	})
-	for name, reason := range map[string]string{"deaf": "It never listens", "hangs": "It hangs"} {
-		t.Run(name, func(t *testing.T) { wants(t, screen(t, Command{Exec: badServer(t, name)}), "one request", reason) })
-	}
-	t.Run("IPv4 only", func(t *testing.T) { // as stage 2 is
-		wants(t, screen(t, Command{Exec: build(t, stages.Dirs[2]), Stage: 3}), "IPv4 and IPv6", "nobody listens at this address (connection refused)", "family AF_INET")
-	})
-	t.Run("a pool as event loops", func(t *testing.T) {
-		wants(t, screen(t, Command{Exec: build(t, stages.Dirs[3]), Stage: 4}), "event loops", "500 idle clients do not delay", "With epoll, one thread can wait for all connections")
-	})
 	repo, err := variants.FindRepo(".")
 	if err != nil {
 		t.Fatal(err)
@@ -170,25 +154,38 @@ func TestSlowLadder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer shop.Close()
-	for _, tt := range []struct {
-		pitfall, milestone string
-		reasons            []string
-	}{
-		{"thread-per-connection", "many clients at once", []string{"threads stay at the pool", "the number of clients determines the number of threads"}},
-		{"blocking-fd", "event loops", []string{"500 idle clients do not delay", "A loop with epoll still blocks if a socket is not set to O_NONBLOCK"}},
-	} {
-		t.Run(tt.pitfall, func(t *testing.T) {
-			server := pitfallServer(t, repo, shop, tt.pitfall)
-			wants(t, screen(t, server), tt.milestone, tt.reasons...)
-		})
-	}
-	t.Run("stage 4", func(t *testing.T) {
+	t.Cleanup(shop.Close)
+	t.Run("stage 4", func(t *testing.T) { // alone: ten thousand clients are too much beside others
 		text, err := grade(t, Command{Exec: build(t, stages.Dirs[4])})
 		if err != nil || !strings.Contains(text, "All milestones are passed") {
 			t.Errorf("%v\n%s", err, text)
 		}
 	})
+	for _, tt := range []struct {
+		name      string
+		server    Command
+		milestone string
+		reasons   []string
+	}{
+		{"slow", Command{Exec: flawed(t, "slow"), Stage: 2}, "one client after the other",
+			[]string{"each client waits 1", "something in the server waits before each answer"}},
+		{"no-length", Command{Exec: flawed(t, "no-length"), Stage: 2}, "one request", []string{"Content-Length is missing"}},
+		{"deaf", Command{Exec: badServer(t, "deaf")}, "one request", []string{"It never listens"}},
+		{"hangs", Command{Exec: badServer(t, "hangs")}, "one request", []string{"It hangs"}},
+		{"IPv4 only", Command{Exec: build(t, stages.Dirs[2]), Stage: 3}, "IPv4 and IPv6", // as stage 2 is
+			[]string{"nobody listens at this address (connection refused)", "family AF_INET"}},
+		{"a pool as event loops", Command{Exec: build(t, stages.Dirs[3]), Stage: 4}, "event loops",
+			[]string{"500 idle clients do not delay", "With epoll, one thread can wait for all connections"}},
+		{"thread-per-connection", pitfallServer(t, repo, shop, "thread-per-connection"), "many clients at once",
+			[]string{"threads stay at the pool", "the number of clients determines the number of threads"}},
+		{"blocking-fd", pitfallServer(t, repo, shop, "blocking-fd"), "event loops",
+			[]string{"500 idle clients do not delay", "A loop with epoll still blocks if a socket is not set to O_NONBLOCK"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // they mostly wait
+			wants(t, screen(t, tt.server), tt.milestone, tt.reasons...)
+		})
+	}
 }
 
 // pitfallServer builds the server with the bug of a pitfall.
@@ -228,16 +225,17 @@ func TestSlowOwnPoints(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer shop.Close()
+	t.Cleanup(shop.Close)
 	for name, own := range map[string][]string{
 		"no-date":         {"resp-date"},
 		"no-content-type": {"resp-content-type", "type-*", "api-echo", "range-several*", "range-16"},
 	} {
+		prog, err := shop.Broken(t.Context(), &variants.Variant{Name: name, Base: 4, Dir: filepath.Join("testdata", name)})
+		if err != nil {
+			t.Fatal(err)
+		}
 		t.Run(name, func(t *testing.T) {
-			prog, err := shop.Broken(t.Context(), &variants.Variant{Name: name, Base: 4, Dir: filepath.Join("testdata", name)})
-			if err != nil {
-				t.Fatal(err)
-			}
+			t.Parallel()
 			r, err := graded(t, Command{Exec: prog.Path, Stage: 4})
 			if !errors.Is(err, errFailed) || r.entry(own[0]).Outcome != failed {
 				t.Errorf("%s passes: %v", own[0], err)
