@@ -167,19 +167,31 @@ func TestSlowLadder(t *testing.T) {
 		milestone string
 		reasons   []string
 	}{
-		{"slow", Command{Exec: flawed(t, "slow"), Stage: 2}, "one client after the other",
-			[]string{"each client waits 1", "something in the server waits before each answer"}},
+		{
+			"slow",
+			Command{Exec: flawed(t, "slow"), Stage: 2},
+			"one client after the other",
+			[]string{"each client waits 1", "something in the server waits before each answer"},
+		},
 		{"no-length", Command{Exec: flawed(t, "no-length"), Stage: 2}, "one request", []string{"Content-Length is missing"}},
 		{"deaf", Command{Exec: badServer(t, "deaf")}, "one request", []string{"It never listens"}},
 		{"hangs", Command{Exec: badServer(t, "hangs")}, "one request", []string{"It hangs"}},
 		{"IPv4 only", Command{Exec: build(t, stages.Dirs[2]), Stage: 3}, "IPv4 and IPv6", // as stage 2 is
 			[]string{"nobody listens at this address (connection refused)", "family AF_INET"}},
-		{"a pool as event loops", Command{Exec: build(t, stages.Dirs[3]), Stage: 4}, "event loops",
-			[]string{"500 idle clients do not delay", "With epoll, one thread can wait for all connections"}},
-		{"thread-per-connection", pitfallServer(t, repo, shop, "thread-per-connection"), "many clients at once",
-			[]string{"threads stay at the pool", "the number of clients determines the number of threads"}},
-		{"blocking-fd", pitfallServer(t, repo, shop, "blocking-fd"), "event loops",
-			[]string{"500 idle clients do not delay", "A loop with epoll still blocks if a socket is not set to O_NONBLOCK"}},
+		{
+			"a pool as event loops",
+			Command{Exec: build(t, stages.Dirs[3]), Stage: 4},
+			"event loops",
+			[]string{"500 idle clients do not delay", "With epoll, one thread can wait for all connections"},
+		},
+		{
+			"thread-per-connection", pitfallServer(t, repo, shop, "thread-per-connection"), "many clients at once",
+			[]string{"threads stay at the pool", "the number of clients determines the number of threads"},
+		},
+		{
+			"blocking-fd", pitfallServer(t, repo, shop, "blocking-fd"), "event loops",
+			[]string{"500 idle clients do not delay", "A loop with epoll still blocks if a socket is not set to O_NONBLOCK"},
+		},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel() // they mostly wait
