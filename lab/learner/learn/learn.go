@@ -20,6 +20,13 @@ type Command struct {
 	Dir    string `help:"The working copy; the default is the folder NAME-learn beside the repository." placeholder:"DIR" type:"path"`
 }
 
+// Help says what the copy has.
+func (c *Command) Help() string {
+	return "The working copy lacks only the code of the current exercise. The code of the other exercises is complete, " +
+		"also where a later stage repeats the code that you write: do not read ahead. " +
+		"The book and the explained differences quote that code, so they are only in the repository."
+}
+
 // errUnsolved ends a check that fails, after its output.
 var errUnsolved = errors.New("the exercise is not solved yet")
 
@@ -33,6 +40,11 @@ func (c *Command) Run(ctx context.Context) error {
 		return err
 	}
 	v := &view{out: os.Stdout, width: terminalWidth(os.Stdout), copied: copied}
+	if c.Action == "watch" || c.Action == "check" {
+		if err := v.refresh(); err != nil {
+			return err
+		}
+	}
 	switch c.Action {
 	case "list":
 		v.list()

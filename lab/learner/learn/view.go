@@ -90,7 +90,7 @@ func (v *view) task() error {
 	v.paragraph("Folder:  ", v.copied.dir)
 	if e.Bug != "" {
 		v.paragraph("Find:    ", fmt.Sprintf("The code has a bug, in common or in %s. The check plays what a client does and sees: begin with it.", e.Check[0].Dir))
-		v.paragraph("Read:    ", strings.Join(e.Read, "; "))
+		v.paragraph("Read:    ", v.reading(e))
 		return nil
 	}
 	v.paragraph("Missing: ", e.Missing+".")
@@ -104,11 +104,33 @@ func (v *view) task() error {
 			v.paragraph("         ", "The stub does not import "+strings.Join(s.Pruned, ", ")+"; the real code does.")
 		}
 	}
-	v.paragraph("Read:    ", strings.Join(e.Read, "; "))
+	v.paragraph("Read:    ", v.reading(e))
 	for i := range e.Check {
 		v.paragraph("Check:   ", e.Check[i].String())
 	}
 	return nil
+}
+
+// refresh brings the copy up to date, and says so.
+func (v *view) refresh() error {
+	note, err := v.copied.refresh()
+	if note != "" {
+		v.paragraph("", note)
+	}
+	return err
+}
+
+// reading names the pages of an exercise. A page that the copy does not have, because it quotes solutions, is in the
+// repository.
+func (v *view) reading(e *exercise.Exercise) string {
+	pages := make([]string, len(e.Read))
+	for i, r := range e.Read {
+		if path, _, _ := strings.Cut(r, ", "); hidden(path) {
+			r = filepath.Join(v.copied.origin, r)
+		}
+		pages[i] = r
+	}
+	return strings.Join(pages, "; ")
 }
 
 // start begins an exercise, or begins it again.
