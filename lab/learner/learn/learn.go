@@ -27,8 +27,8 @@ func (c *Command) Help() string {
 		"The book and the explained differences quote that code, so they are only in the repository."
 }
 
-// errUnsolved ends a check that fails, after its output.
-var errUnsolved = errors.New("the exercise is not solved yet")
+// ErrUnsolved ends a check that fails. Its output has said so.
+var ErrUnsolved = errors.New("the exercise is not solved yet")
 
 // Run runs the command.
 func (c *Command) Run(ctx context.Context) error {
@@ -50,17 +50,19 @@ func (c *Command) Run(ctx context.Context) error {
 		v.list()
 		return nil
 	case "start":
-		return v.start(c.ID)
+		_, err := v.begin(ctx, c.ID)
+		return err
 	case "check":
 		passed, err := v.check(ctx)
 		if err == nil && !passed {
-			err = errUnsolved
+			err = ErrUnsolved
 		}
 		return err
 	case "hint":
 		return v.hint()
 	case "reset":
-		return v.start(copied.state.Exercise)
+		_, err := v.begin(ctx, copied.state.Exercise)
+		return err
 	case "solution":
 		return v.solution()
 	}

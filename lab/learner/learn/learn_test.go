@@ -215,10 +215,10 @@ func TestCheck(t *testing.T) {
 		passes     bool
 		want       []string
 	}{
-		{"stub", "", false, []string{"exercise 1 of 2: one", "panic: exercise one: count the words", "at toy/toy.go:6", "not yet"}},
+		{"stub", "", false, []string{"exercise 1 of 2: one", "panic: exercise one: count the words", "building and playing toy, TestCount …\n", "at toy/toy.go:6", "not yet"}},
 		{"no Go", "package toy\n\nfunc Count(s string) int { return s }\n", false, []string{"toy.go:3:35", "not yet"}},
 		{"wrong", strings.Replace(right, "return n", "return n + 1", 1), false, []string{"Count: 3, want 2", "not yet"}},
-		{"right", right, true, []string{"your code  ", "c == 'a'", "| the real code", "|   return len(strings.Fields(s))", "1 solved", "Next: two"}},
+		{"right", right, true, []string{"TestCount …\n-- solved (", "your code  ", "c == 'a'", "| the real code", "|   return len(strings.Fields(s))", "1 solved", "Next: two"}},
 		{"the same", toyCode, true, []string{"Your code is the real code of toy/toy.go."}},
 	} {
 		if row.code != "" {

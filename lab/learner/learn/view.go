@@ -1,14 +1,12 @@
 package learn
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,16 +31,17 @@ func terminalWidth(f *os.File) int {
 
 func (v *view) printf(format string, args ...any) { fmt.Fprintf(v.out, format, args...) }
 
-// paragraph prints text in lines that fit. Each line begins with the indent, the first with the label.
+// paragraph prints text in lines that fit. Each line begins with the indent, the first with the label. A word that is too
+// long for a line with the indent, such as a path, gets a line with a smaller one.
 func (v *view) paragraph(label, text string) {
 	indent := strings.Repeat(" ", len(label))
 	line := label
 	for word := range strings.FieldsSeq(text) {
-		if len([]rune(line))+1+len([]rune(word)) > v.width && strings.TrimSpace(line) != "" && line != label {
+		size := len([]rune(word))
+		if len([]rune(line))+1+size > v.width && strings.TrimSpace(line) != "" && line != label {
 			v.printf("%s\n", line)
-			line = indent
-		}
-		if line != label && line != indent {
+			line = indent[:max(0, min(len(indent), v.width-size))]
+		} else if line != label && strings.TrimSpace(line) != "" {
 			line += " "
 		}
 		line += word
@@ -106,7 +105,7 @@ func (v *view) task() error {
 	}
 	v.paragraph("Read:    ", v.reading(e))
 	for i := range e.Check {
-		v.paragraph("Check:   ", e.Check[i].String())
+		v.described(&e.Check[i])
 	}
 	return nil
 }
@@ -229,68 +228,6 @@ func bodies(root string, c exercise.Functions) (string, error) {
 		return "", err
 	}
 	return exercise.Bodies(text, c.Names)
-}
-
-// sideBySide returns two texts in two columns. It reports false if a line of the left one does not fit.
-func sideBySide(leftTitle, left, rightTitle, right string, width int) (string, bool) {
-	column := (width - 3) / 2
-	a, b := codeLines(leftTitle, left), codeLines(rightTitle, right)
-	var out strings.Builder
-	for i := range max(len(a), len(b)) {
-		var l, r string
-		if i < len(a) {
-			l = a[i]
-		}
-		if i < len(b) {
-			r = b[i]
-		}
-		if len([]rune(l)) > column || len([]rune(r)) > column {
-			return "", false
-		}
-		out.WriteString(strings.TrimRight(fmt.Sprintf("%-*s | %s", column, l, r), " ") + "\n")
-	}
-	return out.String(), true
-}
-
-func codeLines(title, code string) []string {
-	return append([]string{title, ""}, strings.Split(strings.ReplaceAll(code, "\t", "  "), "\n")...)
-}
-
-// check builds and plays the check, and prints the result. After a success it shows the real code.
-func (v *view) check(ctx context.Context) (passed bool, err error) {
-	e, i := v.copied.current()
-	begin := time.Now()
-	passed, output, err := e.Grade(ctx, v.copied.dir)
-	if err != nil {
-		return false, err
-	}
-	took := time.Since(begin).Seconds()
-	if !passed {
-		v.progress()
-		rows := shown
-		if e.Bug != "" {
-			rows = transcript
-		}
-		for _, line := range tail(output, v.copied.dir, v.width, rows) {
-			v.printf("%s\n", line)
-		}
-		v.printf("not yet (%.1f s)\n", took)
-		return false, nil
-	}
-	if err := v.copied.solved(); err != nil {
-		return false, err
-	}
-	if err := v.compare(); err != nil {
-		return false, err
-	}
-	v.progress()
-	v.printf("solved (%.1f s)\n", took)
-	if i+1 < len(v.copied.all) {
-		v.paragraph("Next: ", fmt.Sprintf("%s, %s: lab learn start %s", v.copied.all[i+1].ID, v.copied.all[i+1].Title, v.copied.all[i+1].ID))
-	} else {
-		v.printf("This was the last exercise.\n")
-	}
-	return true, nil
 }
 
 // short returns a path in the working copy without the folder of the copy.
