@@ -160,7 +160,7 @@ func TestSlowLadder(t *testing.T) {
 		wants(t, screen(t, Command{Exec: build(t, stages.Dirs[2]), Stage: 3}), "IPv4 and IPv6", "nobody listens at this address (connection refused)", "family AF_INET")
 	})
 	t.Run("a pool as event loops", func(t *testing.T) {
-		wants(t, screen(t, Command{Exec: build(t, stages.Dirs[3]), Stage: 4}), "event loops", "500 idle clients do not delay", "With epoll, one thread can wait for all connections")
+		wants(t, screen(t, Command{Exec: build(t, stages.Dirs[3]), Stage: 4}), "event loops", "500 idle clients do not delay", "in recv(2) or poll(2), and no thread is left")
 	})
 	repo, err := variants.FindRepo(".")
 	if err != nil {
@@ -176,7 +176,7 @@ func TestSlowLadder(t *testing.T) {
 		reasons            []string
 	}{
 		{"thread-per-connection", "many clients at once", []string{"threads stay at the pool", "the number of clients determines the number of threads"}},
-		{"blocking-fd", "event loops", []string{"500 idle clients do not delay", "A loop with epoll still blocks if a socket is not set to O_NONBLOCK"}},
+		{"blocking-fd", "event loops", []string{"500 idle clients do not delay", "an event loop waits in recv(2) for one client", "set O_NONBLOCK"}},
 	} {
 		t.Run(tt.pitfall, func(t *testing.T) {
 			server := pitfallServer(t, repo, shop, tt.pitfall)
