@@ -23,6 +23,7 @@
 //	Data                                 data.go
 //	Notes                                notes.go
 //	The other tier                       tier.go
+//	names, sizes and splits at random    random.go
 //
 // To add a case, append it to the list that the file's function returns. Add a new function to the
 // variable groups. Helpers that several files share are in files named helper_….go. They call
@@ -55,7 +56,7 @@ var groups = []func() []Case{
 	connectionCases, closeCases, refusalCases, lineCases, targetCases, fieldCases, methodCases,
 	bodyCases, chunkCases, expectCases, responseCases,
 	typeCases, nameCases, contentCases, rangeCases, conditionCases, fallbackCases,
-	loginCases, tokenCases, privateCases, dataCases, noteCases, tierCases, manyCases,
+	loginCases, tokenCases, privateCases, dataCases, noteCases, tierCases, manyCases, randomCases,
 }
 
 // All returns all cases of the suite.
