@@ -1,7 +1,8 @@
 // Package cases holds the cases of the conformance suite. Each section of docs/spec.md has a file
 // here, and a case belongs in the file of the claim that it tests:
 //
-//	the first steps of a new server      first_steps.go
+//	the first steps of a new server,
+//	names and sizes at random            random.go
 //	Flags, Environment, Start            command_line.go, connection_limit.go
 //	Time-outs                            time_outs.go
 //	Stop                                 stop.go, listener_lost.go
@@ -23,7 +24,6 @@
 //	Data                                 data.go
 //	Notes                                notes.go
 //	The other tier                       tier.go
-//	names, sizes and splits at random    random.go
 //
 // To add a case, append it to the list that the file's function returns. Add a new function to the
 // variable groups. Helpers that several files share are in files named helper_….go. They call
