@@ -29,3 +29,28 @@ func sideBySide(leftTitle, left, rightTitle, right string, width int) (string, b
 func codeLines(title, code string) []string {
 	return append([]string{title, ""}, strings.Split(strings.ReplaceAll(code, "\t", "  "), "\n")...)
 }
+
+// broken breaks the lines of code that do not fit, after a space or a comma if there is one. The rest of a line is indented
+// further than the line.
+func broken(code string, width int) string {
+	var out []string
+	for line := range strings.SplitSeq(strings.ReplaceAll(code, "\t", "    "), "\n") {
+		indent := line[:len(line)-len(strings.TrimLeft(line, " "))] + "        "
+		if len(indent) > width/2 {
+			indent = ""
+		}
+		for r := []rune(line); len(r) > width; r = []rune(line) {
+			at := width
+			for at > len(indent)+1 && r[at-1] != ' ' && r[at-1] != ',' {
+				at--
+			}
+			if at == len(indent)+1 {
+				at = width
+			}
+			out = append(out, strings.TrimRight(string(r[:at]), " "))
+			line = indent + strings.TrimLeft(string(r[at:]), " ")
+		}
+		out = append(out, line)
+	}
+	return strings.Join(out, "\n")
+}

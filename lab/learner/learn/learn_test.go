@@ -279,3 +279,18 @@ func TestSideBySide(t *testing.T) {
 		t.Errorf("11 characters fit into 10: %q", got)
 	}
 }
+
+// TestBroken breaks lines of code.
+func TestBroken(t *testing.T) {
+	for _, row := range []struct{ code, want string }{
+		{"short\n\tcode", "short\n    code"},
+		{"call(one, two, three, four)", "call(one, two,\n        three, four)"},
+		{"x := unix.ENONET,unix.EIO", "x := unix.ENONET,\n        unix.EIO"},
+		{"\t\tcall(one, two, three)", "        call(one,\ntwo, three)"},
+		{strings.Repeat("x", 25), strings.Repeat("x", 20) + "\n        xxxxx"},
+	} {
+		if got := broken(row.code, 20); got != row.want {
+			t.Errorf("got\n%s\nwant\n%s", got, row.want)
+		}
+	}
+}

@@ -172,7 +172,7 @@ func (v *view) solution() error {
 			return err
 		}
 		v.rule("the real code, " + c.File)
-		v.printf("%s\n", code)
+		v.printf("%s\n", broken(code, v.width))
 	}
 	return nil
 }
@@ -202,9 +202,9 @@ func (v *view) compare() error {
 			continue
 		}
 		v.rule("your code, " + c.File)
-		v.printf("%s\n", yours)
+		v.printf("%s\n", broken(yours, v.width))
 		v.rule("the real code, " + c.File)
-		v.printf("%s\n", real)
+		v.printf("%s\n", broken(real, v.width))
 	}
 	return nil
 }
