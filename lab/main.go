@@ -70,5 +70,8 @@ func main() {
 	if status := grade.ErrStatus(0); errors.As(err, &status) {
 		os.Exit(int(status)) // the message has been printed
 	}
+	if errors.Is(err, learn.ErrUnsolved) {
+		os.Exit(1) // the output ends with it
+	}
 	k.FatalIfErrorf(err)
 }

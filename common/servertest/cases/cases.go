@@ -1,7 +1,8 @@
 // Package cases holds the cases of the conformance suite. Each section of docs/spec.md has a file
 // here, and a case belongs in the file of the claim that it tests:
 //
-//	the first steps of a new server      first_steps.go
+//	the first steps of a new server,
+//	names and sizes at random            random.go
 //	Flags, Environment, Start            command_line.go, connection_limit.go
 //	Time-outs                            time_outs.go
 //	Stop                                 stop.go, listener_lost.go
@@ -55,7 +56,7 @@ var groups = []func() []Case{
 	connectionCases, closeCases, refusalCases, lineCases, targetCases, fieldCases, methodCases,
 	bodyCases, chunkCases, expectCases, responseCases,
 	typeCases, nameCases, contentCases, rangeCases, conditionCases, fallbackCases,
-	loginCases, tokenCases, privateCases, dataCases, noteCases, tierCases, manyCases,
+	loginCases, tokenCases, privateCases, dataCases, noteCases, tierCases, manyCases, randomCases,
 }
 
 // All returns all cases of the suite.

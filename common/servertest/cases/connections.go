@@ -171,6 +171,7 @@ func connectionCases() []Case {
 		{
 			Name: "conn-head-of-line", IDs: []string{"conn-head-of-line"}, Fails: stages.In(1), Alone: true,
 			Run: func(t *T) {
+				defer explain(t)
 				half := t.Dial()
 				half.Send("GET /healthz HT")
 				half.AwaitRead()
@@ -181,6 +182,7 @@ func connectionCases() []Case {
 		{
 			Name: "conn-idle-500", IDs: []string{"conn-idle-500"}, Fails: stages.In(1, 2, 3), Alone: true,
 			Run: func(t *T) {
+				defer explain(t)
 				t.Idle(500)
 				t.Dial().Request("GET", "/healthz").WantBody(200, "ok")
 			},
@@ -479,5 +481,12 @@ func manyCases() []Case {
 		})},
 		{Name: "many-dropped-in-line", IDs: []string{"conn-many-dropped"}, Alone: true, Flags: []string{"-s"}, Run: run(drop("GET /plain.tx"))},
 		{Name: "many-dropped-in-head", IDs: []string{"conn-many-dropped"}, Alone: true, Flags: []string{"-s"}, Run: run(drop(get + "X: y"))},
+	}
+}
+
+// explain says after a failure why the server answers nobody.
+func explain(t *T) {
+	if why := t.Server.Blocked(); t.Failed() && why != "" {
+		t.Logf("%s", why)
 	}
 }

@@ -203,12 +203,17 @@ func Inside() bool { return os.Getenv(netEnv) != "" }
 const capNetAdmin = 12
 
 // Again runs this program again with the same arguments, on a machine of that kind, and returns its exit status. It
-// returns an error if this machine allows no network namespaces. main must call Enter.
+// returns an error if this machine allows no network namespaces. main must call Enter. Again kills whatever the program has
+// left behind, so this process must have no other child process.
 func Again(ctx context.Context, kind Machine) (status int, err error) {
 	me, err := os.Executable()
 	if err != nil {
 		return 0, err
 	}
+	if err := process.Adopt(); err != nil {
+		return 0, os.NewSyscallError("prctl", err)
+	}
+	defer process.KillAdopted()
 	// A user keeps the own ID in the new namespace, so that a server does not believe that it is root.
 	user := &syscall.SysProcAttr{
 		Cloneflags: unix.CLONE_NEWNET | unix.CLONE_NEWUSER, AmbientCaps: []uintptr{capNetAdmin},

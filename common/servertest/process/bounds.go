@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"os"
+	"os/exec"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,20 +27,30 @@ type Bounds struct {
 // it reads all of /proc.
 const boundsTick = 100 * time.Millisecond
 
-// bounded prepares a command for the bounds of a guest. The process gets a group of its own, so that
-// all of it can be killed at once.
-func (g *Guest) bounded(attr *syscall.SysProcAttr) {
-	if g != nil && g.Bounds != (Bounds{}) {
-		attr.Setpgid = true
+// bounded prepares a command for the bounds of a guest. The process gets a group of its own and a mark, so that
+// all of it can be killed.
+func (g *Guest) bounded(cmd *exec.Cmd) {
+	if g == nil || g.Bounds == (Bounds{}) {
+		return
 	}
+	cmd.SysProcAttr.Setpgid = true
+	mark(cmd)
+	_ = adopt() // it fails only on kernels before 3.4
+}
+
+// A leash is a process that is measured.
+type leash struct {
+	cmd  *exec.Cmd
+	over func(why string)
 }
 
 // bind sets the limits of a started process, and measures it until release is called. If it uses more than it may, over
 // is called with the reason, and the process and its group are killed.
-func (g *Guest) bind(pid int, over func(why string)) {
+func (g *Guest) bind(cmd *exec.Cmd, over func(why string)) {
 	if g == nil || g.Bounds == (Bounds{}) {
 		return
 	}
+	pid := cmd.Process.Pid
 	lower(pid, unix.RLIMIT_NOFILE, uint64(g.Bounds.Files))
 	lower(pid, unix.RLIMIT_FSIZE, uint64(g.Bounds.Size))
 	if g.Bounds.Memory == 0 && g.Bounds.Tasks == 0 {
@@ -48,9 +59,9 @@ func (g *Guest) bind(pid int, over func(why string)) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.bound == nil {
-		g.bound = map[int]func(string){}
+		g.bound = map[int]leash{}
 	}
-	g.bound[pid] = over
+	g.bound[pid] = leash{cmd, over}
 	if !g.watching {
 		g.watching = true
 		go g.watchBounds()
@@ -69,24 +80,25 @@ func (g *Guest) watchBounds() {
 		bound := maps.Clone(g.bound)
 		g.mu.Unlock()
 		family := kernel.Children()
-		for pid, over := range bound {
-			if why := g.Bounds.exceeded(pid, family.Of(pid)); why != "" {
-				over(why)
+		for pid, l := range bound {
+			if why := g.Bounds.exceeded(pid, append(family.Of(pid), strays(l.cmd, family)...)); why != "" {
+				l.over(why)
 				_ = syscall.Kill(-pid, syscall.SIGKILL)
 			}
 		}
 	}
 }
 
-// release ends the measurements of a process that has ended, and kills what is left in its group.
-func (g *Guest) release(pid int) {
+// release ends the measurements of a process that has ended, and kills what is left of it.
+func (g *Guest) release(cmd *exec.Cmd) {
 	if g == nil || g.Bounds == (Bounds{}) {
 		return
 	}
 	g.mu.Lock()
-	delete(g.bound, pid)
+	delete(g.bound, cmd.Process.Pid)
 	g.mu.Unlock()
-	_ = syscall.Kill(-pid, syscall.SIGKILL)
+	_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
+	killStrays(cmd)
 }
 
 // lower sets a resource limit of a process unless the limit is smaller already.

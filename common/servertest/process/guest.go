@@ -34,15 +34,15 @@ type Guest struct {
 
 	outputMu sync.Mutex // for writes to Output
 
-	mu       sync.Mutex               // for the fields below
-	overdue  int                      // how many times a process has not ended in time
-	timeouts int                      // how many times an answer has not come in time
-	lost     int                      // how many of the last cases in a row had no server or no answer
-	gaveUp   error                    // the argument of the first GiveUp
-	end      chan struct{}            // closed by GiveUp; nil until Ended is called
-	servers  map[*Server]bool         // the processes that run
-	bound    map[int]func(why string) // the processes that are measured
-	watching bool                     // watchBounds runs
+	mu       sync.Mutex       // for the fields below
+	overdue  int              // how many times a process has not ended in time
+	timeouts int              // how many times an answer has not come in time
+	lost     int              // how many of the last cases in a row had no server or no answer
+	gaveUp   error            // the argument of the first GiveUp
+	end      chan struct{}    // closed by GiveUp; nil until Ended is called
+	servers  map[*Server]bool // the processes that run
+	bound    map[int]leash    // the processes that are measured
+	watching bool             // watchBounds runs
 }
 
 const (

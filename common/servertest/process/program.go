@@ -169,10 +169,10 @@ func (p *Program) begin(c Config, silent bool) (*Server, error) {
 	if err := cmd.Start(); err != nil {
 		return nil, err
 	}
-	s.Guest.bind(cmd.Process.Pid, s.noteOver)
+	s.Guest.bind(cmd, s.noteOver)
 	go func() {
 		_ = cmd.Wait() // Cmd.ProcessState says how the process ended
-		s.Guest.release(cmd.Process.Pid)
+		s.Guest.release(cmd)
 		s.Guest.flush(cmd.Stdout, cmd.Stderr)
 		s.Stdout.end()
 		s.Stderr.end()
@@ -257,7 +257,7 @@ func (p *Program) command(args []string, c Config) *exec.Cmd {
 	cmd.Env = slices.Concat(cmd.Env, p.Env, c.Env)
 	// When the suite is killed, its servers must end too.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
-	p.Guest.bounded(cmd.SysProcAttr)
+	p.Guest.bounded(cmd)
 	cmd.WaitDelay = 2 * time.Second
 	return cmd
 }
@@ -282,9 +282,9 @@ func (p *Program) Exec(c Config, args ...string) (status int, stdout, stderr str
 	}
 	stop := context.AfterFunc(ctx, func() { killTree(cmd.Process) })
 	defer stop()
-	p.Guest.bind(cmd.Process.Pid, func(string) {})
+	p.Guest.bind(cmd, func(string) {})
 	_ = cmd.Wait()
-	p.Guest.release(cmd.Process.Pid)
+	p.Guest.release(cmd)
 	status = cmd.ProcessState.ExitCode()
 	if ws, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && ws.Signaled() && ctx.Err() == nil {
 		status = 128 + int(ws.Signal()) // as in a shell; the -1 of os/exec would look like a time-out

@@ -6,6 +6,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -77,6 +79,37 @@ func TestBounds(t *testing.T) {
 	})
 }
 
+// TestStrays ends servers that have started a daemon: it is in another session, and its parent has ended.
+func TestStrays(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(s *process.Server){
+		"killed":     (*process.Server).Kill,
+		"terminated": (*process.Server).Dismiss,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s, answer := greedy(t, "daemon", process.Bounds{Files: 1000})
+			_, body, _ := strings.Cut(answer, "\r\n\r\n")
+			pid, err := strconv.Atoi(body)
+			if err != nil || syscall.Kill(pid, 0) != nil {
+				t.Fatalf("there is no daemon %q: %v", body, err)
+			}
+			end(s)
+			if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
+				t.Errorf("the daemon is still there (%v)", err)
+				_ = syscall.Kill(pid, syscall.SIGKILL)
+			}
+		})
+	}
+	t.Run("measured", func(t *testing.T) {
+		t.Parallel()
+		s, _ := greedy(t, "daemon-memory", process.Bounds{Memory: 100 << 20})
+		if _, _, ok := s.Wait(process.Patience); !ok || !strings.Contains(s.Crashed(), "MB of memory, and may use 100") {
+			t.Errorf("it ended: %v, %q", ok, s.Crashed())
+		}
+	})
+}
+
 // TestSlowConfine grades a program that counts the network interfaces, with the real lab: it runs itself again in a network
 // namespace.
 func TestSlowConfine(t *testing.T) {
@@ -96,6 +129,23 @@ func TestSlowConfine(t *testing.T) {
 			record.Missing(t, "needs network namespaces: %s", text)
 		case !strings.Contains(text, "no network but loopback") || strings.Contains(text, "FAIL"):
 			t.Errorf("with --confine:\n%s", text)
+		}
+	})
+	t.Run("hidden daemon", func(t *testing.T) {
+		file := filepath.Join(t.TempDir(), "pid")
+		cmd := exec.Command(build(t, "lab"), slices.Replace(slices.Clone(args), 2, 3, greedyPath(t, "daemon-hidden"))...)
+		cmd.Env = append(os.Environ(), "PID_FILE="+file)
+		if text := grade(cmd); strings.Contains(text, "can reach the network") {
+			record.Missing(t, "needs network namespaces: %s", text)
+		}
+		text, err := os.ReadFile(file)
+		pid, _ := strconv.Atoi(string(text))
+		if err != nil || pid == 0 {
+			t.Fatalf("no daemon was started: %q, %v", text, err)
+		}
+		if err := syscall.Kill(pid, 0); err != syscall.ESRCH {
+			t.Errorf("the daemon is still there (%v)", err)
+			_ = syscall.Kill(pid, syscall.SIGKILL)
 		}
 	})
 	t.Run("no namespaces", func(t *testing.T) {

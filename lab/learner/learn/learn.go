@@ -20,8 +20,15 @@ type Command struct {
 	Dir    string `help:"The working copy; the default is the folder NAME-learn beside the repository." placeholder:"DIR" type:"path"`
 }
 
-// errUnsolved ends a check that fails, after its output.
-var errUnsolved = errors.New("the exercise is not solved yet")
+// Help says what the copy has.
+func (c *Command) Help() string {
+	return "The working copy lacks only the code of the current exercise. The code of the other exercises is complete, " +
+		"also where a later stage repeats the code that you write: do not read ahead. " +
+		"The book and the explained differences quote that code, so they are only in the repository."
+}
+
+// ErrUnsolved ends a check that fails. Its output has said so.
+var ErrUnsolved = errors.New("the exercise is not solved yet")
 
 // Run runs the command.
 func (c *Command) Run(ctx context.Context) error {
@@ -33,22 +40,29 @@ func (c *Command) Run(ctx context.Context) error {
 		return err
 	}
 	v := &view{out: os.Stdout, width: terminalWidth(os.Stdout), copied: copied}
+	if c.Action == "watch" || c.Action == "check" {
+		if err := v.refresh(); err != nil {
+			return err
+		}
+	}
 	switch c.Action {
 	case "list":
 		v.list()
 		return nil
 	case "start":
-		return v.start(c.ID)
+		_, err := v.begin(ctx, c.ID)
+		return err
 	case "check":
 		passed, err := v.check(ctx)
 		if err == nil && !passed {
-			err = errUnsolved
+			err = ErrUnsolved
 		}
 		return err
 	case "hint":
 		return v.hint()
 	case "reset":
-		return v.start(copied.state.Exercise)
+		_, err := v.begin(ctx, copied.state.Exercise)
+		return err
 	case "solution":
 		return v.solution()
 	}

@@ -215,10 +215,10 @@ func TestCheck(t *testing.T) {
 		passes     bool
 		want       []string
 	}{
-		{"stub", "", false, []string{"exercise 1 of 2: one", "panic: exercise one: count the words", "at toy/toy.go:6", "not yet"}},
+		{"stub", "", false, []string{"exercise 1 of 2: one", "panic: exercise one: count the words", "building and playing toy, TestCount …\n", "at toy/toy.go:6", "not yet"}},
 		{"no Go", "package toy\n\nfunc Count(s string) int { return s }\n", false, []string{"toy.go:3:35", "not yet"}},
 		{"wrong", strings.Replace(right, "return n", "return n + 1", 1), false, []string{"Count: 3, want 2", "not yet"}},
-		{"right", right, true, []string{"your code  ", "c == 'a'", "| the real code", "|   return len(strings.Fields(s))", "1 solved", "Next: two"}},
+		{"right", right, true, []string{"TestCount …\n-- solved (", "your code  ", "c == 'a'", "| the real code", "|   return len(strings.Fields(s))", "1 solved", "Next: two"}},
 		{"the same", toyCode, true, []string{"Your code is the real code of toy/toy.go."}},
 	} {
 		if row.code != "" {
@@ -277,5 +277,20 @@ func TestSideBySide(t *testing.T) {
 	}
 	if got, ok := sideBySide("L", strings.Repeat("x", 11), "R", "", 23); ok {
 		t.Errorf("11 characters fit into 10: %q", got)
+	}
+}
+
+// TestBroken breaks lines of code.
+func TestBroken(t *testing.T) {
+	for _, row := range []struct{ code, want string }{
+		{"short\n\tcode", "short\n    code"},
+		{"call(one, two, three, four)", "call(one, two,\n        three, four)"},
+		{"x := unix.ENONET,unix.EIO", "x := unix.ENONET,\n        unix.EIO"},
+		{"\t\tcall(one, two, three)", "        call(one,\ntwo, three)"},
+		{strings.Repeat("x", 25), strings.Repeat("x", 20) + "\n        xxxxx"},
+	} {
+		if got := broken(row.code, 20); got != row.want {
+			t.Errorf("got\n%s\nwant\n%s", got, row.want)
+		}
 	}
 }

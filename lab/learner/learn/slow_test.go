@@ -47,7 +47,11 @@ func TestSlowLearn(t *testing.T) {
 		}
 	}
 	want(lab(true, "start", "accept-errors"), "ClassifyAcceptError in common/sock/listener.go")
-	want(lab(false, "check"), "panic: exercise accept-errors: ")
+	failed := lab(false, "check")
+	want(failed, "panic: exercise accept-errors: ")
+	if !strings.HasSuffix(failed, " s)\n") || strings.Contains(failed, "lab: error") {
+		t.Errorf("the output does not end with the result:\n%s", failed)
+	}
 	want(lab(true, "hint"), "Hint 1 of 3")
 	file := filepath.FromSlash("common/sock/listener.go")
 	write(t, filepath.Join(dir, file), strings.Replace(read(t, filepath.Join(repo.Root, file)), "return BackOff", "return Retry", 1))

@@ -1,14 +1,12 @@
 package learn
 
 import (
-	"context"
 	"fmt"
 	"io"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,16 +31,17 @@ func terminalWidth(f *os.File) int {
 
 func (v *view) printf(format string, args ...any) { fmt.Fprintf(v.out, format, args...) }
 
-// paragraph prints text in lines that fit. Each line begins with the indent, the first with the label.
+// paragraph prints text in lines that fit. Each line begins with the indent, the first with the label. A word that is too
+// long for a line with the indent, such as a path, gets a line with a smaller one.
 func (v *view) paragraph(label, text string) {
 	indent := strings.Repeat(" ", len(label))
 	line := label
 	for word := range strings.FieldsSeq(text) {
-		if len([]rune(line))+1+len([]rune(word)) > v.width && strings.TrimSpace(line) != "" && line != label {
+		size := len([]rune(word))
+		if len([]rune(line))+1+size > v.width && strings.TrimSpace(line) != "" && line != label {
 			v.printf("%s\n", line)
-			line = indent
-		}
-		if line != label && line != indent {
+			line = indent[:max(0, min(len(indent), v.width-size))]
+		} else if line != label && strings.TrimSpace(line) != "" {
 			line += " "
 		}
 		line += word
@@ -90,7 +89,7 @@ func (v *view) task() error {
 	v.paragraph("Folder:  ", v.copied.dir)
 	if e.Bug != "" {
 		v.paragraph("Find:    ", fmt.Sprintf("The code has a bug, in common or in %s. The check plays what a client does and sees: begin with it.", e.Check[0].Dir))
-		v.paragraph("Read:    ", strings.Join(e.Read, "; "))
+		v.paragraph("Read:    ", v.reading(e))
 		return nil
 	}
 	v.paragraph("Missing: ", e.Missing+".")
@@ -104,11 +103,33 @@ func (v *view) task() error {
 			v.paragraph("         ", "The stub does not import "+strings.Join(s.Pruned, ", ")+"; the real code does.")
 		}
 	}
-	v.paragraph("Read:    ", strings.Join(e.Read, "; "))
+	v.paragraph("Read:    ", v.reading(e))
 	for i := range e.Check {
-		v.paragraph("Check:   ", e.Check[i].String())
+		v.described(&e.Check[i])
 	}
 	return nil
+}
+
+// refresh brings the copy up to date, and says so.
+func (v *view) refresh() error {
+	note, err := v.copied.refresh()
+	if note != "" {
+		v.paragraph("", note)
+	}
+	return err
+}
+
+// reading names the pages of an exercise. A page that the copy does not have, because it quotes solutions, is in the
+// repository.
+func (v *view) reading(e *exercise.Exercise) string {
+	pages := make([]string, len(e.Read))
+	for i, r := range e.Read {
+		if path, _, _ := strings.Cut(r, ", "); hidden(path) {
+			r = filepath.Join(v.copied.origin, r)
+		}
+		pages[i] = r
+	}
+	return strings.Join(pages, "; ")
 }
 
 // start begins an exercise, or begins it again.
@@ -151,7 +172,7 @@ func (v *view) solution() error {
 			return err
 		}
 		v.rule("the real code, " + c.File)
-		v.printf("%s\n", code)
+		v.printf("%s\n", broken(code, v.width))
 	}
 	return nil
 }
@@ -181,9 +202,9 @@ func (v *view) compare() error {
 			continue
 		}
 		v.rule("your code, " + c.File)
-		v.printf("%s\n", yours)
+		v.printf("%s\n", broken(yours, v.width))
 		v.rule("the real code, " + c.File)
-		v.printf("%s\n", real)
+		v.printf("%s\n", broken(real, v.width))
 	}
 	return nil
 }
@@ -207,68 +228,6 @@ func bodies(root string, c exercise.Functions) (string, error) {
 		return "", err
 	}
 	return exercise.Bodies(text, c.Names)
-}
-
-// sideBySide returns two texts in two columns. It reports false if a line of the left one does not fit.
-func sideBySide(leftTitle, left, rightTitle, right string, width int) (string, bool) {
-	column := (width - 3) / 2
-	a, b := codeLines(leftTitle, left), codeLines(rightTitle, right)
-	var out strings.Builder
-	for i := range max(len(a), len(b)) {
-		var l, r string
-		if i < len(a) {
-			l = a[i]
-		}
-		if i < len(b) {
-			r = b[i]
-		}
-		if len([]rune(l)) > column || len([]rune(r)) > column {
-			return "", false
-		}
-		out.WriteString(strings.TrimRight(fmt.Sprintf("%-*s | %s", column, l, r), " ") + "\n")
-	}
-	return out.String(), true
-}
-
-func codeLines(title, code string) []string {
-	return append([]string{title, ""}, strings.Split(strings.ReplaceAll(code, "\t", "  "), "\n")...)
-}
-
-// check builds and plays the check, and prints the result. After a success it shows the real code.
-func (v *view) check(ctx context.Context) (passed bool, err error) {
-	e, i := v.copied.current()
-	begin := time.Now()
-	passed, output, err := e.Grade(ctx, v.copied.dir)
-	if err != nil {
-		return false, err
-	}
-	took := time.Since(begin).Seconds()
-	if !passed {
-		v.progress()
-		rows := shown
-		if e.Bug != "" {
-			rows = transcript
-		}
-		for _, line := range tail(output, v.copied.dir, v.width, rows) {
-			v.printf("%s\n", line)
-		}
-		v.printf("not yet (%.1f s)\n", took)
-		return false, nil
-	}
-	if err := v.copied.solved(); err != nil {
-		return false, err
-	}
-	if err := v.compare(); err != nil {
-		return false, err
-	}
-	v.progress()
-	v.printf("solved (%.1f s)\n", took)
-	if i+1 < len(v.copied.all) {
-		v.paragraph("Next: ", fmt.Sprintf("%s, %s: lab learn start %s", v.copied.all[i+1].ID, v.copied.all[i+1].Title, v.copied.all[i+1].ID))
-	} else {
-		v.printf("This was the last exercise.\n")
-	}
-	return true, nil
 }
 
 // short returns a path in the working copy without the folder of the copy.

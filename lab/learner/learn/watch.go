@@ -35,6 +35,8 @@ func (v *view) watch(ctx context.Context, in io.Reader) error {
 	letters := typed(in)
 	w := &watching{view: v, watcher: watcher}
 	defer w.cancel()
+	defer w.rest()
+	w.build(ctx)
 	for {
 		select {
 		case <-ctx.Done():
@@ -61,7 +63,7 @@ func (v *view) watch(ctx context.Context, in io.Reader) error {
 				letters = nil
 				continue
 			}
-			if err := w.obey(letter); err != nil {
+			if err := w.obey(ctx, letter); err != nil {
 				return err
 			}
 		}
@@ -71,10 +73,26 @@ func (v *view) watch(ctx context.Context, in io.Reader) error {
 // watching is the state of watch: a check that is due or runs.
 type watching struct {
 	*view
-	watcher *fsnotify.Watcher
-	due     <-chan time.Time
-	done    chan error // gets the result of the running check
-	stop    context.CancelFunc
+	watcher  *fsnotify.Watcher
+	due      <-chan time.Time
+	done     chan error // gets the result of the running check
+	stop     context.CancelFunc
+	endBuild func() // ends the build in the background; nil if there is none
+}
+
+// build begins to build what the first check needs.
+func (w *watching) build(ctx context.Context) {
+	ctx, stop := context.WithCancel(ctx)
+	wait := w.warm(ctx)
+	w.endBuild = func() { stop(); wait() }
+}
+
+// rest ends the build in the background: the check does the rest of it.
+func (w *watching) rest() {
+	if w.endBuild != nil {
+		w.endBuild()
+		w.endBuild = nil
+	}
 }
 
 // later makes a check due, and gives up the running one: its files are out of date.
@@ -95,10 +113,10 @@ func (w *watching) cancel() {
 // begin starts a check.
 func (w *watching) begin(ctx context.Context) {
 	w.due = nil
+	w.rest()
 	ctx, w.stop = context.WithCancel(ctx)
 	done := make(chan error, 1)
 	w.done = done
-	w.printf("checking …\n")
 	go func() {
 		_, err := w.check(ctx)
 		if ctx.Err() != nil {
@@ -109,7 +127,7 @@ func (w *watching) begin(ctx context.Context) {
 }
 
 // obey does what a letter stands for.
-func (w *watching) obey(letter string) error {
+func (w *watching) obey(ctx context.Context, letter string) error {
 	w.cancel()
 	switch letter {
 	case "n":
@@ -118,9 +136,9 @@ func (w *watching) obey(letter string) error {
 			w.printf("This is the last exercise.\n")
 			return nil
 		}
-		return w.move(w.copied.all[i+1].ID)
+		return w.move(ctx, w.copied.all[i+1].ID)
 	case "r":
-		return w.move(w.copied.state.Exercise)
+		return w.move(ctx, w.copied.state.Exercise)
 	case "h":
 		return w.hint()
 	case "c":
@@ -139,7 +157,8 @@ func (w *watching) obey(letter string) error {
 }
 
 // move goes to an exercise. The files that this writes are no work of the reader, so they start no check.
-func (w *watching) move(id string) error {
+func (w *watching) move(ctx context.Context, id string) error {
+	w.rest()
 	for _, dir := range w.watcher.WatchList() {
 		if err := w.watcher.Remove(dir); err != nil {
 			return err
@@ -151,6 +170,8 @@ func (w *watching) move(id string) error {
 	w.due = nil
 	if e, _ := w.copied.current(); e.Bug != "" {
 		w.later(0) // its task is to explain what the check shows
+	} else {
+		w.build(ctx)
 	}
 	return w.follow(w.watcher)
 }

@@ -1,7 +1,6 @@
 package learn
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"time"
 
 	"fourways.example/lab/learner/learn/exercise"
-	"fourways.example/lab/learner/learn/tree"
 )
 
 const (
@@ -35,6 +33,9 @@ type state struct {
 	Exercise string   `json:"exercise"`
 	Hints    int      `json:"hints"` // how many hints to the exercise the reader has seen
 	Solved   []string `json:"solved"`
+	// Written has a hash of each file as lab learn wrote it. A file with another one is the reader's work, even if the
+	// repository has changed. It is nil if a former version has written the state.
+	Written map[string]string `json:"written,omitempty"`
 }
 
 // openCopy returns the working copy in a folder. It makes one if the folder is missing or empty.
@@ -60,14 +61,12 @@ func openCopy(origin, dir string, all []exercise.Exercise) (*workCopy, error) {
 	if inside(dir, origin) {
 		return nil, fmt.Errorf("%s is inside the sources; choose a folder beside them with --dir", dir)
 	}
-	if err := tree.Copy(origin, dir, tree.Pitfalls); err != nil {
-		return nil, err
-	}
 	c.state = state{Origin: origin, Exercise: all[0].ID}
-	if err := c.cut(); err != nil {
+	want, err := c.sources()
+	if err != nil {
 		return nil, err
 	}
-	return c, c.keep()
+	return c, c.write(want)
 }
 
 // readState reads the reader's place in a working copy.
@@ -121,47 +120,17 @@ func (c *workCopy) stubs() ([]exercise.Stub, error) {
 	return e.Stubs(exercise.ReadFrom(c.origin))
 }
 
-// cut writes the files of the current exercise.
-func (c *workCopy) cut() error {
-	stubs, err := c.stubs()
-	if err != nil {
-		return err
-	}
-	for _, s := range stubs {
-		if err := os.WriteFile(c.path(s.File), s.Text, 0o644); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
 // start saves the reader's work, and begins an exercise. It returns the folder with the saved files, or "" if the
 // reader has changed nothing.
 func (c *workCopy) start(id string) (saved string, err error) {
 	if _, i := c.find(id); i < 0 {
 		return "", fmt.Errorf("there is no exercise %q; `lab learn list` lists them", id)
 	}
-	if saved, err = c.restore(); err != nil {
+	before, err := c.sources()
+	if err != nil {
 		return "", err
 	}
-	c.state.Exercise, c.state.Hints = id, 0
-	if err := c.cut(); err != nil {
-		return "", err
-	}
-	return saved, c.keep()
-}
-
-// solved notes that the current exercise is solved.
-func (c *workCopy) solved() error {
-	if !slices.Contains(c.state.Solved, c.state.Exercise) {
-		c.state.Solved = append(c.state.Solved, c.state.Exercise)
-	}
-	return c.keep()
-}
-
-// restore saves the files that the reader has changed or added, and makes the copy equal to the real tree.
-func (c *workCopy) restore() (saved string, err error) {
-	changed, err := c.changed()
+	changed, err := c.changed(before)
 	if err != nil {
 		return "", err
 	}
@@ -175,48 +144,20 @@ func (c *workCopy) restore() (saved string, err error) {
 			return "", err
 		}
 	}
-	return saved, tree.Copy(c.origin, c.dir, tree.Pitfalls)
+	c.state.Exercise, c.state.Hints = id, 0
+	want, err := c.sources()
+	if err != nil {
+		return "", err
+	}
+	return saved, c.write(want)
 }
 
-// changed returns the files of the copy that are neither those of the real tree nor stubs.
-func (c *workCopy) changed() ([]string, error) {
-	stubs, err := c.stubs()
-	if err != nil {
-		return nil, err
+// solved notes that the current exercise is solved.
+func (c *workCopy) solved() error {
+	if !slices.Contains(c.state.Solved, c.state.Exercise) {
+		c.state.Solved = append(c.state.Solved, c.state.Exercise)
 	}
-	var changed []string
-	err = filepath.WalkDir(c.dir, func(path string, d fs.DirEntry, err error) error {
-		if err != nil {
-			return err
-		}
-		rel, err := filepath.Rel(c.dir, path)
-		if err != nil {
-			return err
-		}
-		name := filepath.ToSlash(rel)
-		switch {
-		case d.IsDir() && (name == ".learn" || name == savedFolder || name == "bin" || name == ".git"):
-			return filepath.SkipDir
-		case !d.Type().IsRegular():
-			return nil
-		}
-		has, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		if i := slices.IndexFunc(stubs, func(s exercise.Stub) bool { return s.File == name }); i >= 0 && bytes.Equal(has, stubs[i].Text) {
-			return nil
-		}
-		real, err := os.ReadFile(filepath.Join(c.origin, rel))
-		if err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-		if err != nil || !bytes.Equal(has, real) {
-			changed = append(changed, name)
-		}
-		return nil
-	})
-	return changed, err
+	return c.keep()
 }
 
 // save copies files into a new folder, and returns its path.

@@ -60,7 +60,7 @@ func Make(root, out string, stage int) error {
 	if err != nil {
 		return err
 	}
-	skip := func(path string) bool { return leftOut(path, stage) || showsSolution(path) || unused(path, used) }
+	skip := func(path string) bool { return leftOut(path, stage) || tree.ShowsSolution(path) || unused(path, used) }
 	if err := tree.Copy(root, out, skip); err != nil {
 		return err
 	}

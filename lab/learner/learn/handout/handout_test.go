@@ -10,6 +10,7 @@ import (
 	"fourways.example/common/servertest/stages"
 	"fourways.example/common/servertest/variants"
 	"fourways.example/lab/learner/learn/exercise"
+	"fourways.example/lab/learner/learn/tree"
 )
 
 // source returns the root of the real tree.
@@ -75,7 +76,7 @@ func TestHandoutHasNoSolutions(t *testing.T) {
 					t.Errorf("stage %d: %s shows a part of %s:\n%s", stage, path, id, part)
 				}
 			}
-			for _, m := range link.FindAllStringSubmatch(text, -1) {
+			for _, m := range tree.Link.FindAllStringSubmatch(text, -1) {
 				if _, err := os.Stat(filepath.Join(out, filepath.Dir(path), m[3])); err != nil && filepath.Ext(path) == ".md" && !strings.Contains(m[3], "://") {
 					t.Errorf("stage %d: %s: the link %s leads nowhere", stage, path, m[0])
 				}
@@ -134,7 +135,7 @@ func solutions(t *testing.T, root string, all []exercise.Exercise) map[string]st
 func TestShowing(t *testing.T) {
 	root := source(t)
 	known := solutions(t, root, upTo(len(stages.Dirs)-1))
-	for pattern, id := range showing {
+	for pattern, id := range tree.Showing {
 		paths, err := filepath.Glob(filepath.Join(root, filepath.FromSlash(pattern)))
 		if err != nil {
 			t.Fatal(err)
@@ -150,7 +151,7 @@ func TestShowing(t *testing.T) {
 			}
 		}
 		if !shown {
-			t.Errorf("%s shows no part of %s: take it out of the list showing", pattern, id)
+			t.Errorf("%s shows no part of %s: take it out of tree.Showing", pattern, id)
 		}
 	}
 }

@@ -3,27 +3,11 @@ package handout
 import (
 	"go/parser"
 	"go/token"
-	slashpath "path"
 	"path/filepath"
 	"strings"
 
 	"fourways.example/common/servertest/stages"
 )
-
-// showing has the tests that a handout does not have because they show the solution of an exercise, and which.
-var showing = map[string]string{
-	"common/site/*_test.go": "iterative", // their harness drives a connection as the servers do
-}
-
-// showsSolution reports whether a file is one of these tests.
-func showsSolution(path string) bool {
-	for pattern := range showing {
-		if ok, err := slashpath.Match(pattern, path); ok && err == nil {
-			return true
-		}
-	}
-	return false
-}
 
 // unused reports whether a path is a package of common that the tree does not use.
 func unused(path string, used map[string]bool) bool {

@@ -11,6 +11,7 @@ import (
 
 	"fourways.example/common/servertest/stages"
 	"fourways.example/lab/learner/learn/exercise"
+	"fourways.example/lab/learner/learn/tree"
 )
 
 // readme returns the first page of the tree: the exercises, and how to check them.
@@ -85,8 +86,6 @@ func adapt(makefile string) (string, error) {
 	return strings.Join(out, "\n\n"), nil
 }
 
-var link = regexp.MustCompile(`(!?)\[([^\]]*)\]\(([^)\s#]+)(#[^)]*)?\)`)
-
 // dropDeadLinks replaces the links to files that the tree does not have by their text, and takes such pictures out.
 func dropDeadLinks(root string) error {
 	return filepath.WalkDir(root, func(path string, d fs.DirEntry, err error) error {
@@ -97,15 +96,13 @@ func dropDeadLinks(root string) error {
 		if err != nil {
 			return err
 		}
-		living := link.ReplaceAllStringFunc(string(text), func(l string) string {
-			m := link.FindStringSubmatch(l)
-			if _, err := os.Stat(filepath.Join(filepath.Dir(path), filepath.FromSlash(m[3]))); err == nil || strings.Contains(m[3], "://") {
-				return l
-			}
-			if m[1] != "" {
-				return ""
-			}
-			return m[2]
+		page, err := filepath.Rel(root, path)
+		if err != nil {
+			return err
+		}
+		living := tree.LivingLinks(filepath.ToSlash(page), string(text), func(name string) bool {
+			_, err := os.Stat(filepath.Join(root, filepath.FromSlash(name)))
+			return err == nil
 		})
 		return os.WriteFile(path, []byte(living), 0o644)
 	})

@@ -8,10 +8,9 @@ import (
 	"path/filepath"
 )
 
-// Copy copies the files of the folder from into the folder to. It leaves out .git and bin, and all files and folders
-// for which skip returns true. skip gets their paths from the folder on, with slashes; it may be nil. If the folder to
-// is inside from, Copy does not copy it into itself.
-func Copy(from, to string, skip func(path string) bool) error {
+// Walk calls visit for each regular file of a folder, with its path from the folder on, with slashes. It leaves out .git
+// and bin at the top, and all files and folders for which skip returns true. skip may be nil.
+func Walk(from string, skip func(path string) bool, visit func(path string, d fs.DirEntry) error) error {
 	return filepath.WalkDir(from, func(path string, d fs.DirEntry, err error) error {
 		if err != nil {
 			return err
@@ -21,24 +20,39 @@ func Copy(from, to string, skip func(path string) bool) error {
 			return err
 		}
 		name := filepath.ToSlash(rel)
-		out := filepath.Join(to, rel)
 		switch {
-		case path == to || name == ".git" || name == "bin" || skip != nil && skip(name):
+		case name == ".git" || name == "bin" || skip != nil && skip(name):
 			if d.IsDir() {
 				return filepath.SkipDir
 			}
 			return nil
-		case d.IsDir():
-			return os.MkdirAll(out, 0o755)
 		case !d.Type().IsRegular():
 			return nil
 		}
+		return visit(name, d)
+	})
+}
+
+// Copy copies the files that Walk visits from a folder into another one. If the folder to is inside from, Copy does not
+// copy it into itself.
+func Copy(from, to string, skip func(path string) bool) error {
+	if err := os.MkdirAll(to, 0o755); err != nil {
+		return err
+	}
+	outside := func(path string) bool {
+		return filepath.Join(from, filepath.FromSlash(path)) == to || skip != nil && skip(path)
+	}
+	return Walk(from, outside, func(path string, d fs.DirEntry) error {
 		info, err := d.Info()
 		if err != nil {
 			return err
 		}
-		text, err := os.ReadFile(path)
+		text, err := os.ReadFile(filepath.Join(from, filepath.FromSlash(path)))
 		if err != nil {
+			return err
+		}
+		out := filepath.Join(to, filepath.FromSlash(path))
+		if err := os.MkdirAll(filepath.Dir(out), 0o755); err != nil {
 			return err
 		}
 		return os.WriteFile(out, text, info.Mode().Perm())
@@ -49,4 +63,19 @@ func Copy(from, to string, skip func(path string) bool) error {
 func Pitfalls(path string) bool {
 	ok, err := slashpath.Match("stage[1-9]-*/testdata/pitfalls", path)
 	return ok && err == nil
+}
+
+// Showing has the tests of the servers that show the solution of an exercise, and which.
+var Showing = map[string]string{
+	"common/site/*_test.go": "iterative", // their harness drives a connection as the servers do
+}
+
+// ShowsSolution reports whether a file is one of these tests.
+func ShowsSolution(path string) bool {
+	for pattern := range Showing {
+		if ok, err := slashpath.Match(pattern, path); ok && err == nil {
+			return true
+		}
+	}
+	return false
 }

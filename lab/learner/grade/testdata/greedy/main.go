@@ -1,5 +1,5 @@
 // Greedy is a small server that takes too much of one thing with its first request. The name of its executable says of
-// what: memory, tasks, files, or network. The test links it to each name.
+// what: memory, tasks, files, or network, or daemon for a process that should outlive it. The test links it to each name.
 package main
 
 import (
@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"syscall"
 	"time"
 )
 
@@ -19,7 +20,14 @@ var kept [][]byte
 
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == "child" {
+		if what == "daemon-memory" {
+			fill()
+		}
 		time.Sleep(time.Minute)
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == "parent" {
+		daemon()
 		return
 	}
 	l, err := net.Listen("tcp", "127.0.0.1:"+port())
@@ -50,14 +58,7 @@ func serve(conn net.Conn) {
 func take() string {
 	switch what {
 	case "memory":
-		for range 300 {
-			b := make([]byte, 1<<20)
-			for i := range b {
-				b[i] = 1
-			}
-			kept = append(kept, b)
-			time.Sleep(time.Millisecond) // as a parser that reads a large request would
-		}
+		fill()
 	case "tasks":
 		for range 100 {
 			if err := exec.Command(os.Args[0], "child").Start(); err != nil {
@@ -71,6 +72,12 @@ func take() string {
 				return err.Error()
 			}
 		}
+	case "daemon", "daemon-hidden", "daemon-memory":
+		pid, err := exec.Command(os.Args[0], "parent").Output()
+		if err != nil {
+			return err.Error()
+		}
+		return string(pid)
 	case "network":
 		all, err := net.Interfaces()
 		if err != nil {
@@ -81,6 +88,36 @@ func take() string {
 		}
 	}
 	return "ok"
+}
+
+// fill takes 300 MB of memory.
+func fill() {
+	for range 300 {
+		b := make([]byte, 1<<20)
+		for i := range b {
+			b[i] = 1
+		}
+		kept = append(kept, b)
+		time.Sleep(time.Millisecond) // as a parser that reads a large request would
+	}
+}
+
+// daemon starts a process that belongs to nobody, as a daemon does: in a session of its own, and its parent ends. It prints
+// its process ID, also to the file $PID_FILE. A hidden one has an empty environment.
+func daemon() {
+	cmd := exec.Command(os.Args[0], "child")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
+	if what == "daemon-hidden" {
+		cmd.Env = []string{}
+	}
+	if err := cmd.Start(); err != nil {
+		fmt.Println(err)
+		return
+	}
+	fmt.Print(cmd.Process.Pid)
+	if name := os.Getenv("PID_FILE"); name != "" {
+		_ = os.WriteFile(name, fmt.Append(nil, cmd.Process.Pid), 0o600)
+	}
 }
 
 // port returns the value of -p.
