@@ -36,8 +36,15 @@ func (p Page) figure(repo string, d Directive) ([]string, error) {
 		}
 		out = append(out, "| "+strings.Join(row, " | ")+" |")
 	}
-	return append(out, "", fmt.Sprintf("*from [%s](%s#%s)*", file, p.relative(file), heading)), nil
+	from := fmt.Sprintf("*from [%s](%s#%s)*", file, p.relative(file), heading)
+	if strings.Contains(string(text), busyNote) {
+		from += " *(The machine was busy during this run: the numbers are no evidence. Look at which columns differ, and why.)*"
+	}
+	return append(out, "", from), nil
 }
+
+// busyNote begins the warning that `lab bench` writes into its page if other programs ran during the measurement.
+const busyNote = "**The machine was busy"
 
 func list(s string) []string {
 	if s == "" {
