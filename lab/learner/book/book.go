@@ -40,17 +40,15 @@ func (c *Command) Run(ctx context.Context) error {
 		return err
 	}
 	if !c.Check {
-		for _, name := range changed {
-			fmt.Println("wrote", name)
+		for _, c := range changed {
+			fmt.Println("wrote", c.Name)
 		}
 		for _, s := range bad {
 			fmt.Println(s)
 		}
 		return nil
 	}
-	for _, name := range changed {
-		bad = append(bad, Stale(name))
-	}
+	bad = append(bad, Stale(changed)...)
 	failed, err := RunBlocks(ctx, repo.Root)
 	if err != nil {
 		return err
@@ -60,11 +58,6 @@ func (c *Command) Run(ctx context.Context) error {
 	}
 	fmt.Println("the book is what its sources say")
 	return nil
-}
-
-// Stale is the message for a file that is not what the sources say.
-func Stale(name string) string {
-	return name + " is not what its sources say: run make book, read the text around what has changed, and commit"
 }
 
 func checkLedgers(repo string) (bad []string, err error) {
@@ -99,9 +92,9 @@ func Chapters(repo string) ([]weave.Page, error) {
 	return pages, nil
 }
 
-// Make weaves the Markdown and makes the pages. It returns the names of the files that differ from those in the
+// Make weaves the Markdown and makes the pages. It returns the files that differ from those in the
 // repository. With check it writes nothing.
-func Make(repo string, check bool) (changed []string, err error) {
+func Make(repo string, check bool) (changed []Change, err error) {
 	files := map[string][]byte{} // what the sources give, by path
 	woven := map[string]string{}
 	pages, err := Chapters(repo)
@@ -134,10 +127,15 @@ func Make(repo string, check bool) (changed []string, err error) {
 		return nil, err
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
-		if got, err := os.ReadFile(filepath.Join(repo, name)); err == nil && bytes.Equal(got, files[name]) {
+		got, err := os.ReadFile(filepath.Join(repo, name))
+		if err == nil && bytes.Equal(got, files[name]) {
 			continue
 		}
-		changed = append(changed, name)
+		c := Change{Name: name}
+		if text, ok := woven[name]; ok {
+			c.Sections = sections(string(got), text)
+		}
+		changed = append(changed, c)
 		if !check {
 			if err := write(filepath.Join(repo, name), files[name]); err != nil {
 				return nil, err
@@ -148,7 +146,7 @@ func Make(repo string, check bool) (changed []string, err error) {
 		if files[name] != nil {
 			continue
 		}
-		changed = append(changed, name)
+		changed = append(changed, Change{Name: name})
 		if !check {
 			if err := os.Remove(filepath.Join(repo, name)); err != nil {
 				return nil, err

@@ -18,8 +18,8 @@ func TestBook(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range changed {
-		t.Error(Stale(name))
+	for _, message := range Stale(changed) {
+		t.Error(message)
 	}
 }
 
@@ -58,10 +58,25 @@ func TestMake(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := strings.Join(changed, " ")
+	var names []string
+	for _, c := range changed {
+		names = append(names, c.Name)
+	}
+	got := strings.Join(names, " ")
 	for _, want := range []string{"docs/book/1-short-reads.md", "docs/site/book/1-short-reads.html", "docs/site/book/stray.html"} {
 		if !strings.Contains(got, want) {
 			t.Errorf("%s is not reported: %s", want, got)
+		}
+	}
+	messages := strings.Join(Stale(changed), "\n")
+	for _, want := range []string{"docs/book/1-short-reads.md:", `section "What stage 1 cannot do"`} {
+		if !strings.Contains(messages, want) {
+			t.Errorf("no message names %s:\n%s", want, messages)
+		}
+	}
+	for _, other := range []string{"A stream has no messages", ".html"} { // whose code has not changed, or that follows from the Markdown
+		if strings.Contains(messages, other) {
+			t.Errorf("a message names %s:\n%s", other, messages)
 		}
 	}
 	if _, err := Make(dir, false); err != nil {
