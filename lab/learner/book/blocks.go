@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -73,7 +74,10 @@ func (r *runner) run(ctx context.Context, d weave.Directive) error {
 			return nil
 		}
 	}
-	port := "8080"
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
 	env := []string{"USER_NAME=demo", "USER_PASS=demo"}
 	if name := d.Options["server"]; name != "" {
 		program, err := r.build(ctx, name)
@@ -92,6 +96,16 @@ func (r *runner) run(ctx context.Context, d weave.Directive) error {
 		env = append(env, "SERVER_PID="+strconv.Itoa(server.PID()))
 	}
 	return d.Run(ctx, r.repo.Root, port, env)
+}
+
+// freePort returns a port that no program uses, for a block that starts a server itself.
+func freePort() (string, error) {
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer l.Close()
+	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
 }
 
 // build builds a stage ("2") or a step ("4b").

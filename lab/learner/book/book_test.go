@@ -3,9 +3,11 @@ package book
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 
+	"fourways.example/common/servertest/pitfalls"
 	"fourways.example/lab/learner/book/site"
 )
 
@@ -87,5 +89,25 @@ func TestMake(t *testing.T) {
 	}
 	if _, err := os.Stat(stray); err == nil {
 		t.Error("a page without a source is still there")
+	}
+}
+
+// TestPitfallNames checks that the chapters name only pitfalls that `make pitfall` knows.
+func TestPitfallNames(t *testing.T) {
+	pages, err := Chapters(repo)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := 0
+	for _, p := range pages {
+		for _, m := range regexp.MustCompile(`\bP=([\w-]+)`).FindAllStringSubmatch(p.Text, -1) {
+			named++
+			if _, ok := pitfalls.ScenarioOf(m[1]); !ok {
+				t.Errorf("%s: there is no pitfall %q; make pitfall lists them", p.Path, m[1])
+			}
+		}
+	}
+	if named < 5 {
+		t.Errorf("the chapters name %d pitfalls, want some: has make pitfall another form now?", named)
 	}
 }

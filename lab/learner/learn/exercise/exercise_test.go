@@ -164,3 +164,27 @@ func TestChecksExist(t *testing.T) {
 		}
 	}
 }
+
+// TestBookNamesAll checks that the table in the book has each exercise once, and nothing else.
+func TestBookNamesAll(t *testing.T) {
+	const page = "docs/book/exercises.md"
+	text, err := ReadFrom(repo(t).Root)(page)
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]int{}
+	for _, row := range regexp.MustCompile(`(?m)^\| \[\d\]\(.*\) \| (.*) \|$`).FindAllStringSubmatch(string(text), -1) {
+		for id := range strings.SplitSeq(row[1], ", ") {
+			named[id]++
+		}
+	}
+	for _, e := range Gaps() {
+		if named[e.ID] != 1 {
+			t.Errorf("%s names the exercise %s %d times, want once", page, e.ID, named[e.ID])
+		}
+		delete(named, e.ID)
+	}
+	for id := range named {
+		t.Errorf("%s names %q, which is not an exercise", page, id)
+	}
+}
