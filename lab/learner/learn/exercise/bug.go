@@ -3,6 +3,7 @@ package exercise
 import (
 	"fmt"
 	"path"
+	"slices"
 	"strings"
 
 	"fourways.example/common/servertest/pitfalls"
@@ -13,8 +14,8 @@ import (
 
 // bugs are pitfalls whose scenario needs nothing special of the machine, in the order of the exercises.
 var bugs = []string{
-	"short-read", "leftover", "first-eof", "short-write", "no-keepalive-close", "no-truncate",
-	"lost-worker", "unbounded-queue", "no-epollout", "stale-fd", "unbalanced",
+	"short-read", "leftover", "first-eof", "short-write", "no-keepalive-close", "extra-bytes",
+	"lost-worker", "unbounded-queue", "no-epollout", "stale-fd", "slowloris",
 }
 
 // Bugs returns the exercises in which a reader finds a bug. The code has the bug of a pitfall, and the check is the
@@ -27,7 +28,7 @@ func Bugs() []Exercise {
 			panic("exercise: there is no pitfall " + id)
 		}
 		all = append(all, Exercise{
-			ID: fmt.Sprintf("bug-%d", i+1), Title: "Find the bug", Stage: s.Stage, Minutes: 30,
+			ID: fmt.Sprintf("bug-%d", i+1), Title: "Find the bug", Stage: s.Stage,
 			Bug:     id,
 			Missing: "a client gets something else than it should; mend the code",
 			Check:   []Tests{scenarios(s.Stage, id)},
@@ -43,11 +44,11 @@ func bugHints(s scenario.Scenario) [3]string {
 	var dirs, funcs []string
 	for _, p := range s.Where {
 		dir := strings.ReplaceAll(p.Dir, "STAGE", stages.Dirs[s.Stage])
-		if !strings.Contains(strings.Join(dirs, " "), dir) {
+		if !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)
 		}
-		if p.Func != "" {
-			funcs = append(funcs, p.Func+" in "+dir)
+		if f := p.Func + " in " + dir; p.Func != "" && !slices.Contains(funcs, f) {
+			funcs = append(funcs, f)
 		}
 	}
 	return [3]string{
@@ -68,7 +69,7 @@ func (e *Exercise) Patch(read func(string) ([]byte, error)) (patch []byte, page 
 	return patch, e.pitfallDir() + "/README.md", err
 }
 
-// broken returns the files with the bug.
+// broken returns the files with the bug, without the comments that would point to it.
 func (e *Exercise) broken(read func(string) ([]byte, error)) ([]Stub, error) {
 	patch, _, err := e.Patch(read)
 	if err != nil {
@@ -88,7 +89,11 @@ func (e *Exercise) broken(read func(string) ([]byte, error)) ([]Stub, error) {
 		if err != nil {
 			return nil, fmt.Errorf("exercise %s: %w", e.ID, err)
 		}
-		stubs = append(stubs, Stub{File: f.Path, Text: []byte(bad)})
+		silent, err := quiet([]byte(bad))
+		if err != nil {
+			return nil, fmt.Errorf("exercise %s: %s: %w", e.ID, f.Path, err)
+		}
+		stubs = append(stubs, Stub{File: f.Path, Text: silent})
 	}
 	return stubs, nil
 }
