@@ -63,15 +63,29 @@ func (e *Exercise) pitfallDir() string {
 	return path.Join(stages.Dirs[e.Stage], "testdata", "pitfalls", e.Bug)
 }
 
-// Patch returns the change that makes the bug, and the page that explains it, from the root of the repository.
-func (e *Exercise) Patch(read func(string) ([]byte, error)) (patch []byte, page string, err error) {
-	patch, err = read(e.pitfallDir() + "/bug.patch")
-	return patch, e.pitfallDir() + "/README.md", err
+// A Fix is what a reader sees after a bug is found.
+type Fix struct {
+	Fault string // what the server did
+	Patch []byte // the change from the code with the bug to the real code
+	Page  string // the page that explains it, from the root of the repository
+}
+
+// Fix returns what ends the bug.
+func (e *Exercise) Fix(read func(string) ([]byte, error)) (*Fix, error) {
+	s, ok := pitfalls.ScenarioOf(e.Bug)
+	if !ok {
+		return nil, fmt.Errorf("exercise %s: there is no pitfall %s", e.ID, e.Bug)
+	}
+	patch, err := read(e.pitfallDir() + "/bug.patch")
+	if err != nil {
+		return nil, err
+	}
+	return &Fix{s.Bug, reverse(patch), e.pitfallDir() + "/README.md"}, nil
 }
 
 // broken returns the files with the bug, without the comments that would point to it.
 func (e *Exercise) broken(read func(string) ([]byte, error)) ([]Stub, error) {
-	patch, _, err := e.Patch(read)
+	patch, err := read(e.pitfallDir() + "/bug.patch")
 	if err != nil {
 		return nil, err
 	}
