@@ -135,7 +135,11 @@ func TestChecksExist(t *testing.T) {
 	}
 	for _, e := range All() {
 		for _, c := range e.Check {
-			test, names, sub := strings.Cut(c.Run, "$/^")
+			run, cases, both := strings.Cut(c.Run, "|TestConformance$/")
+			if both {
+				run = "TestConformance$/" + cases
+			}
+			test, names, sub := strings.Cut(run, "$/^")
 			if sub && (test == "TestConformance" || test == "TestStep") {
 				for _, name := range oneName.FindAllString(names, -1) {
 					if !known[name] {
