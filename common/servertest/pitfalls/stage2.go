@@ -86,7 +86,7 @@ func stage2Scenarios() []Scenario {
 					s.Fatalf("not answered: %s", scenario.InWords(resp, err))
 				}
 				const clients = 100
-				s.Crowd("B", clients, DialOptions{})
+				crowd := s.Crowd("B", clients, DialOptions{})
 				s.Step("how many connections has the server accepted, with 2 workers?")
 				// The workers serve two, the queue holds two, and the acceptor waits to queue the fifth.
 				const most = 5
@@ -98,6 +98,15 @@ func stage2Scenarios() []Scenario {
 					s.Saw("more than %d", min(n-1, clients))
 				}
 				s.Assert(n <= most, "with 2 workers the server has accepted %d connections", n)
+				s.Step("A and all others but the last close")
+				a.Abandon()
+				for _, p := range crowd[:clients-1] {
+					p.Abandon()
+				}
+				last := crowd[clients-1]
+				last.Send("GET /plain.txt", plainGet)
+				resp, err := last.Answer()
+				s.Assert(err == nil && resp.Status == 200, "the client that has waited longest in the backlog gets: %s", scenario.InWords(resp, err))
 			},
 		},
 		{

@@ -58,7 +58,10 @@ func (v *view) rule(title string) {
 func (v *view) list() {
 	stage := 0
 	for i, e := range v.copied.all {
-		if e.Stage != stage {
+		if e.Bug != "" && (i == 0 || v.copied.all[i-1].Bug == "") {
+			v.printf("bugs to find\n")
+		}
+		if e.Bug == "" && e.Stage != stage {
 			stage = e.Stage
 			v.printf("stage %d\n", stage)
 		}
@@ -70,15 +73,23 @@ func (v *view) list() {
 		if e.ID == v.copied.state.Exercise {
 			at = ">"
 		}
-		v.printf("%s [%s] %2d  %-16s %s, %d min\n", at, mark, i+1, e.ID, e.Title, e.Minutes)
+		about := fmt.Sprintf("%d min", e.Minutes)
+		if e.Bug != "" { // how long it takes depends on the reader
+			about = fmt.Sprintf("stage %d", e.Stage)
+		}
+		v.printf("%s [%s] %2d  %-16s %s, %s\n", at, mark, i+1, e.ID, e.Title, about)
 	}
 }
 
 // progress prints how far the reader is.
 func (v *view) progress() {
 	e, i := v.copied.current()
-	v.rule(fmt.Sprintf("exercise %d of %d: %s, stage %d, about %d min; %d solved",
-		i+1, len(v.copied.all), e.ID, e.Stage, e.Minutes, len(v.copied.state.Solved)))
+	about := ""
+	if e.Minutes > 0 {
+		about = fmt.Sprintf(", about %d min", e.Minutes)
+	}
+	v.rule(fmt.Sprintf("exercise %d of %d: %s, stage %d%s; %d solved",
+		i+1, len(v.copied.all), e.ID, e.Stage, about, len(v.copied.state.Solved)))
 }
 
 // task prints the exercise.
@@ -88,7 +99,7 @@ func (v *view) task() error {
 	v.printf("%s\n", e.Title)
 	v.paragraph("Folder:  ", v.copied.dir)
 	if e.Bug != "" {
-		v.paragraph("Find:    ", fmt.Sprintf("The code has a bug, in common or in %s. The check plays what a client does and sees: begin with it.", e.Check[0].Dir))
+		v.paragraph("Find:    ", fmt.Sprintf("The code has a bug, in common or in %s. The check plays what a client does and sees: begin with it. Then it tries more of the server. In the changed files, the comments inside functions were left out.", e.Check[0].Dir))
 		v.paragraph("Read:    ", v.reading(e))
 		return nil
 	}
@@ -209,15 +220,16 @@ func (v *view) compare() error {
 	return nil
 }
 
-// change prints the change that made the bug.
+// change prints the change that ends the bug.
 func (v *view) change(e *exercise.Exercise) error {
-	patch, page, err := e.Patch(exercise.ReadFrom(v.copied.origin))
+	fix, err := e.Fix(exercise.ReadFrom(v.copied.origin))
 	if err != nil {
 		return err
 	}
-	v.rule("the bug was this change")
-	v.printf("%s", patch)
-	v.paragraph("More: ", filepath.Join(v.copied.origin, page))
+	v.rule("the fix")
+	v.paragraph("", "The fault: "+fix.Fault+".")
+	v.printf("%s", fix.Patch)
+	v.paragraph("More, in the repository: ", fix.Page)
 	return nil
 }
 

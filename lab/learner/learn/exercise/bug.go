@@ -3,6 +3,8 @@ package exercise
 import (
 	"fmt"
 	"path"
+	"regexp"
+	"slices"
 	"strings"
 
 	"fourways.example/common/servertest/pitfalls"
@@ -11,26 +13,52 @@ import (
 	"fourways.example/common/servertest/variants"
 )
 
-// bugs are pitfalls whose scenario needs nothing special of the machine, in the order of the exercises.
-var bugs = []string{
-	"short-read", "leftover", "first-eof", "short-write", "no-keepalive-close", "no-truncate",
-	"lost-worker", "unbounded-queue", "no-epollout", "stale-fd", "unbalanced",
+// A bug is a pitfall whose scenario needs nothing special of the machine. The scenario shows one symptom. A change that
+// ends only this symptom must not pass, so there are more checks.
+type bug struct {
+	pitfall string
+	more    []Tests
 }
 
-// Bugs returns the exercises in which a reader finds a bug. The code has the bug of a pitfall, and the check is the
+// bugs returns the bugs in the order of the stages. Code in common is part of all stages, so the check of a bug there
+// may use any stage.
+func bugs() []bug {
+	return []bug{
+		{"short-read", []Tests{unit("h1", "TestDeadlines", "TestExpire", "TestContinue"), suite(1, "conn-split-anywhere", "body-length", "expect-100")}},
+		{"leftover", []Tests{both(1, "no-truncate", "conn-pipeline", "conn-pipeline-mixed", "body-length")}},
+		{"first-eof", []Tests{suite(1, "conn-first-eof", "conn-eof-mid-request", "conn-half-close"), unit("h1", "TestEndOfStream")}},
+		{"short-write", []Tests{unit("h1", "TestParts", "TestShrunkFile", "TestWriteTimeoutOfSendfile")}},
+		{"no-keepalive-close", []Tests{suite(1, "conn-persistent", "conn-close", "conn-close-token", "conn-10", "conn-10-keep-alive", "keep-each")}},
+		{"extra-bytes", []Tests{suite(1, "content-get", "content-head", "content-empty", "content-big", "resp-form", "resp-head", "keep-each", "body-length")}},
+		{"lost-worker", []Tests{tests(2, "TestWork"), suite(2, "conn-reset-in-response", "stop-finishes", "stop-finishes-request")}},
+		{"unbounded-queue", []Tests{suite(2, "first-clients", "cli-workers", "stop-idle-many", "stop-finishes", "stop-finishes-request")}},
+		{"no-epollout", []Tests{both(4, "always-epollout|blocking-fd", "content-big-slow", "conn-persistent", "conn-pipeline-mixed")}},
+		{"stale-fd", []Tests{unit("slotmap", "TestOldKey", "TestLikeMap"), scenarios(4, "unbalanced")}},
+		{"slowloris", []Tests{unit("h1", "TestDeadlines", "TestExpire", "TestLateServer")}},
+	}
+}
+
+// both returns scenarios and conformance cases of a stage in one run, so that the tests are built once.
+func both(stage int, ids string, names ...string) Tests {
+	t := scenarios(stage, ids)
+	t.Run += "|" + suite(stage, names...).Run
+	return t
+}
+
+// Bugs returns the exercises in which a reader finds a bug. The code has the bug of a pitfall. The check begins with the
 // pitfall's scenario. The ID does not tell which pitfall it is.
 func Bugs() []Exercise {
 	var all []Exercise
-	for i, id := range bugs {
-		s, ok := pitfalls.ScenarioOf(id)
+	for i, b := range bugs() {
+		s, ok := pitfalls.ScenarioOf(b.pitfall)
 		if !ok {
-			panic("exercise: there is no pitfall " + id)
+			panic("exercise: there is no pitfall " + b.pitfall)
 		}
 		all = append(all, Exercise{
-			ID: fmt.Sprintf("bug-%d", i+1), Title: "Find the bug", Stage: s.Stage, Minutes: 30,
-			Bug:     id,
+			ID: fmt.Sprintf("bug-%d", i+1), Title: "Find the bug", Stage: s.Stage,
+			Bug:     b.pitfall,
 			Missing: "a client gets something else than it should; mend the code",
-			Check:   []Tests{scenarios(s.Stage, id)},
+			Check:   append([]Tests{scenarios(s.Stage, b.pitfall)}, b.more...),
 			Hints:   bugHints(s),
 			Read:    []string{stages.Dirs[s.Stage] + "/README.md", "docs/reading-traces.md"},
 		})
@@ -43,11 +71,11 @@ func bugHints(s scenario.Scenario) [3]string {
 	var dirs, funcs []string
 	for _, p := range s.Where {
 		dir := strings.ReplaceAll(p.Dir, "STAGE", stages.Dirs[s.Stage])
-		if !strings.Contains(strings.Join(dirs, " "), dir) {
+		if !slices.Contains(dirs, dir) {
 			dirs = append(dirs, dir)
 		}
-		if p.Func != "" {
-			funcs = append(funcs, p.Func+" in "+dir)
+		if f := p.Func + " in " + dir; p.Func != "" && !slices.Contains(funcs, f) {
+			funcs = append(funcs, f)
 		}
 	}
 	return [3]string{
@@ -62,15 +90,29 @@ func (e *Exercise) pitfallDir() string {
 	return path.Join(stages.Dirs[e.Stage], "testdata", "pitfalls", e.Bug)
 }
 
-// Patch returns the change that makes the bug, and the page that explains it, from the root of the repository.
-func (e *Exercise) Patch(read func(string) ([]byte, error)) (patch []byte, page string, err error) {
-	patch, err = read(e.pitfallDir() + "/bug.patch")
-	return patch, e.pitfallDir() + "/README.md", err
+// A Fix is what a reader sees after a bug is found.
+type Fix struct {
+	Fault string // what the server did
+	Patch []byte // the change from the code with the bug to the real code
+	Page  string // the page that explains it, from the root of the repository
 }
 
-// broken returns the files with the bug.
+// Fix returns what ends the bug.
+func (e *Exercise) Fix(read func(string) ([]byte, error)) (*Fix, error) {
+	s, ok := pitfalls.ScenarioOf(e.Bug)
+	if !ok {
+		return nil, fmt.Errorf("exercise %s: there is no pitfall %s", e.ID, e.Bug)
+	}
+	patch, err := read(e.pitfallDir() + "/bug.patch")
+	if err != nil {
+		return nil, err
+	}
+	return &Fix{s.Bug, reverse(patch), e.pitfallDir() + "/README.md"}, nil
+}
+
+// broken returns the files with the bug, without the comments that would point to it.
 func (e *Exercise) broken(read func(string) ([]byte, error)) ([]Stub, error) {
-	patch, _, err := e.Patch(read)
+	patch, err := read(e.pitfallDir() + "/bug.patch")
 	if err != nil {
 		return nil, err
 	}
@@ -88,7 +130,11 @@ func (e *Exercise) broken(read func(string) ([]byte, error)) ([]Stub, error) {
 		if err != nil {
 			return nil, fmt.Errorf("exercise %s: %w", e.ID, err)
 		}
-		stubs = append(stubs, Stub{File: f.Path, Text: []byte(bad)})
+		silent, err := quiet([]byte(bad))
+		if err != nil {
+			return nil, fmt.Errorf("exercise %s: %s: %w", e.ID, f.Path, err)
+		}
+		stubs = append(stubs, Stub{File: f.Path, Text: silent})
 	}
 	return stubs, nil
 }
@@ -99,9 +145,10 @@ func (e *Exercise) hide(output string) string {
 		return output
 	}
 	var out strings.Builder
+	name := regexp.MustCompile(`(^|[^\w-])` + regexp.QuoteMeta(e.Bug) + `\b`) // and no longer name that ends so
 	for line := range strings.Lines(output) {
 		if !strings.Contains(line, "this usually means") && !strings.HasPrefix(line, "pitfall ") {
-			out.WriteString(strings.ReplaceAll(line, e.Bug, e.ID))
+			out.WriteString(name.ReplaceAllString(line, "${1}"+e.ID))
 		}
 	}
 	return out.String()

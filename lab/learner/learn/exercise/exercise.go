@@ -20,7 +20,7 @@ type Exercise struct {
 	ID      string
 	Title   string
 	Stage   int // the first stage that needs the code
-	Minutes int // about as long as it takes
+	Minutes int // about as long as it takes; 0 is unknown
 	Cuts    []Functions
 	Missing string // what the code must do, in one line; the panic says it
 	// Empty leaves the bodies empty, without a panic: the program runs without this code, but not well.

@@ -45,8 +45,8 @@ func TestSlowExercises(t *testing.T) {
 	}
 }
 
-// TestSlowBugs puts each bug into a copy of the tree: its check must fail without telling the bug's name, and pass in the
-// real code.
+// TestSlowBugs puts each bug into a copy of the tree: its check must fail without telling the bug's name, refuse all
+// half fixes, and pass in the real code and in the same code without its comments.
 func TestSlowBugs(t *testing.T) {
 	slow.Test(t)
 	from, root := repo(t).Root, t.TempDir()
@@ -60,28 +60,89 @@ func TestSlowBugs(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, s := range stubs {
-				if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(s.File)), s.Text, 0o644); err != nil {
+			for _, s := range stubs { // what a reader has who finds the bug
+				real, err := ReadFrom(from)(s.File)
+				if err != nil {
 					t.Fatal(err)
 				}
+				if real, err = quiet(real); err != nil {
+					t.Fatal(err)
+				}
+				put(t, root, s.File, real)
+			}
+			grade(t, root, &e, true, "the fix")
+			start := time.Now()
+			grade(t, root, &e, true, "the fix")
+			t.Logf("the check takes %.1f s; a reader waits for it after each save", time.Since(start).Seconds())
+			for _, s := range stubs {
+				put(t, root, s.File, s.Text)
 			}
 			passed, output, err := e.Grade(t.Context(), root)
-			if err != nil || passed || !strings.Contains(output, "→") {
+			if err != nil || passed || !strings.Contains(output, "→") || !strings.Contains(output, e.ID) {
 				t.Errorf("with the bug: passed %v, %v; want a transcript:\n%s", passed, err, output)
 			}
 			if strings.Contains(output, e.Bug) || strings.Contains(output, "usually means") {
 				t.Errorf("the output tells which bug it is:\n%s", output)
+			}
+			for _, h := range halves[e.Bug] {
+				refuse(t, root, &e, h)
 			}
 			for _, s := range stubs {
 				original, err := ReadFrom(from)(s.File)
 				if err != nil {
 					t.Fatal(err)
 				}
-				if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(s.File)), original, 0o644); err != nil {
-					t.Fatal(err)
-				}
+				put(t, root, s.File, original)
 			}
 		})
+	}
+}
+
+// refuse checks that a half fix does not pass.
+func refuse(t *testing.T, root string, e *Exercise, h half) {
+	t.Helper()
+	bad, err := ReadFrom(root)(h.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	text := string(bad)
+	for i := 0; i < len(h.edits); i += 2 {
+		if strings.Count(text, h.edits[i]) != 1 {
+			t.Fatalf("half fix %q: %q is not in %s once", h.name, h.edits[i], h.file)
+		}
+		text = strings.Replace(text, h.edits[i], h.edits[i+1], 1)
+	}
+	put(t, root, h.file, []byte(text))
+	defer put(t, root, h.file, bad)
+	passed, output, err := e.Grade(t.Context(), root)
+	switch {
+	case err != nil:
+		t.Fatal(err)
+	case passed:
+		t.Errorf("half fix %q passes", h.name)
+	case !strings.Contains(output, "--- FAIL"):
+		t.Errorf("half fix %q does not build, or no test refuses it:\n%s", h.name, output)
+	default:
+		t.Logf("half fix %q: refused by %s", h.name, failed(output))
+	}
+}
+
+// failed returns the tests that have failed.
+func failed(output string) string {
+	var names []string
+	for line := range strings.Lines(output) {
+		if name, ok := strings.CutPrefix(strings.TrimSpace(line), "--- FAIL: "); ok {
+			names = append(names, name)
+		}
+	}
+	return strings.Join(names, ", ")
+}
+
+// put writes a file of a tree.
+func put(t *testing.T, root, file string, text []byte) {
+	t.Helper()
+	if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(file)), text, 0o644); err != nil {
+		t.Fatal(err)
 	}
 }
 
