@@ -24,7 +24,7 @@ type bug struct {
 // may use any stage.
 func bugs() []bug {
 	return []bug{
-		{"short-read", []Tests{unit("h1", "TestDeadlines", "TestExpire", "TestContinue"), suite(1, "conn-split-anywhere", "body-length", "expect-100")}},
+		{"short-read", []Tests{suite(1, "conn-split-anywhere", "body-length", "expect-100"), unit("h1", "TestDeadlines", "TestContinue")}},
 		{"leftover", []Tests{both(1, "no-truncate", "conn-pipeline", "conn-pipeline-mixed", "body-length")}},
 		{"first-eof", []Tests{suite(1, "conn-first-eof", "conn-eof-mid-request", "conn-half-close"), unit("h1", "TestEndOfStream")}},
 		{"short-write", []Tests{unit("h1", "TestParts", "TestShrunkFile", "TestWriteTimeoutOfSendfile")}},
@@ -34,7 +34,7 @@ func bugs() []bug {
 		{"unbounded-queue", []Tests{suite(2, "first-clients", "cli-workers", "stop-idle-many", "stop-finishes", "stop-finishes-request")}},
 		{"no-epollout", []Tests{both(4, "always-epollout|blocking-fd", "content-big-slow", "conn-persistent", "conn-pipeline-mixed")}},
 		{"stale-fd", []Tests{unit("slotmap", "TestOldKey", "TestLikeMap"), scenarios(4, "unbalanced")}},
-		{"slowloris", []Tests{unit("h1", "TestDeadlines", "TestExpire", "TestLateServer")}},
+		{"slowloris", []Tests{unit("h1", "TestDeadlines", "TestLateServer")}},
 	}
 }
 
