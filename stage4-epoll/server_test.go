@@ -280,6 +280,44 @@ func TestWatchFails(t *testing.T) {
 	}
 }
 
+// TestTurn checks that a client with many requests gets a turn of at most budget calls, and further turns after the other
+// clients, because the epoll set reports it again.
+func TestTurn(t *testing.T) {
+	cfg := newConfig(t)
+	l, p := newLoops(t, cfg, 1)[0], newClient(t, cfg)
+	push(l, p.server)
+	l.adopt()
+	const requests = 800 // their responses need more than budget calls, and fit into the send queue
+	p.send(strings.Repeat("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", requests))
+	turns, answered := 0, 0
+	var got strings.Builder
+	for answered < requests {
+		var events [batch]unix.EpollEvent
+		if n, err := l.epoll.Wait(events[:], 0); n != 1 || err != nil {
+			t.Fatalf("after %d turns, %d of %d requests are answered, and the set has %d events (%v), want one of the client", turns, answered, requests, n, err)
+		}
+		l.event(sock.Tag(&events[0]))
+		turns++
+		if len(clientsOf(l)) != 1 {
+			t.Fatalf("after %d turns, the client is closed", turns)
+		}
+		for {
+			n, err := unix.IoctlGetInt(p.fd, unix.SIOCINQ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 {
+				break
+			}
+			got.WriteString(p.received())
+		}
+		answered = strings.Count(got.String(), "HTTP/1.1 200 ")
+	}
+	if turns < 2 {
+		t.Errorf("all %d requests are answered in one turn, want several turns of at most %d calls", requests, budget)
+	}
+}
+
 // TestShed checks that the client that has been idle longest is closed for a new one, and that no
 // other client is.
 func TestShed(t *testing.T) {
