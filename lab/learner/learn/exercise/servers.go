@@ -21,7 +21,10 @@ func servers() []Exercise {
 			ID: "iterative", Title: "One connection after the other", Stage: 1, Minutes: 30,
 			Cuts:    []Functions{{stage1, []string{"Serve", "handle", "serve"}}},
 			Missing: "accept connections, and make the calls that each wants until it is over",
-			Check:   []Tests{suite(1, "content-get", "content-big", "conn-persistent", "conn-pipeline", "conn-close", "conn-reset-in-response", "body-length", "stop-idle"), tests(1, "TestHandleReleases")},
+			Check: []Tests{
+				tests(1, "TestHandleReleases"),
+				suite(1, "content-get", "content-big", "conn-persistent", "conn-pipeline", "conn-close", "conn-reset-in-response", "body-length", "stop-idle"),
+			},
 			Hints: [3]string{
 				"Three loops are one inside the other: over connections (Serve), over one connection's calls (serve), and the one in accept, which is still there. handle is between them: it serves, closes, and gives the slot of the connection limit back.",
 				"serve asks the connection what it wants. h1.Read is a call of Fill, h1.Write one of Flush, h1.Close is the end. An error ends the connection, but not the server.",
@@ -62,8 +65,9 @@ func servers() []Exercise {
 			Missing: "open the listening sockets that --bind asks for, on any machine",
 			Check: []Tests{
 				tests(3, "TestLacks"),
-				suite(3, "cli-bind-auto", "cli-bind-dual", "cli-bind-separate", "cli-bind-4", "cli-bind-6", "cli-port-zero", "start-port-in-use", "conn-ipv6"),
-				tests(3, "TestFamilies"),
+				suite(3, "cli-bind-auto", "cli-bind-dual", "cli-bind-separate", "cli-bind-4", "cli-bind-6", "start-port-in-use"),
+				scenarios(3, "one-family-machine"),
+				{Dir: stages.Dirs[3], Package: ".", Run: "TestFamilies$/^(both,_no_AF_INET6?|port_in_use)$", Limit: suiteLimit},
 			},
 			Hints: [3]string{
 				"The values of --bind are 4, 6, separate, dual and auto, see docs/spec.md. Only auto may fall back: from one socket for both families to one for each. listen, which is still there, opens one socket, and one makes a list of it.",
@@ -125,8 +129,8 @@ func servers() []Exercise {
 			Cuts:    []Functions{{stage4, []string{"loop.handle"}}},
 			Missing: "serve the client until it would have to wait, or its budget is used up",
 			Check: []Tests{
-				suite(4, "content-get", "conn-persistent", "content-big-slow"),
-				{Dir: stages.Dirs[4], Package: ".", Run: "TestTrials$/^flood$"},
+				tests(4, "TestTurn", "TestWatchFails"),
+				{Dir: stages.Dirs[4], Package: ".", Run: "TestTrials$/^flood$", Limit: suiteLimit},
 			},
 			Hints: [3]string{
 				"The handle of step 4b lets one client keep the loop for as long as it always has more to read or to write. All others wait meanwhile.",
@@ -141,7 +145,7 @@ func servers() []Exercise {
 			Missing: "give idle clients to loops with fewer, and wake the loops that now have more", Empty: true,
 			Check: []Tests{
 				tests(4, "TestBalanceWakesOnce", "TestBalanceIsBounded", "TestBalanceHandsOver", "TestBalanceStops"),
-				{Dir: stages.Dirs[4], Package: ".", Run: "TestTrials$/^spread(-one-loop-leaves)?$"},
+				{Dir: stages.Dirs[4], Package: ".", Run: "TestTrials$/^spread-one-loop-leaves$", Limit: suiteLimit},
 			},
 			Hints: [3]string{
 				"A loop uses only its own clients, so it can give clients away but cannot take any. A loop with few clients can only wake one with many. The number of clients of another loop may be read at any time: surplus.",
@@ -154,7 +158,10 @@ func servers() []Exercise {
 			ID: "tier", Title: "Waiting for another server", Stage: 4, Minutes: 60,
 			Cuts:    []Functions{{"common/h1/tier.go", []string{"Conn.sendQuestion", "Conn.hear", "Conn.failed"}}},
 			Missing: "make one step of the question to the other tier, without waiting",
-			Check:   []Tests{unit("h1", "TestAskTier", "TestAskPipelined", "TestTierBudget", "TestTierFailures", "TestAskedAgain", "TestTierRefuses", "TestTierTimeOut", "TestStaleTier", "TestAskAgain")},
+			Check: []Tests{
+				unit("h1", "TestAskTier", "TestAskWithBudget", "TestTierFailed"),
+				unit("h1", "TestAskPipelined", "TestTierFailures", "TestTierRefuses", "TestTierTimeOut", "TestStaleTier", "TestAskAgain"),
+			},
 			Hints: [3]string{
 				"The table in conn.go has the states asking and hearing, and what ends them. Each of the three functions makes at most one system call to send or to read, and then sets a state or returns an error that says: later.",
 				"sendQuestion: connect first, if that was not done; use a unit of the budget; on a blocking connection, await before a call that would block; find out how connect(2) ended; send the rest of the bytes; when all are sent, reset the parser and hear. After await, the connection to the tier must be told that it is Ready, in hear as well, because its socket is non-blocking in all stages. hear: read once, parse, and end with Garbled, ErrorReply or the replies.",
