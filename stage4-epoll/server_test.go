@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"fourways.example/common/cli"
 	"fourways.example/common/h1"
@@ -121,6 +122,132 @@ func TestBalanceIsBounded(t *testing.T) {
 	}
 }
 
+// TestBalanceHandsOver checks that the loop that gets a client is woken, and that the one that gives it away watches it no more.
+func TestBalanceHandsOver(t *testing.T) {
+	cfg := newConfig(t)
+	loops := newLoops(t, cfg, 2)
+	more, few := loops[0], loops[1]
+	var clients []*pair
+	for range slack + 2 {
+		c := newClient(t, cfg)
+		push(more, c.server)
+		clients = append(clients, c)
+	}
+	adoptAll(more)
+	few.inbox.Sleep()
+	more.balance()
+	var events [batch]unix.EpollEvent
+	if n, err := few.epoll.Wait(events[:], 0); err != nil || n != 1 || sock.Tag(&events[0]) != 0 {
+		t.Errorf("the loop that gets a client has %d events (%v), want that of its inbox: it must be woken", n, err)
+	}
+	last := clients[len(clients)-1] // it has become idle last
+	last.send("GET /")
+	if n, err := more.epoll.Wait(events[:], 0); err != nil || n != 0 {
+		t.Errorf("the client that was given away has sent, and the loop that gave it has %d events (%v), want none", n, err)
+	}
+	few.adopt()
+	if got := clientsOf(few); len(got) != 1 || got[0].conn.FD() != last.server.FD() {
+		t.Errorf("the other loop has %d clients, want one: the client that has become idle last", len(got))
+	}
+}
+
+// TestBalanceStops checks that no client is given away while the server stops: the other loop may have ended.
+func TestBalanceStops(t *testing.T) {
+	cfg := newConfig(t)
+	loops := newLoops(t, cfg, 2)
+	more, few := loops[0], loops[1]
+	for range 2 * slack {
+		push(more, newClient(t, cfg).server)
+	}
+	adoptAll(more)
+	cfg.Stop.Begin()
+	more.balance()
+	if n := few.open.Load(); n != 0 {
+		t.Errorf("%d clients are given to another loop during the stop, want 0", n)
+	}
+}
+
+// TestWatch checks which event of a client the set reports, and when its time-out is armed.
+func TestWatch(t *testing.T) {
+	cfg := newConfig(t)
+	l := newLoops(t, cfg, 1)[0]
+	reported := func() bool {
+		t.Helper()
+		var events [batch]unix.EpollEvent
+		n, err := l.epoll.Wait(events[:], 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n > 0
+	}
+	p := newClient(t, cfg)
+	if err := unix.SetsockoptInt(p.server.FD(), unix.SOL_SOCKET, unix.SO_SNDBUF, 4096); err != nil {
+		t.Fatal(err)
+	}
+	c := &client{conn: l.worker.Open(p.server)}
+	c.timeout.Value = c
+	l.open.Add(1)
+	l.clients.Put(p.server.FD(), c)
+	serveAndWatch := func() {
+		t.Helper()
+		c.conn.Ready()
+		if err := serve(&c.conn); err != sock.ErrAgain {
+			t.Fatalf("serve: %v, want sock.ErrAgain", err)
+		}
+		l.watch(c)
+	}
+
+	serveAndWatch()
+	if reported() {
+		t.Error("a client that sends nothing has an event: a socket with an empty send queue is always writable")
+	}
+	if front := l.timeouts.Front(int(h1.ClassIdle)); front == nil || front.Value != c {
+		t.Error("no idle time-out is armed for a new client")
+	}
+	p.send("GET /server.go HTTP/1.1\r\nHost: localhost\r\n\r\n") // the response is larger than the send queue
+	if !reported() {
+		t.Error("a client that has sent a request has no event")
+	}
+	serveAndWatch()
+	if c.conn.Want() != h1.Write || reported() {
+		t.Errorf("the client wants %v and has an event: %v; want a full send queue, and no event until the client reads", c.conn.Want(), reported())
+	}
+	if front := l.timeouts.Front(int(h1.ClassWrite)); front == nil || front.Value != c || l.timeouts.Front(int(h1.ClassIdle)) != nil {
+		t.Error("during a response, the client must have the time-out of a response and no other")
+	}
+	for range 100 { // so much fits into both queues at most
+		if _, err := unix.Read(p.fd, make([]byte, 4096)); err != nil {
+			break
+		}
+	}
+	if !reported() {
+		t.Error("the client has read, and there is no event: the rest of the response would never be sent")
+	}
+
+	if err := l.epoll.Del(p.server.FD()); err != nil { // without the loop's knowledge, so that Watch fails
+		t.Fatal(err)
+	}
+	p.send("x")
+	for c.conn.Want() == h1.Write {
+		c.conn.Ready()
+		if err := serve(&c.conn); err != nil && err != sock.ErrAgain {
+			t.Fatal(err)
+		}
+		for unix.Read(p.fd, make([]byte, 4096)); ; {
+			if n, _ := unix.Read(p.fd, make([]byte, 4096)); n <= 0 {
+				break
+			}
+		}
+	}
+	l.watch(c)
+	if n := len(clientsOf(l)); n != 0 || l.open.Load() != 0 {
+		t.Errorf("Watch has failed, and %d clients are left; want 0: no event would ever come for this one", n)
+	}
+	if left := l.timeouts.Timeout(time.Now()); left >= 0 {
+		t.Errorf("the client that was dropped has a time-out, in %v", left)
+	}
+}
+
 // TestWatchFails checks that a failure of epoll_ctl(2) closes only the client that it concerns.
 func TestWatchFails(t *testing.T) {
 	cfg := newConfig(t)
@@ -150,6 +277,44 @@ func TestWatchFails(t *testing.T) {
 		if c.conn.FD() != good.server.FD() || c.conn.Want() != h1.Write {
 			t.Errorf("the client that is left has descriptor %d and wants %v", c.conn.FD(), c.conn.Want())
 		}
+	}
+}
+
+// TestTurn checks that a client with many requests gets a turn of at most budget calls, and further turns after the other
+// clients, because the epoll set reports it again.
+func TestTurn(t *testing.T) {
+	cfg := newConfig(t)
+	l, p := newLoops(t, cfg, 1)[0], newClient(t, cfg)
+	push(l, p.server)
+	l.adopt()
+	const requests = 800 // their responses need more than budget calls, and fit into the send queue
+	p.send(strings.Repeat("GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n", requests))
+	turns, answered := 0, 0
+	var got strings.Builder
+	for answered < requests {
+		var events [batch]unix.EpollEvent
+		if n, err := l.epoll.Wait(events[:], 0); n != 1 || err != nil {
+			t.Fatalf("after %d turns, %d of %d requests are answered, and the set has %d events (%v), want one of the client", turns, answered, requests, n, err)
+		}
+		l.event(sock.Tag(&events[0]))
+		turns++
+		if len(clientsOf(l)) != 1 {
+			t.Fatalf("after %d turns, the client is closed", turns)
+		}
+		for {
+			n, err := unix.IoctlGetInt(p.fd, unix.SIOCINQ)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if n == 0 {
+				break
+			}
+			got.WriteString(p.received())
+		}
+		answered = strings.Count(got.String(), "HTTP/1.1 200 ")
+	}
+	if turns < 2 {
+		t.Errorf("all %d requests are answered in one turn, want several turns of at most %d calls", requests, budget)
 	}
 }
 

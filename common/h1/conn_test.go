@@ -952,3 +952,91 @@ func TestStatusText(t *testing.T) {
 		}
 	}
 }
+
+// TestMoreFollows looks after each call at the bytes that the kernel holds back (MSG_MORE). It must hold
+// the bytes of a call back if another part of the response follows in memory, and otherwise send them at once:
+// sendfile(2) has no such flag, and sends what was held back before it.
+func TestMoreFollows(t *testing.T) {
+	for _, c := range []struct {
+		name, request string
+		files         bool
+		held          []bool // after each call
+	}{
+		{"one call", get("/"), false, []bool{false}},
+		{"head, file, bytes, file, bytes", get("/"), true, []bool{true, false, true, false, false}},
+		{"100 Continue", "POST / HTTP/1.1\r\nHost: h\r\nExpect: 100-continue\r\nContent-Length: 4\r\n\r\n", true, []bool{false}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			var got []bool
+			for range 5 { // after 200 ms the kernel sends bytes that it has held back, and this thread may be late
+				if got = heldBack(t, c.request, c.files, len(c.held)); slices.Equal(got, c.held) {
+					return
+				}
+			}
+			t.Errorf("the kernel holds bytes back after each call: %v, want %v", got, c.held)
+		})
+	}
+}
+
+// heldBack sends a request, and makes some calls for the response. It returns for each whether the kernel holds bytes
+// back after it.
+func heldBack(t *testing.T, request string, files bool, calls int) (held []bool) {
+	s := newSetup(t, true)
+	file := newFile(t, []byte("0123456789"))
+	s.cfg.Handler = func(w *Response, _ *Request) {
+		w.Bytes([]byte("first"))
+		if files {
+			w.File(file, 0, 5)
+			w.Bytes([]byte("second"))
+			w.File(file, 5, 5)
+			w.Bytes([]byte("third"))
+		}
+	}
+	conn, client := s.tcp(time.Minute)
+	defer conn.Close()
+	client.send(request)
+	if _, err := sock.Poll([]unix.PollFd{{Fd: int32(conn.FD()), Events: unix.POLLIN}}, 10*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	serveCalls(t, conn, 1) // the read
+	for range calls {
+		serveCalls(t, conn, 1)
+		unsent, err := unix.IoctlGetInt(conn.sock.FD(), unix.SIOCOUTQNSD)
+		if err != nil {
+			t.Fatal(err)
+		}
+		held = append(held, unsent > 0)
+	}
+	return held
+}
+
+// TestLargeFileInSteps checks that one call sends at most sendfileStep bytes of a file, even if the client takes more.
+func TestLargeFileInSteps(t *testing.T) {
+	const size = 3*sendfileStep + 1
+	s := newSetup(t, false)
+	file := newFile(t, make([]byte, size))
+	s.cfg.Handler = func(w *Response, _ *Request) { w.File(file, 0, size) }
+	conn, client := s.pair()
+	client.send(get("/"))
+	client.endSending()
+	received := make(chan int64)
+	go func() {
+		n, _ := io.Copy(io.Discard, client)
+		received <- n
+	}()
+	calls := 0
+	for before := int64(0); conn.state != closed; before = conn.sent {
+		conn.SetBudget(1)
+		if err := serve(conn); err != nil && err != ErrBudget {
+			t.Fatal(err)
+		}
+		if n := conn.sent - before; n > sendfileStep {
+			t.Errorf("one call sends %d bytes, want at most %d", n, sendfileStep)
+		}
+		calls++
+	}
+	conn.Close()
+	if n := <-received; n <= size || calls < 5 { // a read, the head, and four steps
+		t.Errorf("the client has %d bytes after %d calls, want the head and %d bytes", n, calls, size)
+	}
+}

@@ -241,12 +241,13 @@ func serve(c *Conn) error {
 }
 
 // drive serves a connection until it is over, and closes it. It waits as stages 1 to 3 do if
-// the connection is blocking, and as stage 4 does if not.
+// the connection is blocking, and as stage 4 does if not. As stage 4, it also waits for an event when the budget
+// is used up.
 func drive(c *Conn) error {
 	defer c.Close()
 	for {
 		err := serve(c)
-		if err == sock.ErrAgain {
+		if err == sock.ErrAgain || err == ErrBudget && c.sock.Nonblocking() {
 			_, at := c.Deadline()
 			events := int16(unix.POLLIN)
 			if c.Want() == Write {
@@ -259,12 +260,12 @@ func drive(c *Conn) error {
 			if c.Ready(); n == 0 {
 				c.Expire()
 			}
-			continue
-		}
-		if err != ErrBudget {
+		} else if err != ErrBudget {
 			return err
 		}
-		c.SetBudget(1)
+		if err == ErrBudget {
+			c.SetBudget(1)
+		}
 	}
 }
 

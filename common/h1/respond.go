@@ -179,7 +179,7 @@ func (c *Conn) send() (n, offered int, err error) {
 	parts := ex.res.parts
 	if ex.outSent < len(ex.out) {
 		offered = len(ex.out) - ex.outSent
-		n, err = c.sock.Send(ex.out[ex.outSent:], ex.part < len(parts) && c.state == responding)
+		n, err = c.sock.Send(ex.out[ex.outSent:], ex.part < len(parts))
 		ex.outSent += n
 		return n, offered, err
 	}

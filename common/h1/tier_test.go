@@ -3,8 +3,10 @@ package h1
 import (
 	"bufio"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -333,6 +335,86 @@ func TestAskAgain(t *testing.T) {
 		}
 		a.want(fmt.Sprintf("200 /ask4 %d", Lost))
 	})
+}
+
+// TestAskWithBudget asks with a budget of one call. When the budget is used up, an event loop watches FD, so there must be
+// a connection to the tier already.
+func TestAskWithBudget(t *testing.T) {
+	s := newSetup(t, true)
+	ti := newTier(t, s)
+	c, cl := s.pair()
+	defer c.Close()
+	cl.send(get("/ask"))
+	c.SetBudget(1)
+	err := serve(c)
+	if fd := c.FD(); err != ErrBudget && err != sock.ErrAgain || !c.asks() || fd < 0 || fd == c.sock.FD() {
+		t.Fatalf("after one call: %v, state %d, FD %d; want ErrBudget or ErrAgain, and the descriptor of a connection to the tier", err, c.state, fd)
+	}
+	done := background(c)
+	p := ti.accept()
+	p.question()
+	p.say("+ok\r\n")
+	if got, want := cl.next(bufio.NewReader(cl)), "200 /ask 0 ok"; got != want {
+		t.Errorf("%q, want %q", got, want)
+	}
+	cl.Close()
+	<-done
+}
+
+// TestTierFailed checks what becomes of a question after an error of its connection.
+func TestTierFailed(t *testing.T) {
+	again := []connState{asking, asking} // of a question that may be asked twice, and of another
+	over := []connState{responding, responding}
+	for _, c := range []struct {
+		name    string
+		err     error
+		reused  bool
+		sent    int
+		heard   bool
+		repeats int
+		want    []connState
+		outcome Outcome
+	}{
+		{"end of the stream, nothing sent", io.EOF, false, 0, false, 0, again, 0},
+		{"end of the stream", io.EOF, false, 3, false, 0, []connState{asking, responding}, Lost},
+		{"EPIPE", unix.EPIPE, false, 3, false, 0, []connState{asking, responding}, Lost},
+		{"ECONNRESET", os.NewSyscallError("recv", unix.ECONNRESET), false, 3, false, 0, []connState{asking, responding}, Lost},
+		{"refused", os.NewSyscallError("getsockopt", unix.ECONNREFUSED), false, 0, false, 0, over, Refused},
+		{"another error, fresh connection", unix.ETIMEDOUT, false, 3, false, 0, over, Lost},
+		{"another error, used connection", unix.ETIMEDOUT, true, 3, false, 0, []connState{asking, responding}, Lost},
+		{"another error, used connection, nothing sent", unix.ETIMEDOUT, true, 0, false, 0, again, 0},
+		{"a part of the reply is here", io.EOF, true, 6, true, 0, over, Lost},
+		{"the last repeat", io.EOF, true, 6, false, maxRepeats - 1, []connState{asking, responding}, Lost},
+		{"no repeat left", io.EOF, true, 6, false, maxRepeats, over, Lost},
+		{"no repeat left, nothing sent", io.EOF, true, 0, false, maxRepeats, over, Refused},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			for i, want := range c.want {
+				s := newSetup(t, true)
+				newTier(t, s)
+				conn, cl := s.pair()
+				method := []string{get("/ask"), post("/ask", "x")}[i]
+				cl.send(method)
+				conn.SetBudget(1)
+				if err := serve(conn); err != ErrBudget && err != sock.ErrAgain || !conn.asks() {
+					t.Fatalf("%v, state %d", err, conn.state)
+				}
+				q := conn.ex.question
+				q.tier.reused, q.sent, q.heard, q.repeats = c.reused, c.sent, c.heard, c.repeats
+				err := conn.failed(c.err)
+				if err != nil || conn.state != want {
+					t.Errorf("%.4s: %v, state %d; want state %d", method, err, conn.state, want)
+				}
+				if want == responding && q.reply.Outcome != c.outcome {
+					t.Errorf("%.4s: outcome %d, want %d", method, q.reply.Outcome, c.outcome)
+				}
+				if want == asking && (q.tier != nil || q.sent != 0 || q.repeats != c.repeats+1) {
+					t.Errorf("%.4s: it keeps its connection: %v; %d bytes sent, %d repeats", method, q.tier != nil, q.sent, q.repeats)
+				}
+				conn.Close()
+			}
+		})
+	}
 }
 
 // TestTierQueue checks the bounds: TierConns questions at a time, maxWaiting in the queue in order, and

@@ -614,3 +614,35 @@ func waitFor(t *testing.T, c *Conn, events int16) {
 		t.Fatal(n, err)
 	}
 }
+
+// TestRetry interrupts a call more than once. The result of the last attempt must be returned.
+func TestRetry(t *testing.T) {
+	for _, c := range []struct {
+		interrupts int
+		last       unix.Errno // after the interrupts
+	}{
+		{0, 0}, {1, 0}, {5, 0}, {0, unix.EAGAIN}, {3, unix.EPIPE},
+	} {
+		calls := 0
+		next := func() unix.Errno {
+			if calls++; calls <= c.interrupts {
+				return unix.EINTR
+			}
+			return c.last
+		}
+		n, errno := retry(func() (uintptr, unix.Errno) { return 7, next() })
+		if n != 7 || errno != c.last || calls != c.interrupts+1 {
+			t.Errorf("retry, %d interrupts: %d, %v after %d calls; want 7, %v", c.interrupts, n, errno, calls, c.last)
+		}
+		calls = 0
+		err := retryErr(func() error {
+			if errno := next(); errno != 0 {
+				return errno
+			}
+			return nil
+		})
+		if c.last == 0 && err != nil || c.last != 0 && err != c.last || calls != c.interrupts+1 {
+			t.Errorf("retryErr, %d interrupts: %v after %d calls; want %v", c.interrupts, err, calls, c.last)
+		}
+	}
+}

@@ -299,9 +299,25 @@ func awaitSpread(t *T, s *Server, n int) {
 		}
 		return sum == n && most-least <= process.LoopsApart
 	}) {
-		t.Fatalf("the loops have %v of %d connections, want a difference of at most %d", counts, n, process.LoopsApart)
+		t.Fatalf("%s", notSpread(counts, n))
 	}
 	t.Logf("%d connections: %v, after %v", n, counts, time.Since(start).Round(time.Millisecond))
+}
+
+// notSpread says what is wrong with the numbers of connections in the loops. n connections are open.
+func notSpread(counts []int, n int) string {
+	sum := 0
+	for _, c := range counts {
+		sum += c
+	}
+	what := fmt.Sprintf("one loop has at least %d connections more than another", process.LoopsApart+1)
+	switch {
+	case sum > n:
+		what = "some connections are in the epoll sets of two loops"
+	case sum < n:
+		what = "some connections are in no loop's epoll set"
+	}
+	return fmt.Sprintf("%s: %d connections are open, and the epoll sets of the loops have %v", what, n, counts)
 }
 
 // silent1000 has 1,000 clients connect and send nothing. The server must close them after the idle time-out.

@@ -5,6 +5,7 @@ package exercise
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -44,7 +45,14 @@ type Tests struct {
 	Run     string   // the pattern for -run
 	Env     []string // additions to the environment
 	Times   int      // how often each test is run, if one run does not notice every mistake; 0 is once
+	// Limit ends tests that hang; 0 is unitLimit. go test then names the tests that were running.
+	Limit time.Duration
 }
+
+const (
+	unitLimit  = 10 * time.Second // the real code needs less than one
+	suiteLimit = 25 * time.Second // a case may wait for an answer for 10 s, and says more than a time-out of go test
+)
 
 // All returns the exercises in their order: first those that are cut, then the bugs.
 func All() []Exercise { return append(Gaps(), Bugs()...) }
@@ -132,7 +140,10 @@ func (c *Tests) Command(ctx context.Context, root string) *exec.Cmd {
 }
 
 func (c *Tests) args() []string {
-	return []string{"test", fmt.Sprintf("-count=%d", max(c.Times, 1)), "-timeout=30s", "-run", c.Run, c.Package}
+	return []string{
+		"test", fmt.Sprintf("-count=%d", max(c.Times, 1)), "-failfast", fmt.Sprintf("-timeout=%v", cmp.Or(c.Limit, unitLimit)),
+		"-run", c.Run, c.Package,
+	}
 }
 
 // Shell returns the command as a reader types it in the root of a tree.

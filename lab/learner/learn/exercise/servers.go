@@ -12,7 +12,6 @@ const (
 	stage3 = "stage3-dualstack/listen.go"
 	stage4 = "stage4-epoll/server.go"
 	step4a = "stage4-epoll/testdata/steps/4a/server.go"
-	step4c = "stage4-epoll/testdata/steps/4c/server.go"
 )
 
 // servers returns the exercises about the stages and what each needs.
@@ -22,7 +21,10 @@ func servers() []Exercise {
 			ID: "iterative", Title: "One connection after the other", Stage: 1, Minutes: 30,
 			Cuts:    []Functions{{stage1, []string{"Serve", "handle", "serve"}}},
 			Missing: "accept connections, and make the calls that each wants until it is over",
-			Check:   []Tests{suite(1, "content-get", "content-big", "conn-persistent", "conn-pipeline", "conn-close", "conn-reset-in-response", "body-length", "stop-idle"), tests(1, "TestHandleReleases")},
+			Check: []Tests{
+				tests(1, "TestHandleReleases"),
+				suite(1, "content-get", "content-big", "conn-persistent", "conn-pipeline", "conn-close", "conn-reset-in-response", "body-length", "stop-idle"),
+			},
 			Hints: [3]string{
 				"Three loops are one inside the other: over connections (Serve), over one connection's calls (serve), and the one in accept, which is still there. handle is between them: it serves, closes, and gives the slot of the connection limit back.",
 				"serve asks the connection what it wants. h1.Read is a call of Fill, h1.Write one of Flush, h1.Close is the end. An error ends the connection, but not the server.",
@@ -48,7 +50,7 @@ func servers() []Exercise {
 			Missing: "start the workers, and hand them connections through a bounded queue",
 			Check: []Tests{
 				suite(2, "content-get", "conn-persistent", "conn-head-of-line", "cli-workers", "stop-idle", "stop-finishes", "stop-finishes-request"),
-				scenarios(2, "unbounded-queue", "lost-worker"),
+				scenarios(2, "unbounded-queue", "lost-worker", "two-at-a-time"),
 			},
 			Hints: [3]string{
 				"There are cfg.Workers workers, and one thread accepts: the one that has called Serve. What must it do when all workers are busy? Nothing: let the next client wait in the kernel's backlog.",
@@ -62,8 +64,10 @@ func servers() []Exercise {
 			Cuts:    []Functions{{stage3, []string{"Listen", "separate", "lacks"}}},
 			Missing: "open the listening sockets that --bind asks for, on any machine",
 			Check: []Tests{
-				suite(3, "cli-bind-auto", "cli-bind-dual", "cli-bind-separate", "cli-bind-4", "cli-bind-6", "cli-port-zero", "start-port-in-use", "conn-ipv6"),
 				tests(3, "TestLacks"),
+				suite(3, "cli-bind-auto", "cli-bind-dual", "cli-bind-separate", "cli-bind-4", "cli-bind-6", "start-port-in-use"),
+				scenarios(3, "one-family-machine"),
+				{Dir: stages.Dirs[3], Package: ".", Run: "TestFamilies$/^(both,_no_AF_INET6?|port_in_use)$", Limit: suiteLimit},
 			},
 			Hints: [3]string{
 				"The values of --bind are 4, 6, separate, dual and auto, see docs/spec.md. Only auto may fall back: from one socket for both families to one for each. listen, which is still there, opens one socket, and one makes a list of it.",
@@ -110,9 +114,9 @@ func servers() []Exercise {
 		},
 		{
 			ID: "epollout", Title: "When to watch for EPOLLOUT", Stage: 4, Minutes: 20,
-			Cuts:    []Functions{{step4c, []string{"loop.watch"}}},
+			Cuts:    []Functions{{stage4, []string{"loop.watch"}}},
 			Missing: "tell the epoll set which event the client waits for, and arm its time-out",
-			Check:   []Tests{step("4c", "content-get", "content-big", "content-big-slow", "conn-persistent", "timeout-idle", "conn-reset-in-response")},
+			Check:   []Tests{tests(4, "TestWatch")},
 			Hints: [3]string{
 				"A client that reads slowly fills the send queue. Then EPOLLIN says nothing about it: the loop must hear when there is room again. A socket with an empty send queue is always writable, so a set that watches for EPOLLOUT all the time never sleeps.",
 				"Want of the connection says what the client waits for: h1.Write needs EPOLLOUT, anything else EPOLLIN. Watch of the epoll set gets what it watches so far, the descriptor, the event, and the tag. If it fails, warn, and drop this client only.",
@@ -125,8 +129,8 @@ func servers() []Exercise {
 			Cuts:    []Functions{{stage4, []string{"loop.handle"}}},
 			Missing: "serve the client until it would have to wait, or its budget is used up",
 			Check: []Tests{
-				suite(4, "content-get", "conn-persistent", "content-big-slow"),
-				{Dir: stages.Dirs[4], Package: ".", Run: "TestTrials$/^flood$"},
+				tests(4, "TestTurn", "TestWatchFails"),
+				{Dir: stages.Dirs[4], Package: ".", Run: "TestTrials$/^flood$", Limit: suiteLimit},
 			},
 			Hints: [3]string{
 				"The handle of step 4b lets one client keep the loop for as long as it always has more to read or to write. All others wait meanwhile.",
@@ -140,8 +144,8 @@ func servers() []Exercise {
 			Cuts:    []Functions{{stage4, []string{"loop.balance"}}},
 			Missing: "give idle clients to loops with fewer, and wake the loops that now have more", Empty: true,
 			Check: []Tests{
-				tests(4, "TestBalanceWakesOnce", "TestBalanceIsBounded"),
-				{Dir: stages.Dirs[4], Package: ".", Run: "TestTrials$/^spread(-one-loop-leaves)?$"},
+				tests(4, "TestBalanceWakesOnce", "TestBalanceIsBounded", "TestBalanceHandsOver", "TestBalanceStops"),
+				{Dir: stages.Dirs[4], Package: ".", Run: "TestTrials$/^spread-one-loop-leaves$", Limit: suiteLimit},
 			},
 			Hints: [3]string{
 				"A loop uses only its own clients, so it can give clients away but cannot take any. A loop with few clients can only wake one with many. The number of clients of another loop may be read at any time: surplus.",
@@ -154,7 +158,10 @@ func servers() []Exercise {
 			ID: "tier", Title: "Waiting for another server", Stage: 4, Minutes: 60,
 			Cuts:    []Functions{{"common/h1/tier.go", []string{"Conn.sendQuestion", "Conn.hear", "Conn.failed"}}},
 			Missing: "make one step of the question to the other tier, without waiting",
-			Check:   []Tests{unit("h1", "TestAskTier", "TestAskPipelined", "TestTierFailures", "TestTierRefuses", "TestTierTimeOut", "TestStaleTier", "TestAskAgain")},
+			Check: []Tests{
+				unit("h1", "TestAskTier", "TestAskWithBudget", "TestTierFailed"),
+				unit("h1", "TestAskPipelined", "TestTierFailures", "TestTierRefuses", "TestTierTimeOut", "TestStaleTier", "TestAskAgain"),
+			},
 			Hints: [3]string{
 				"The table in conn.go has the states asking and hearing, and what ends them. Each of the three functions makes at most one system call to send or to read, and then sets a state or returns an error that says: later.",
 				"sendQuestion: connect first, if that was not done; use a unit of the budget; on a blocking connection, await before a call that would block; find out how connect(2) ended; send the rest of the bytes; when all are sent, reset the parser and hear. After await, the connection to the tier must be told that it is Ready, in hear as well, because its socket is non-blocking in all stages. hear: read once, parse, and end with Garbled, ErrorReply or the replies.",
@@ -175,15 +182,15 @@ func tests(stage int, names ...string) Tests {
 
 // suite returns the conformance cases with these names.
 func suite(stage int, names ...string) Tests {
-	return Tests{Dir: stages.Dirs[stage], Package: ".", Run: "TestConformance$/" + anyOf(names)}
+	return Tests{Dir: stages.Dirs[stage], Package: ".", Run: "TestConformance$/" + anyOf(names), Limit: suiteLimit}
 }
 
 // step returns the same for a step from stage 3 to stage 4.
 func step(name string, names ...string) Tests {
-	return Tests{Dir: stages.Dirs[4], Package: ".", Run: "TestStep$/" + anyOf(names), Env: []string{"STEP=" + name}}
+	return Tests{Dir: stages.Dirs[4], Package: ".", Run: "TestStep$/" + anyOf(names), Env: []string{"STEP=" + name}, Limit: suiteLimit}
 }
 
 // scenarios returns the scenarios of pitfalls, played against the server only.
 func scenarios(stage int, ids ...string) Tests {
-	return Tests{Dir: stages.Dirs[stage], Package: ".", Run: "TestPitfalls$/" + anyOf(ids) + "/^fixed$"}
+	return Tests{Dir: stages.Dirs[stage], Package: ".", Run: "TestPitfalls$/" + anyOf(ids) + "/^fixed$", Limit: suiteLimit}
 }
