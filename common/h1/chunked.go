@@ -15,6 +15,8 @@ func chunkStart(p *Parser, data []byte) (int, error) {
 	return 0, nil
 }
 
+// chunkDigits takes the digits of a size, and counts them in p.at. For the limit of the chunk line
+// they count, too: extByte goes on from p.chunkLine.
 func chunkDigits(p *Parser, data []byte) (int, error) {
 	for n, c := range data {
 		digit := hex(c)

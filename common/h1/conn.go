@@ -121,21 +121,17 @@ const (
 	drainBytes = 1 << 20
 )
 
-// Conn is one connection. [Worker.Open] makes it. It belongs to the thread of that worker,
-// which drives it by this loop:
+// Conn is one connection. [Worker.Open] makes it. It belongs to the thread of that worker.
 //
-//	for {
-//		switch c.Want() {
-//		case h1.Read:  err = c.Fill()
-//		case h1.Write: err = c.Flush()
-//		case h1.Close: return nil
-//		}
-//		if err != nil { return err }
-//	}
+// The thread asks Want again and again, and makes the call that Want names: Fill for [Read] or Flush
+// for [Write], once each. [Close] says that the connection is over without an error. If Fill or Flush
+// returns an error, the thread makes no further call now. After ErrAgain and
+// ErrBudget the connection goes on later; any other error ends it. When it is over, the thread
+// calls Conn.Close.
 //
 // On a blocking socket Fill and Flush wait, and they enforce the time-outs. On a
 // non-blocking socket they return [sock.ErrAgain] if they would have to wait. The caller
-// then waits until FD is ready for what Want says, calls Ready, and runs the loop again. At
+// then waits until FD is ready for what Want says, calls Ready, and asks Want again. At
 // the Deadline it calls Expire instead. The connection remembers everything else.
 type Conn struct {
 	sock     sock.Conn

@@ -300,6 +300,7 @@ func fieldStart(p *Parser, data []byte) (int, error) {
 	return 0, nil
 }
 
+// fieldName takes the bytes of a name from p.token on, up to the colon, and the colon.
 func fieldName(p *Parser, data []byte) (int, error) {
 	n := prefix(data, isToken)
 	if n == len(data) {
@@ -314,6 +315,7 @@ func fieldName(p *Parser, data []byte) (int, error) {
 	return n + 1, nil
 }
 
+// valueStart takes the white space before a value, and sets p.token to the byte after it.
 func valueStart(p *Parser, data []byte) (int, error) {
 	for n, c := range data {
 		if !isSpace(c) {

@@ -52,7 +52,8 @@ func (b *Buffer) Fill(r io.Reader) (int, error) {
 }
 
 // Grow makes room for at least n more bytes. It reuses discarded memory first. If that
-// is not enough, it moves the bytes to an array that is just large enough.
+// is not enough, it moves the bytes to an array that is just large enough. Bytes that were
+// advanced over but not discarded stay. All positions stay the same.
 func (b *Buffer) Grow(n int) {
 	held := b.w - b.start
 	if len(b.buf)-b.w >= n {

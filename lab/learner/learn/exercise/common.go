@@ -47,7 +47,7 @@ func common() []Exercise {
 				"If data ends inside the name or the value, take all of it, and leave the state as it is. Otherwise the first byte of another class decides: which byte may follow a name, and which a value? There are different errors for a bare LF and for another byte that a value cannot have.",
 				"p.token is where the name began, and valueStart sets it anew: to the first byte of the value, after the white space. The position of data[n] is p.req.in.Pos() and n more. valueEnd, which is still there, shows which fields it expects: p.name, p.token and p.valueEnd.",
 			},
-			Read: []string{"docs/design.md, The parser", "RFC 9112, section 5", "docs/spec.md, Field lines"},
+			Read: []string{"docs/design.md, The parser", "RFC 9112, section 5: https://www.rfc-editor.org/rfc/rfc9112#section-5", "docs/spec.md, Field lines"},
 		},
 		{
 			ID: "chunked", Title: "Chunked bodies", Stage: 1, Minutes: 45,
@@ -62,7 +62,7 @@ func common() []Exercise {
 				"A size has at least one digit and at most maxHexDigits. After the last digit, any other byte is for the state afterToken, which does not get it taken: return without it. A chunk of size 0 is the last, and trailers follow, with the states of the head and its limits.",
 				"chunkLineEnd has three ends: the last chunk (set headEnd, fields, and the state fieldStart), a body that would become longer than maxBody, and a usual chunk (p.left). Compare in unsigned numbers, because the client chooses all 64 bits. chunkData copies to p.body, at most p.left bytes.",
 			},
-			Read: []string{"RFC 9112, section 7.1", "docs/spec.md, Chunks"},
+			Read: []string{"RFC 9112, section 7.1: https://www.rfc-editor.org/rfc/rfc9112#section-7.1", "docs/spec.md, Chunks"},
 		},
 		{
 			ID: "short-write", Title: "The kernel takes a part", Stage: 1, Minutes: 30,

@@ -61,6 +61,7 @@ var mistakes = []mistake{
 // TestSlowMistakes checks that the checks refuse wrong code that looks right.
 func TestSlowMistakes(t *testing.T) {
 	slow.Test(t)
+	t.Parallel() // each has a copy of the tree
 	from, root := repo(t).Root, t.TempDir()
 	if err := tree.Copy(from, root, nil); err != nil {
 		t.Fatal(err)

@@ -86,7 +86,7 @@ func servers() []Exercise {
 				"The tag of an event is the key of its client: sock.Tag and l.clients.Get. A client may have been closed by an earlier event of the same batch. Before handle, tell the connection that an event came, otherwise it makes no system call: see h1.Conn.Ready.",
 				"The table of clients is shared, so the loop holds mu except while it waits. push counts the client in open, puts it into the table under its descriptor, and watches for EPOLLOUT: a new socket is writable, so the set reports it at once, and the loop serves it. Tie the goroutine to its thread.",
 			},
-			Read: []string{"stage4-epoll/testdata/steps/4a/README.md", "epoll(7), epoll_wait(2)", "docs/reading-traces.md, The rhythm of an event loop"},
+			Read: []string{"stage4-epoll/testdata/steps/4a/README.md", "common/slotmap/slotmap.go", "common/sock/epoll.go", "epoll(7), epoll_wait(2)", "docs/reading-traces.md, The rhythm of an event loop"},
 		},
 		{
 			ID: "deadlines", Title: "Time-outs without threads", Stage: 4, Minutes: 30,

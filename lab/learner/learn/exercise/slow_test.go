@@ -20,6 +20,7 @@ import (
 // missing.
 func TestSlowExercises(t *testing.T) {
 	slow.Test(t)
+	t.Parallel() // each has a copy of the tree
 	from, root := repo(t).Root, t.TempDir()
 	if err := tree.Copy(from, root, nil); err != nil {
 		t.Fatal(err)
@@ -49,6 +50,7 @@ func TestSlowExercises(t *testing.T) {
 // half fixes, and pass in the real code and in the same code without its comments.
 func TestSlowBugs(t *testing.T) {
 	slow.Test(t)
+	t.Parallel() // each has a copy of the tree
 	from, root := repo(t).Root, t.TempDir()
 	if err := tree.Copy(from, root, tree.Pitfalls); err != nil {
 		t.Fatal(err)
