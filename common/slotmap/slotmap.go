@@ -34,9 +34,9 @@ type Map[V Value] struct {
 // copy its slots, and leave the copies to the garbage collector.
 const blockSize = 512
 
-// Put puts v into the slot with this index, which must not be in use, and gives v a key. index
-// is at least 0 and less than 2^31. Keys are greater than math.MaxUint32. A key is used again
-// only after 2^32 calls of Put.
+// Put puts v into the slot with this index, and gives v a key. The index may be the descriptor of
+// a connection. It is at least 0 and less than 2^31, and its slot must not be in use. Keys are
+// greater than math.MaxUint32. A key is used again only after 2^32 calls of Put.
 func (m *Map[V]) Put(index int, v V) {
 	for index/blockSize >= len(m.blocks) {
 		m.blocks = append(m.blocks, nil)
