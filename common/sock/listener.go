@@ -248,8 +248,9 @@ const (
 )
 
 // ClassifyAcceptError returns the class of an error of [Listener.Accept]. On Linux, accept(2)
-// also returns errors of the new connection, which do not concern the listener. An unknown
-// error is in the class BackOff, so that it cannot make the server spin.
+// also returns errors of the new connection, which do not concern the listener: those of its
+// manual page and, because TCP can report it, ETIMEDOUT. An unknown error is in the class BackOff,
+// so that it cannot make the server spin. So is EAGAIN, because a listener waits in accept(2).
 func ClassifyAcceptError(err error) AcceptError {
 	for _, errno := range []unix.Errno{unix.EINVAL, unix.EBADF} {
 		if errors.Is(err, errno) {

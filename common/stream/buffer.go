@@ -34,8 +34,9 @@ type Buffer struct {
 	holeLen int
 }
 
-// Fill reads once from r and first makes room if the buffer is full. It returns the
-// results of that one Read. If r may block, Fill blocks at most once.
+// Fill reads once from r and first makes room if the buffer is full: it reuses discarded memory,
+// or doubles the buffer if there is none. It returns the results of that one Read. If r may
+// block, Fill blocks at most once.
 func (b *Buffer) Fill(r io.Reader) (int, error) {
 	switch {
 	case b.w < len(b.buf):

@@ -57,7 +57,9 @@ func tail(output, dir string, width, most int) []string {
 // screen returns the last lines, at most so many, broken to fit. If their test is named before them, its line comes first.
 func screen(lines []string, width, most int) []string {
 	var out, header []string
+	begins := map[int]bool{} // the rows with which a line begins
 	for _, l := range lines {
+		begins[len(out)] = true
 		rows := rows(strings.ReplaceAll(l, "\t", "  "), width)
 		if strings.Contains(l, "--- FAIL: ") {
 			header = rows[:1]
@@ -67,22 +69,19 @@ func screen(lines []string, width, most int) []string {
 	if len(out) <= most {
 		return out
 	}
-	cut := out[len(out)-most:]
+	from := len(out) - most
+	for from < len(out)-1 && !begins[from] { // the rest of a line means little
+		from++
+	}
+	cut := out[from:]
 	if header != nil && !slices.Contains(cut, header[0]) {
 		cut[0] = header[0]
 	}
 	return cut
 }
 
-// rows breaks a line into rows that fit.
-func rows(line string, width int) []string {
-	var out []string
-	r := []rune(line)
-	for ; len(r) > width; r = r[width:] {
-		out = append(out, string(r[:width]))
-	}
-	return append(out, string(r))
-}
+// rows breaks a line into rows that fit, between words if it can.
+func rows(line string, width int) []string { return strings.Split(broken(line, width), "\n") }
 
 // once leaves out lines that are repeated: many cases may fail with the same panic.
 func once(lines []string) []string {

@@ -33,7 +33,8 @@ func TestTail(t *testing.T) {
 			[]string{"panic: test timed out after 30s", "  in TestA/row", "  in TestB", "  at a/a.go:46"},
 		},
 		{"many rows", many.String(), last},
-		{"long row", strings.Repeat("x", 45) + "\n", []string{strings.Repeat("x", 40), "xxxxx"}},
+		{"long row", strings.Repeat("x", 45) + "\n", []string{strings.Repeat("x", 40), "        xxxxx"}},
+		{"words", strings.Repeat("word ", 9) + "\n", []string{strings.TrimSpace(strings.Repeat("word ", 8)), "        word"}},
 		{"twice", "same\nsame\nother\n", []string{"same", "other"}},
 	} {
 		if got := tail(row.in, "/copy", 40, shown); !slices.Equal(got, row.want) {

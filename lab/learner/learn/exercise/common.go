@@ -47,7 +47,7 @@ func common() []Exercise {
 				"If data ends inside the name or the value, take all of it, and leave the state as it is. Otherwise the first byte of another class decides: which byte may follow a name, and which a value? There are different errors for a bare LF and for another byte that a value cannot have.",
 				"p.token is where the name began, and valueStart sets it anew: to the first byte of the value, after the white space. The position of data[n] is p.req.in.Pos() and n more. valueEnd, which is still there, shows which fields it expects: p.name, p.token and p.valueEnd.",
 			},
-			Read: []string{"docs/design.md, The parser", "RFC 9112, section 5: https://www.rfc-editor.org/rfc/rfc9112#section-5", "docs/spec.md, Field lines"},
+			Read: []string{"docs/design.md, The parser", "RFC 9112, section 5: https://www.rfc-editor.org/rfc/rfc9112#section-5", "docs/spec.md, Field lines", "common/h1/chars.go", "common/h1/errors.go"},
 		},
 		{
 			ID: "chunked", Title: "Chunked bodies", Stage: 1, Minutes: 45,
@@ -62,19 +62,19 @@ func common() []Exercise {
 				"A size has at least one digit and at most maxHexDigits. After the last digit, any other byte is for the state afterToken, which does not get it taken: return without it. A chunk of size 0 is the last, and trailers follow, with the states of the head and its limits.",
 				"chunkLineEnd has three ends: the last chunk (set headEnd, fields, and the state fieldStart), a body that would become longer than maxBody, and a usual chunk (p.left). Compare in unsigned numbers, because the client chooses all 64 bits. chunkData copies to p.body, at most p.left bytes.",
 			},
-			Read: []string{"RFC 9112, section 7.1: https://www.rfc-editor.org/rfc/rfc9112#section-7.1", "docs/spec.md, Chunks"},
+			Read: []string{"RFC 9112, section 7.1: https://www.rfc-editor.org/rfc/rfc9112#section-7.1", "docs/spec.md, Chunks", "common/h1/errors.go", "common/h1/parser.go, the limits"},
 		},
 		{
 			ID: "short-write", Title: "The kernel takes a part", Stage: 1, Minutes: 30,
 			Cuts:    []Functions{{"common/h1/respond.go", []string{"Conn.send"}}},
 			Missing: "make one system call for the next bytes of the response, and remember how many the kernel took",
-			Check:   []Tests{unit("h1", "TestParts", "TestMoreFollows", "TestLargeFileInSteps", "TestOnePiece", "TestShrunkFile", "TestClientClosesDuringResponse", "TestResponsesShareASend", "TestFilesAreReleasedOnce")},
+			Check:   []Tests{unit("h1", "TestParts"), unit("h1", "TestMoreFollows", "TestLargeFileInSteps", "TestOnePiece", "TestShrunkFile", "TestClientClosesDuringResponse", "TestResponsesShareASend", "TestFilesAreReleasedOnce")},
 			Hints: [3]string{
 				"A response is ex.out, from ex.outSent on, and then the parts of ex.res from ex.part on. Each call of send continues where the one before has stopped, because the kernel may take fewer bytes than it is offered.",
 				"There are three cases: the rest of out; a part that is a file, with Sendfile and at most sendfileStep bytes; a part in memory, with ex.res.memory and skip. A file that ends too early is errShrunk. The flag of Send says whether more bytes of this response follow.",
 				"Count n even if there is an error: Send returns 0 then. A part's n falls by the bytes that were taken, and at 0 it is the next part's turn. offered is what you asked the kernel to take, and the caller compares it with n.",
 			},
-			Read: []string{"docs/design.md, Sending", "docs/reading-traces.md, A short write", "send(2), sendfile(2)"},
+			Read: []string{"docs/design.md, Sending", "docs/reading-traces.md, A short write", "common/h1/response.go, part", "common/h1/worker.go, exchange", "send(2), sendfile(2)"},
 		},
 		{
 			ID: "accept-errors", Title: "What an error of accept means", Stage: 1, Minutes: 20,
@@ -86,7 +86,7 @@ func common() []Exercise {
 				"Linux passes errors of the new connection on to accept, see the paragraph Error handling of the page. To stop because of one of them would let any client end the server. To try again at once when descriptors have run out would use all of a CPU.",
 				"The error is wrapped: errors.Is finds the number in it. EINVAL and EBADF come from a listener that is shut down or closed. The page's paragraph lists the errors of a connection; add ECONNABORTED, EPERM and ETIMEDOUT. For an unknown error, see the function's comment.",
 			},
-			Read: []string{"accept(2), Error handling", "stage1-iterative/server.go, accept"},
+			Read: []string{"accept(2), Error handling", "the comments of AcceptError and its classes"},
 		},
 	}
 }

@@ -30,7 +30,7 @@ func servers() []Exercise {
 				"serve asks the connection what it wants. h1.Read is a call of Fill, h1.Write one of Flush, h1.Close is the end. An error ends the connection, but not the server.",
 				"In Serve, cfg.HTTP.NewWorker is made once, and its Open makes a Conn of each socket. When accept says that the server stops, the result is cfg.Stop.Err(). handle calls Close in any case, and then cfg.Conns.Release.",
 			},
-			Read: []string{"stage1-iterative/README.md", "docs/design.md, One connection, four ways to wait"},
+			Read: []string{"stage1-iterative/README.md", "docs/design.md, One connection, four ways to wait", "common/h1/worker.go, Worker", "common/cli/conns.go", "common/cli/stop.go"},
 		},
 		{
 			ID: "worker", Title: "A thread of the pool", Stage: 2, Minutes: 15,
@@ -42,7 +42,7 @@ func servers() []Exercise {
 				"Each worker needs an h1.Worker of its own, because no two threads may use one. A range over a channel ends when the channel is closed and empty.",
 				"The comment says that a worker has an OS thread to itself: package runtime can tie a goroutine to its thread. Do that first. Nothing needs to undo it, because the thread ends with the goroutine.",
 			},
-			Read: []string{"stage2-threadpool/README.md", "common/servertest/pitfalls/goside/testdata/pitfalls/blocked-calls-pin-threads/README.md"},
+			Read: []string{"stage2-threadpool/README.md", "common/h1/worker.go, Worker", "common/servertest/pitfalls/goside/testdata/pitfalls/blocked-calls-pin-threads/README.md"},
 		},
 		{
 			ID: "queue", Title: "The pool and its bound", Stage: 2, Minutes: 30,
