@@ -122,8 +122,8 @@ func (r *nodes) heading(w util.BufWriter, _ []byte, n ast.Node, entering bool) (
 	return ast.WalkContinue, nil
 }
 
-// link points to another page of the book. A file of the repository that is no page becomes text: the server of the
-// book does not serve it.
+// link points to another page of the book, or to the page of a source file. A folder, and a file that is large, become
+// text: the server of the book does not serve them.
 func (r *nodes) link(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
 	dest := string(n.(*ast.Link).Destination)
 	href, ok := r.href(dest, entering)
@@ -163,7 +163,9 @@ func (r *nodes) href(dest string, note bool) (string, bool) {
 		if below, ok := strings.CutPrefix(file, "docs/site/"); ok {
 			return "../" + below, true
 		}
-		return "", false
+		if other = r.b.sourcePage(file); other == nil {
+			return "", false
+		}
 	}
 	if note {
 		r.p.links = append(r.p.links, link{other.out, fragment})
