@@ -1,5 +1,5 @@
 // Package site makes the HTML pages of the book from its Markdown. docs/book/README.md is the list of contents: the
-// links of its lists are the pages, in the order in which one reads them.
+// links of its lists are the pages, in the order in which one reads them. A source file that a page links to has a page, too.
 package site
 
 import (
