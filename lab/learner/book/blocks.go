@@ -78,7 +78,8 @@ func (r *runner) run(ctx context.Context, d weave.Directive) error {
 	if err != nil {
 		return err
 	}
-	env := []string{"USER_NAME=demo", "USER_PASS=demo"}
+	// What a block leaves in $TMPDIR is removed at the end.
+	env := []string{"USER_NAME=demo", "USER_PASS=demo", "TMPDIR=" + r.dir}
 	if name := d.Options["server"]; name != "" {
 		program, err := r.build(ctx, name)
 		if err != nil {

@@ -106,20 +106,31 @@ func (p *page) turnPages() {
 	)
 }
 
-// stepThrough goes through the picture of the lost wake-up.
+// stepThrough goes through each picture in steps. Without a click all steps are shown. After one, the end of the step is in
+// view, also on a screen on which the picture scrolls.
 func (p *page) stepThrough() {
 	p.t.Helper()
-	p.visit("/book/4-ten-thousand-clients.html")
-	shown := func(n int) string {
-		return fmt.Sprintf(`[...document.querySelectorAll(".steps [data-step]")].filter((s) => getComputedStyle(s).visibility === "visible").length === %d`, n)
+	for _, picture := range []struct {
+		page  string
+		steps int
+	}{{"1-short-reads", 8}, {"2-threads", 7}, {"4-ten-thousand-clients", 11}} {
+		p.visit("/book/" + picture.page + ".html")
+		shown := func(n int) string {
+			return fmt.Sprintf(`[...document.querySelectorAll(".steps [data-step]")].filter((s) => getComputedStyle(s).visibility === "visible").length === %d`, n)
+		}
+		next := chromedp.Evaluate[chromedp.Void](`document.querySelectorAll(".stepper button")[1].click()`)
+		p.do("steps of "+picture.page,
+			until(`document.querySelector(".stepper") !== null`),
+			until(shown(picture.steps)),
+		)
+		for n := 1; n <= picture.steps; n++ {
+			p.do(fmt.Sprintf("step %d of %s", n, picture.page), next, until(shown(n)), until(fmt.Sprintf(`(() => {
+				const box = document.querySelector(".steps").getBoundingClientRect();
+				const part = document.querySelector(".steps [data-step='%d']").getBoundingClientRect();
+				return part.right <= box.right && (part.left >= box.left || part.width > box.width);
+			})()`, n)))
+		}
 	}
-	next := chromedp.Evaluate[chromedp.Void](`document.querySelectorAll(".stepper button")[1].click()`)
-	p.do("steps",
-		until(`document.querySelector(".stepper") !== null`),
-		until(shown(11)), next,
-		until(shown(1)), next,
-		until(shown(2)),
-	)
 }
 
 // allAnswered fails the test for each request that was not answered with the content.

@@ -122,8 +122,8 @@ func (r *nodes) heading(w util.BufWriter, _ []byte, n ast.Node, entering bool) (
 	return ast.WalkContinue, nil
 }
 
-// link points to another page of the book. A file of the repository that is no page becomes text: the server of the
-// book does not serve it.
+// link points to another page of the book, or to the page of a source file. A folder, and a file that is large, become
+// text: the server of the book does not serve them.
 func (r *nodes) link(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
 	dest := string(n.(*ast.Link).Destination)
 	href, ok := r.href(dest, entering)
@@ -163,7 +163,9 @@ func (r *nodes) href(dest string, note bool) (string, bool) {
 		if below, ok := strings.CutPrefix(file, "docs/site/"); ok {
 			return "../" + below, true
 		}
-		return "", false
+		if other = r.b.sourcePage(file); other == nil {
+			return "", false
+		}
 	}
 	if note {
 		r.p.links = append(r.p.links, link{other.out, fragment})
@@ -177,17 +179,15 @@ func (r *nodes) href(dest string, note bool) (string, bool) {
 	return other.out + "#" + fragment, true
 }
 
-// paragraph makes a figure of a paragraph that is only a picture, and a caption of one that is only emphasised: weave
+// paragraph makes a figure of a paragraph that is only a picture, and a caption of one that is all emphasised: weave
 // writes the sources of code and tables so.
 func (r *nodes) paragraph(w util.BufWriter, _ []byte, n ast.Node, entering bool) (ast.WalkStatus, error) {
 	tag, class := "p", ""
-	if n.ChildCount() == 1 {
-		switch n.FirstChild().Kind() {
-		case ast.KindImage:
-			tag = "figure"
-		case ast.KindEmphasis:
-			class = " class=\"source\""
-		}
+	switch {
+	case n.ChildCount() == 1 && n.FirstChild().Kind() == ast.KindImage:
+		tag = "figure"
+	case r.emphasised(n):
+		class = " class=\"source\""
 	}
 	if entering {
 		_, _ = w.WriteString("<" + tag + class + ">")
@@ -195,6 +195,25 @@ func (r *nodes) paragraph(w util.BufWriter, _ []byte, n ast.Node, entering bool)
 		_, _ = w.WriteString("</" + tag + ">\n")
 	}
 	return ast.WalkContinue, nil
+}
+
+// emphasised reports whether a paragraph has nothing but parts in *emphasis*. A warning in **strong** emphasis is no caption.
+func (r *nodes) emphasised(n ast.Node) bool {
+	for c := n.FirstChild(); c != nil; c = c.NextSibling() {
+		switch c := c.(type) {
+		case *ast.Emphasis:
+			if c.Level > 1 {
+				return false
+			}
+		case *ast.Text:
+			if len(bytes.TrimSpace(c.Segment.Value(r.src))) > 0 {
+				return false
+			}
+		default:
+			return false
+		}
+	}
+	return n.HasChildren()
 }
 
 // image copies the picture into the book. A picture in steps becomes a part of the page, for the script.
@@ -216,10 +235,11 @@ func (r *nodes) image(w util.BufWriter, src []byte, n ast.Node, entering bool) (
 	}
 	name := "pictures/" + strings.ReplaceAll(strings.TrimPrefix(file, "docs/"), "/", "-")
 	r.b.files[name] = text
-	fmt.Fprintf(w, "<img src=\"%s\" alt=\"%s\"%s loading=\"lazy\">", name, alt, size(text))
-	if inFigure {
-		fmt.Fprintf(w, "<figcaption>%s</figcaption>", alt)
+	img := fmt.Sprintf("<img src=\"%s\" alt=\"%s\"%s loading=\"lazy\">", name, alt, size(text))
+	if inFigure { // on a small screen the picture scrolls, so that its text can be read
+		img = fmt.Sprintf("<div class=\"scroll\">%s</div><figcaption>%s</figcaption>", img, alt)
 	}
+	_, _ = w.WriteString(img)
 	return ast.WalkSkipChildren, nil
 }
 

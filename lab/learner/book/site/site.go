@@ -1,5 +1,5 @@
 // Package site makes the HTML pages of the book from its Markdown. docs/book/README.md is the list of contents: the
-// links of its lists are the pages, in the order in which one reads them.
+// links of its lists are the pages, in the order in which one reads them. A source file that a page links to has a page, too.
 package site
 
 import (
@@ -40,6 +40,7 @@ type page struct {
 	ids     map[string]bool
 	records []record
 	links   []link // to other pages
+	code    string // of a source file: its text
 }
 
 // A link is a link to a place in a page of the book, checked when all pages are known.
@@ -56,13 +57,14 @@ type record struct {
 // Build returns the files of the book: their contents by their names. woven is the text of each Markdown file by
 // its path; other pages are read from the repository.
 func Build(repo string, woven map[string]string) (map[string][]byte, error) {
-	b := &builder{repo: repo, woven: woven, bySource: map[string]*page{}, files: map[string][]byte{}}
+	b := &builder{repo: repo, woven: woven, bySource: map[string]*page{}, quoted: map[string]*page{}, files: map[string][]byte{}}
 	if err := b.listPages(); err != nil {
 		return nil, err
 	}
 	for _, p := range b.pages {
 		b.render(p)
 	}
+	b.addSources()
 	b.checkLinks()
 	if err := errors.Join(b.errs...); err != nil {
 		return nil, err
@@ -82,6 +84,7 @@ type builder struct {
 	woven    map[string]string
 	pages    []*page
 	bySource map[string]*page
+	quoted   map[string]*page // the pages of the source files that the others link to, by path
 	files    map[string][]byte
 	errs     []error
 }
@@ -192,7 +195,7 @@ func (b *builder) checkLinks() {
 	for _, p := range b.pages {
 		for _, l := range p.links {
 			if l.fragment != "" && !ids[l.out][l.fragment] {
-				b.errorf(p, "a link to %s#%s: that page has no such heading", l.out, l.fragment)
+				b.errorf(p, "a link to %s#%s: that page has no such heading or line", l.out, l.fragment)
 			}
 		}
 	}
@@ -226,7 +229,9 @@ func (b *builder) frame(i int, p *page) ([]byte, error) {
 		d.Class = "ledger"
 	}
 	current := p
-	if !p.chained { // a pitfall belongs to the list of pitfalls
+	if p.code != "" {
+		current, d.Class = nil, "code"
+	} else if !p.chained { // a pitfall belongs to the list of pitfalls
 		if list := b.bySource["docs/pitfalls.md"]; list != nil {
 			current = list
 			d.Prev = &entry{Out: list.out, Title: list.title}

@@ -29,7 +29,7 @@ func TestPages(t *testing.T) {
 		}
 		d := check(string(text))
 		pages[filepath.Base(name)] = d
-		for _, s := range d.bad {
+		for _, s := range append(d.bad, mended(string(text))...) {
 			t.Errorf("%s: %s", filepath.Base(name), s)
 		}
 	}

@@ -133,7 +133,17 @@ for (const figure of document.querySelectorAll("figure:has(.steps)")) {
     back.disabled = step === 1;
     next.textContent = step === last ? "From the start" : "Next step";
   };
-  back.addEventListener("click", () => show(step - 1));
-  next.addEventListener("click", () => show(step === last ? 1 : step + 1));
+  // On a small screen the picture is wider than its box. If a part does not fit either, its right end matters: the words
+  // at its left are also in the caption.
+  const box = figure.querySelector(".steps");
+  const reveal = () => {
+    const part = parts.findLast((p) => Number(p.dataset.step) === step).getBoundingClientRect();
+    const { left, right, width } = box.getBoundingClientRect();
+    if (part.right > right || part.width > width) box.scrollLeft += part.right - right + 8;
+    else if (part.left < left) box.scrollLeft += part.left - left - 8;
+  };
+  const go = (to) => { show(to); reveal(); };
+  back.addEventListener("click", () => go(step - 1));
+  next.addEventListener("click", () => go(step === last ? 1 : step + 1));
   show(last);
 }
