@@ -35,7 +35,8 @@ func Listen(cfg *cli.Config) ([]*sock.Listener, error) {
 
 // separate opens a socket for each family that the machine has. With port 0, the kernel
 // chooses the port of the IPv6 socket, and the IPv4 socket takes the same one. If another
-// program has that port for IPv4, separate tries again with two new sockets.
+// program has that port for IPv4, separate tries again with two new sockets. If the machine
+// lacks a family, it serves the other, and says so with cfg.Note: "IPv4 only: ERR" or "IPv6 only: ERR".
 func separate(cfg *cli.Config) ([]*sock.Listener, error) {
 	for try := 1; ; try++ {
 		port := cfg.Port

@@ -251,7 +251,8 @@ func (l *loop) ask() {
 
 // balance evens out the numbers of clients, because the acceptors cannot foresee which
 // clients leave. A loop gives idle clients to loops that have fewer. A loop that has lost
-// clients wakes the loops that now have more, so that they give some away.
+// clients wakes the loops that now have more, so that they give some away. If more than
+// share should go, the rest goes in the next round, which does not wait.
 func (l *loop) balance() {
 	given := 0
 	for _, other := range l.loops {

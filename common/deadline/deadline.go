@@ -145,8 +145,8 @@ func (s *Set[T]) Timeout(now time.Time) time.Duration {
 // Expired yields every entry whose deadline is not after now, and disarms it first. The
 // body of the caller's loop may push the entry again, and may remove other entries, which
 // are then not yielded. An entry that it pushes is left for the next call of Expired, even
-// if its deadline has passed already, so the loop always ends. Entries of one list are yielded in
-// the order of their deadlines, and one list after the other.
+// if its deadline has passed already, so the loop always ends. The entries of all lists are yielded
+// in the order of their deadlines.
 func (s *Set[T]) Expired(now time.Time) iter.Seq[*Entry[T]] {
 	return func(yield func(*Entry[T]) bool) {
 		d := now.Sub(origin)

@@ -73,7 +73,7 @@ func (r *Request) Reply() *Reply { return r.reply }
 // A tierConn is a connection to the other tier.
 type tierConn struct {
 	sock.Conn
-	reused bool // it has carried a question before
+	reused bool // it has carried a question before, so it may be broken without anybody's knowledge
 }
 
 // A question is the state of one question.
@@ -85,7 +85,7 @@ type question struct {
 	tier       *tierConn     // nil in waiting, and before the first call in asking
 	dialed     bool          // connect was called
 	connecting bool          // connect(2) is under way
-	blocked    bool          // the last call on tier would have had to wait
+	blocked    bool          // the last call on tier would have had to wait; Ready must come before the next
 	repeats    int           // how often the question was asked again
 	heard      bool          // a byte of the reply has arrived
 	sent       int           // bytes of Question.Bytes
@@ -175,7 +175,8 @@ func (c *Conn) wait() error {
 	return nil
 }
 
-// sendQuestion connects, or sends once.
+// sendQuestion connects, or sends once. It connects first, because afterwards FD returns a descriptor. A
+// unit of the budget and, on a blocking connection, a wait come before each call that sends.
 func (c *Conn) sendQuestion() error {
 	q := c.ex.question
 	if !q.dialed { // this needs no budget, because afterwards FD returns a descriptor
@@ -235,7 +236,8 @@ func (c *Conn) connect(q *question) (done bool, err error) {
 	return !q.connecting, c.again(err)
 }
 
-// hear reads once from the connection to the tier and parses the bytes.
+// hear reads once from the connection to the tier and parses the bytes. That connection is non-blocking
+// in all stages, so after a wait it must be told that it is Ready.
 func (c *Conn) hear() error {
 	q := c.ex.question
 	if !c.sock.Nonblocking() {
@@ -269,7 +271,8 @@ func (c *Conn) hear() error {
 }
 
 // failed goes on after an error of the connection to the tier. The tier may have closed the connection
-// before it read the question, so the question is asked again on another one, if that does no harm.
+// before it read the question (the end of the stream, EPIPE, ECONNRESET), so the question is asked again on
+// another one, if that does no harm. After other errors it is asked again only if the connection was reused.
 func (c *Conn) failed(err error) error {
 	q := c.ex.question
 	closed := err == io.EOF || errors.Is(err, unix.EPIPE) || errors.Is(err, unix.ECONNRESET)

@@ -99,7 +99,7 @@ func (v *view) task() error {
 	v.printf("%s\n", e.Title)
 	v.paragraph("Folder:  ", v.copied.dir)
 	if e.Bug != "" {
-		v.paragraph("Find:    ", fmt.Sprintf("The code has a bug, in common or in %s. The check plays what a client does and sees: begin with it. Then it tries more of the server. In the changed files, the comments inside functions were left out.", e.Check[0].Dir))
+		v.paragraph("Find:    ", fmt.Sprintf("The code has a bug, in common or in %s. The check plays what a client does and sees: begin with it. Then it tries more of the server. In the changed files, the comments inside functions, and all but the first sentence above them, were left out.", e.Check[0].Dir))
 		v.paragraph("Read:    ", v.reading(e))
 		return nil
 	}
