@@ -76,7 +76,6 @@ func (v *view) failure(e *exercise.Exercise, output string) {
 // success notes that the exercise is solved, and shows the real code. It says so before the code and after it, because
 // the code may not fit on the screen.
 func (v *view) success(took float64) error {
-	_, i := v.copied.current()
 	if err := v.copied.solved(); err != nil {
 		return err
 	}
@@ -86,11 +85,10 @@ func (v *view) success(took float64) error {
 	}
 	v.progress()
 	v.printf("solved (%.1f s)\n", took)
-	if i+1 < len(v.copied.all) {
-		next := &v.copied.all[i+1]
+	if next := v.copied.next(); next != nil {
 		v.paragraph("Next: ", fmt.Sprintf("%s, %s: lab learn start %s", next.ID, next.Title, next.ID))
 	} else {
-		v.printf("This was the last exercise.\n")
+		v.printf("All exercises are solved.\n")
 	}
 	return nil
 }

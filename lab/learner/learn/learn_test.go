@@ -193,6 +193,31 @@ func TestPlaceIsKept(t *testing.T) {
 	}
 }
 
+// TestNext checks that the next exercise is one that is not solved, and that an exercise can be named by its number.
+func TestNext(t *testing.T) {
+	v, _ := newToy(t)
+	if _, err := v.copied.start("2"); err != nil || v.copied.state.Exercise != "two" {
+		t.Fatalf("start 2: %v, at %q; want two", err, v.copied.state.Exercise)
+	}
+	for _, want := range []string{"one", ""} {
+		if err := v.copied.solved(); err != nil {
+			t.Fatal(err)
+		}
+		got := ""
+		if next := v.copied.next(); next != nil {
+			got = next.ID
+		}
+		if got != want {
+			t.Errorf("after %q, the next exercise is %q, want %q", v.copied.state.Solved, got, want)
+		}
+		if want != "" {
+			if _, err := v.copied.start(want); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
 // TestHints asks for one hint more than there are.
 func TestHints(t *testing.T) {
 	v, out := newToy(t)

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -111,6 +112,17 @@ func (c *workCopy) find(id string) (*exercise.Exercise, int) {
 	return &c.all[i], i
 }
 
+// next returns the first exercise after the current one that is not solved, or the first of all, or nil if all are solved.
+func (c *workCopy) next() *exercise.Exercise {
+	_, at := c.current()
+	for n := range c.all {
+		if e := &c.all[(at+1+n)%len(c.all)]; !slices.Contains(c.state.Solved, e.ID) {
+			return e
+		}
+	}
+	return nil
+}
+
 // current returns the exercise at the reader's place.
 func (c *workCopy) current() (*exercise.Exercise, int) { return c.find(c.state.Exercise) }
 
@@ -123,6 +135,9 @@ func (c *workCopy) stubs() ([]exercise.Stub, error) {
 // start saves the reader's work, and begins an exercise. It returns the folder with the saved files, or "" if the
 // reader has changed nothing.
 func (c *workCopy) start(id string) (saved string, err error) {
+	if n, err := strconv.Atoi(id); err == nil && 0 < n && n <= len(c.all) { // the number in the list
+		id = c.all[n-1].ID
+	}
 	if _, i := c.find(id); i < 0 {
 		return "", fmt.Errorf("there is no exercise %q; `lab learn list` lists them", id)
 	}
