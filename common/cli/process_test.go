@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
+	"os/signal"
 	"regexp"
 	"runtime/debug"
 	"strings"
@@ -25,6 +26,9 @@ import (
 // answers no requests.
 func TestMain(m *testing.M) {
 	if os.Getenv("CLI_TEST_SERVER") == "" {
+		// Under nohup(1), the small servers would inherit that SIGHUP is ignored, and outlive it. They
+		// do not inherit signals that are delivered to a channel.
+		signal.Notify(make(chan os.Signal, 1), unix.SIGHUP)
 		os.Exit(m.Run())
 	}
 	cfg := Parse(stage4, os.Args[1:])
