@@ -955,7 +955,7 @@ func TestStatusText(t *testing.T) {
 
 // TestMoreFollows looks after each call at the bytes that the kernel holds back (MSG_MORE). It must hold
 // the bytes of a call back if another part of the response follows in memory, and otherwise send them at once:
-// sendfile(2) has no such flag, and sends what was held back before it.
+// sendfile(2) has no such flag, and sends the bytes that were held back before it.
 func TestMoreFollows(t *testing.T) {
 	for _, c := range []struct {
 		name, request string

@@ -89,7 +89,7 @@ func (g *Guest) watchBounds() {
 	}
 }
 
-// release ends the measurements of a process that has ended, and kills what is left of it.
+// release ends the measurements of a process that has ended, and kills the processes that it has left.
 func (g *Guest) release(cmd *exec.Cmd) {
 	if g == nil || g.Bounds == (Bounds{}) {
 		return

@@ -58,7 +58,7 @@ func killStrays(cmd *exec.Cmd) {
 }
 
 // KillAdopted kills all child processes of this process and their descendants. It is for a process whose only child has
-// ended: what is left are orphans.
+// ended: all others are orphans.
 func KillAdopted() {
 	killAll(func() []int {
 		family := kernel.Children()

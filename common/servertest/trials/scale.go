@@ -304,7 +304,7 @@ func awaitSpread(t *T, s *Server, n int) {
 	t.Logf("%d connections: %v, after %v", n, counts, time.Since(start).Round(time.Millisecond))
 }
 
-// notSpread says what is wrong with the numbers of connections in the loops. n connections are open.
+// notSpread describes the fault in how n open connections are spread over the loops.
 func notSpread(counts []int, n int) string {
 	sum := 0
 	for _, c := range counts {
