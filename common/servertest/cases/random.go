@@ -1,7 +1,6 @@
 package cases
 
 import (
-	"bytes"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -125,14 +124,12 @@ func firstBodies(t *T) {
 // putRandom makes a file with a random name and content. The case removes it at its end.
 func putRandom(t *T, rng *rand.Rand) (name, text string) {
 	t.Helper()
+	var b strings.Builder
 	name = word(rng) + ".txt"
-	var b bytes.Buffer
 	for b.Len() < 20+rng.IntN(3000) {
 		b.WriteString(word(rng) + "\n")
 	}
-	t.Must(t.Root.Put(name, b.Bytes()))
-	t.OnEnd(func() { _ = os.Remove(t.Root.Path(name)) })
-	return name, b.String()
+	return putFile(t, name, b.String()), b.String()
 }
 
 // word returns letters at random.

@@ -70,15 +70,15 @@ func funcLines(text, name string) (from, to int) {
 	}
 	for _, d := range file.Decls {
 		f, ok := d.(*ast.FuncDecl)
-		if ok && funcName(f) == name {
+		if ok && FuncName(f) == name {
 			return set.Position(f.Pos()).Line, set.Position(f.End()).Line
 		}
 	}
 	return 0, 0
 }
 
-// funcName returns "Listen" for a function, "Conn.Fill" for a method, also of a generic type.
-func funcName(f *ast.FuncDecl) string {
+// FuncName returns "Listen" for a function, "Conn.Fill" for a method, also of a generic type.
+func FuncName(f *ast.FuncDecl) string {
 	if f.Recv == nil || len(f.Recv.List) == 0 {
 		return f.Name.Name
 	}

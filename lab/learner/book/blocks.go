@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -74,10 +73,11 @@ func (r *runner) run(ctx context.Context, d weave.Directive) error {
 			return nil
 		}
 	}
-	port, err := freePort()
+	free, err := process.FreePort() // for a block that starts a server itself
 	if err != nil {
 		return err
 	}
+	port := strconv.Itoa(free)
 	// What a block leaves in $TMPDIR is removed at the end.
 	env := []string{"USER_NAME=demo", "USER_PASS=demo", "TMPDIR=" + r.dir}
 	if name := d.Options["server"]; name != "" {
@@ -97,16 +97,6 @@ func (r *runner) run(ctx context.Context, d weave.Directive) error {
 		env = append(env, "SERVER_PID="+strconv.Itoa(server.PID()))
 	}
 	return d.Run(ctx, r.repo.Root, port, env)
-}
-
-// freePort returns a port that no program uses, for a block that starts a server itself.
-func freePort() (string, error) {
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer l.Close()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port), nil
 }
 
 // build builds a stage ("2") or a step ("4b").

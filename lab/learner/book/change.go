@@ -3,6 +3,8 @@ package book
 import (
 	"fmt"
 	"strings"
+
+	"fourways.example/lab/learner/book/weave"
 )
 
 // A Change is a file that is not what the sources say.
@@ -56,8 +58,8 @@ func split(text string) []section {
 		if strings.HasPrefix(line, "```") {
 			fenced = !fenced
 		}
-		if title := strings.TrimLeft(line, "#"); !fenced && title != line && strings.HasPrefix(title, " ") {
-			all = append(all, section{line: n + 1, title: title[1:]})
+		if title, ok := weave.Heading(line); ok && !fenced {
+			all = append(all, section{line: n + 1, title: title})
 		}
 		last := &all[len(all)-1]
 		last.text += line + "\n"

@@ -8,6 +8,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+
+	"fourways.example/common/servertest/variants"
 )
 
 // code returns a fenced block with the source of a declaration, and a line with its place.
@@ -88,7 +90,7 @@ func find(file, text, name string) (from, to int, err error) {
 	for _, decl := range parsed.Decls {
 		switch decl := decl.(type) {
 		case *ast.FuncDecl:
-			if funcName(decl) == name {
+			if variants.FuncName(decl) == name {
 				return line(start(decl.Pos(), decl.Doc)), line(decl.End()), nil
 			}
 		case *ast.GenDecl:
@@ -125,26 +127,6 @@ func start(p token.Pos, doc *ast.CommentGroup) token.Pos {
 		return doc.Pos()
 	}
 	return p
-}
-
-// funcName is Func or Type.Method.
-func funcName(f *ast.FuncDecl) string {
-	if f.Recv == nil || len(f.Recv.List) != 1 {
-		return f.Name.Name
-	}
-	t := f.Recv.List[0].Type
-	for {
-		switch at := t.(type) {
-		case *ast.StarExpr:
-			t = at.X
-		case *ast.IndexExpr:
-			t = at.X
-		case *ast.Ident:
-			return at.Name + "." + f.Name.Name
-		default:
-			return f.Name.Name
-		}
-	}
 }
 
 // names returns the names that a spec declares, each with the comment of the spec.

@@ -61,7 +61,7 @@ func tableBelow(text, heading string) (table [][]string) {
 	slugs := Slugger{}
 	inside := false
 	for line := range strings.SplitSeq(text, "\n") {
-		if title, ok := isHeading(line); ok {
+		if title, ok := Heading(line); ok {
 			if inside {
 				return table
 			}
@@ -78,7 +78,8 @@ func tableBelow(text, heading string) (table [][]string) {
 	return table
 }
 
-func isHeading(line string) (title string, ok bool) {
+// Heading returns the title if a line is a heading of Markdown, of any level.
+func Heading(line string) (title string, ok bool) {
 	rest := strings.TrimLeft(line, "#")
 	return strings.TrimSpace(rest), rest != line && strings.HasPrefix(rest, " ") && len(line)-len(rest) <= 6
 }

@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"fourways.example/common/servertest/variants"
 )
 
 // A source is a parsed file.
@@ -33,29 +35,11 @@ func (s *source) offset(p token.Pos) int { return s.set.Position(p).Offset }
 // find returns the function "Listen" or the method "Conn.Fill".
 func (s *source) find(name string) (*ast.FuncDecl, error) {
 	for _, d := range s.file.Decls {
-		if f, ok := d.(*ast.FuncDecl); ok && f.Body != nil && funcName(f) == name {
+		if f, ok := d.(*ast.FuncDecl); ok && f.Body != nil && variants.FuncName(f) == name {
 			return f, nil
 		}
 	}
 	return nil, fmt.Errorf("there is no function %s with a body", name)
-}
-
-// funcName returns "Listen" for a function, "Conn.Fill" for a method, also of a generic type.
-func funcName(f *ast.FuncDecl) string {
-	if f.Recv == nil || len(f.Recv.List) == 0 {
-		return f.Name.Name
-	}
-	t := f.Recv.List[0].Type
-	if star, ok := t.(*ast.StarExpr); ok {
-		t = star.X
-	}
-	if index, ok := t.(*ast.IndexExpr); ok {
-		t = index.X
-	}
-	if id, ok := t.(*ast.Ident); ok {
-		return id.Name + "." + f.Name.Name
-	}
-	return f.Name.Name
 }
 
 // body returns the text from the opening to the closing brace of a function.
