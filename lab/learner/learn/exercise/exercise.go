@@ -44,7 +44,6 @@ type Tests struct {
 	Package string   // in the module, as go test wants it
 	Run     string   // the pattern for -run
 	Env     []string // additions to the environment
-	Times   int      // how often each test is run, if one run does not notice every mistake; 0 is once
 	// Limit ends tests that hang; 0 is unitLimit. go test then names the tests that were running.
 	Limit time.Duration
 }
@@ -141,7 +140,7 @@ func (c *Tests) Command(ctx context.Context, root string) *exec.Cmd {
 
 func (c *Tests) args() []string {
 	return []string{
-		"test", fmt.Sprintf("-count=%d", max(c.Times, 1)), "-failfast", fmt.Sprintf("-timeout=%v", cmp.Or(c.Limit, unitLimit)),
+		"test", "-count=1", "-failfast", fmt.Sprintf("-timeout=%v", cmp.Or(c.Limit, unitLimit)),
 		"-run", c.Run, c.Package,
 	}
 }
@@ -150,9 +149,6 @@ func (c *Tests) args() []string {
 func (c *Tests) Shell() string {
 	words := append([]string{"cd", c.Dir, "&&"}, c.Env...)
 	words = append(words, "go", "test")
-	if c.Times > 1 {
-		words = append(words, fmt.Sprintf("-count=%d", c.Times))
-	}
 	return strings.Join(append(words, "-run", "'"+c.Run+"'", c.Package), " ")
 }
 

@@ -2,7 +2,6 @@ package exercise
 
 import (
 	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -84,16 +83,11 @@ func TestSlowMistakes(t *testing.T) {
 			if wrong == string(original) {
 				t.Fatalf("%s has no %q", m.file, m.old)
 			}
-			path := filepath.Join(root, filepath.FromSlash(m.file))
-			if err := os.WriteFile(path, []byte(wrong), 0o644); err != nil {
-				t.Fatal(err)
-			}
+			put(t, root, m.file, []byte(wrong))
 			start := time.Now()
 			grade(t, root, e, false, m.name)
 			t.Logf("refused after %.1f s", time.Since(start).Seconds())
-			if err := os.WriteFile(path, original, 0o644); err != nil {
-				t.Fatal(err)
-			}
+			put(t, root, m.file, original)
 		})
 	}
 }

@@ -72,10 +72,9 @@ func TestSlowBugs(t *testing.T) {
 				}
 				put(t, root, s.File, real)
 			}
-			grade(t, root, &e, true, "the fix")
 			start := time.Now()
 			grade(t, root, &e, true, "the fix")
-			t.Logf("the check takes %.1f s; a reader waits for it after each save", time.Since(start).Seconds())
+			t.Logf("the check takes %.1f s with the build; a reader waits for it after each save", time.Since(start).Seconds())
 			for _, s := range stubs {
 				put(t, root, s.File, s.Text)
 			}
@@ -201,7 +200,5 @@ func solve(t *testing.T, from, root string, c Functions) {
 	if !bytes.Equal(solved, original) {
 		t.Errorf("%s: the solution typed in is not the real file", c.File)
 	}
-	if err := os.WriteFile(filepath.Join(root, filepath.FromSlash(c.File)), solved, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	put(t, root, c.File, solved)
 }
